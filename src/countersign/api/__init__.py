@@ -1,0 +1,32 @@
+"""What an operation is: its declaration, the call it works with, wire types and errors."""
+
+from countersign.api.call import Call
+from countersign.api.caller import Caller, Epochs
+from countersign.api.effect import Effect, Enrolled
+from countersign.api.errors import CATALOGUE, ApiError, conflict, not_found, validation
+from countersign.api.operation import Operation, declared, operation
+from countersign.api.request import Request, Response
+from countersign.api.wire import UNSET, Page, UnsetType, Wire, encode
+
+__all__ = [
+    "CATALOGUE",
+    "UNSET",
+    "ApiError",
+    "Call",
+    "Caller",
+    "Effect",
+    "Enrolled",
+    "Epochs",
+    "Operation",
+    "Page",
+    "Request",
+    "Response",
+    "UnsetType",
+    "Wire",
+    "conflict",
+    "declared",
+    "encode",
+    "not_found",
+    "operation",
+    "validation",
+]

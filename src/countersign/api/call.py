@@ -1,0 +1,59 @@
+"""What an operation works with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from countersign.api.caller import Caller
+from countersign.api.effect import Effect
+from countersign.api.request import Request
+from countersign.storage import Transaction
+from countersign.world import World
+
+T = TypeVar("T")
+
+
+class Call(ABC):
+    """One call of one operation: the request, its caller, and the only ways to read and to change state.
+
+    ``services`` holds what a domain was given at start-up (a signer, a key set), by its type.
+    """
+
+    request: Request
+    caller: Caller
+    params: Mapping[str, str]
+    world: World
+
+    @property
+    def org_id(self) -> str:
+        """The caller's organisation; every look-up filters on it."""
+        return self.caller.org_id
+
+    @abstractmethod
+    def service(self, kind: type[T]) -> T:
+        """The service of this type."""
+
+    @abstractmethod
+    async def read(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a reading transaction."""
+
+    @abstractmethod
+    async def commit(self, make: Callable[[], Transaction[Effect[T]]]) -> T:
+        """Spend the consent, run the effect and append the audit entry, in one transaction; once per call.
+
+        Raises ``ApiError``: 400 ``USER_ACTION_REUSED`` when the action was spent before, 401 or 403 when
+        the caller lost its rights meanwhile. An ``ApiError`` of the effect rolls it back, and the action
+        counts as used all the same.
+        """
+
+    @property
+    @abstractmethod
+    def action_id(self) -> str:
+        """Id of the user action, which is the id of its audit entry."""
+
+    @property
+    @abstractmethod
+    def evidence(self) -> Any:
+        """The consent evidence that an order to the signer carries."""

@@ -1,0 +1,27 @@
+"""What a mutation's transaction hands back besides its value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A credential that a mutation brought into being; the audit entry names it, so that an auditor can tie keys to people."""
+
+    credential_uuid: str
+    user_id: str
+    kind: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect(Generic[T]):
+    """``value`` for the answer; ``entities`` are the ids of what changed, for the audit entry."""
+
+    value: T
+    entities: tuple[str, ...] = ()
+    enrolled: tuple[Enrolled, ...] = ()

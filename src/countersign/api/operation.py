@@ -1,0 +1,98 @@
+"""An operation is declared once; routing, checks, schemas, documents and tests derive from the declaration."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Handler = Callable[..., Awaitable[Any]]
+F = TypeVar("F", bound=Handler)
+
+#: Kinds of token a bearer may hold.
+TokenKind = Literal["Token", "ServiceAccount", "Pat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table. ``path`` holds parameters as ``{name}``; ``body`` and ``query`` are wire types or ``None``.
+
+    ``callers`` are the token kinds admitted; ``media_types`` beyond JSON that the result may take.
+    """
+
+    name: str
+    method: str
+    path: str
+    permission: str | None
+    signed: bool
+    callers: frozenset[str]
+    handler: Handler
+    body: type[Any] | None
+    query: type[Any] | None
+    result: Any
+    summary: str
+    description: str
+    tag: str
+    max_body: int
+
+    @property
+    def id(self) -> str:
+        """Stable id: the function's name in camel case."""
+        head, *rest = self.name.split("_")
+        return head + "".join(word.capitalize() for word in rest)
+
+
+_TABLE: dict[tuple[str, str], Operation] = {}
+
+ALL_CALLERS: frozenset[str] = frozenset({"Token", "ServiceAccount", "Pat"})
+JSON_LIMIT = 1 << 20
+
+
+def operation(
+    method: str,
+    path: str,
+    *,
+    permission: str | None = None,
+    signed: bool = False,
+    callers: Iterable[TokenKind] = ("Token", "ServiceAccount", "Pat"),
+    max_body: int = JSON_LIMIT,
+) -> Callable[[F], F]:
+    """Declare the decorated ``async def f(call, body?, query?)`` as the operation at ``method path``.
+
+    ``permission``: the operation name that the caller must hold, ``None`` for none. ``signed``: needs a
+    user action signature. Bodies are typed by the annotation of ``body``, queries by that of ``query``.
+    """
+
+    def declare(function: F) -> F:
+        hints = typing.get_type_hints(function, include_extras=True)
+        document = inspect.cleandoc(function.__doc__ or "")
+        if not document:
+            raise TypeError(f"operation {function.__name__} has no docstring")
+        if (method, path) in _TABLE:
+            raise TypeError(f"{method} {path} is declared twice")
+        _TABLE[method, path] = Operation(
+            name=function.__name__,
+            method=method,
+            path=path,
+            permission=permission,
+            signed=signed,
+            callers=frozenset(callers),
+            handler=function,
+            body=hints.get("body"),
+            query=hints.get("query"),
+            result=hints["return"],
+            summary=document.splitlines()[0].rstrip("."),
+            description=document,
+            tag=function.__module__.split(".")[1],
+            max_body=max_body,
+        )
+        return function
+
+    return declare
+
+
+def declared() -> tuple[Operation, ...]:
+    """Every operation declared by the modules imported so far, by path and method."""
+    return tuple(_TABLE[key] for key in sorted(_TABLE, key=lambda key: (key[1], key[0])))

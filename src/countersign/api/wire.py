@@ -1,0 +1,34 @@
+"""Base of everything that travels as JSON: camelCase by one mechanical rule, closed on input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+__all__ = ["UNSET", "Page", "UnsetType", "Wire", "decode", "encode"]
+
+
+class Wire(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A wire object. An optional member that has no value is absent: type it ``T | UnsetType = UNSET``."""
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON."""
+    return _ENCODER.encode(value)
+
+
+def decode(value: dict[str, Any], type_: type[Any]) -> Any:
+    """Read a parsed JSON object as ``type_``; raises ``msgspec.ValidationError`` naming the member."""
+    return msgspec.convert(value, type_)
+
+
+class Page(Wire):
+    """Query of a list: ``limit`` 1 to 100 (default 50; more is clamped), ``paginationToken`` from the page before."""
+
+    limit: str | UnsetType = UNSET
+    pagination_token: str | UnsetType = UNSET
