@@ -1,0 +1,131 @@
+"""Checks every answer of the server against the wire contract, whichever client it went to.
+
+``attach`` puts the check into an ``httpx`` client (the official Python SDK holds one), ``ContractTransport`` and
+``AsyncContractTransport`` around the transport of one; ``check`` takes an answer that came some other way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from jsonschema import Draft202012Validator
+
+from tests.contract import contract
+
+#: What the server offers beside the API: the contract does not speak of it.
+OUTSIDE = ("/healthz", "/readyz", "/openapi.json", "/metrics", "/.well-known/")
+
+
+@cache
+def _envelope() -> Draft202012Validator:
+    schema = json.loads(Path(contract.__file__).with_name("errors.json").read_text(encoding="utf-8"))
+    return Draft202012Validator(schema["envelope"])
+
+
+def check(method: str, target: str, status: int, body: Any) -> None:
+    """Raise ``ContractViolation`` unless this answer, its decoded JSON ``body`` included, is one the contract allows.
+
+    ``target`` is a path, with or without query, or a URL. A refused request that names no operation (an unknown path, a
+    wrong method) must still get the error envelope.
+    """
+    parts = urlsplit(target)
+    if parts.path.startswith(OUTSIDE):
+        return
+    if status >= 400:
+        for defect in _envelope().iter_errors(body):
+            raise contract.ContractViolation(f"{method} {parts.path} {status}: {defect.json_path}: {defect.message}")
+        if contract.match(method, parts.path) is None:
+            return
+    contract.validate_response(method, parts.path, status, body, strict=True)
+
+
+def check_raw(method: str, target: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
+    """As ``check``, for an answer as bytes: its content type must be the one that the operation answers with."""
+    path = urlsplit(target).path
+    if path.startswith(OUTSIDE):
+        return
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    if not content:
+        check(method, path, status, None)
+    elif kind == "application/json":
+        check(method, path, status, json.loads(content))
+    else:
+        hit = contract.match(method, path)
+        others = (
+            () if hit is None else (hit[0].spec.get("responseContentType"), hit[0].spec.get("altResponseContentType"))
+        )
+        if status >= 400 or kind not in others:
+            raise contract.ContractViolation(f"{method} {path} {status}: unexpected content type {kind!r}")
+
+
+def _check_response(response: httpx.Response) -> None:
+    request = response.request
+    check_raw(request.method, str(request.url), response.status_code, response.headers, response.content)
+
+
+def attach(client: httpx.Client) -> httpx.Client:
+    """Check every answer that this client gets from now on; returns the client."""
+
+    def on_response(response: httpx.Response) -> None:
+        response.read()
+        _check_response(response)
+
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "response": [*hooks["response"], on_response]}
+    return client
+
+
+def attach_async(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """``attach`` for an asynchronous client."""
+
+    async def on_response(response: httpx.Response) -> None:
+        await response.aread()
+        _check_response(response)
+
+    hooks = client.event_hooks
+    client.event_hooks = {**hooks, "response": [*hooks["response"], on_response]}
+    return client
+
+
+class ContractTransport(httpx.BaseTransport):
+    """A transport that checks what another one answers, for ``httpx.Client(transport=...)``."""
+
+    def __init__(self, inner: httpx.BaseTransport | None = None) -> None:
+        self._inner = inner or httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request on, read the whole answer, check it."""
+        response = self._inner.handle_request(request)
+        response.request = request
+        response.read()
+        _check_response(response)
+        return response
+
+    def close(self) -> None:
+        """Close the transport within."""
+        self._inner.close()
+
+
+class AsyncContractTransport(httpx.AsyncBaseTransport):
+    """``ContractTransport`` for ``httpx.AsyncClient(transport=...)``."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport | None = None) -> None:
+        self._inner = inner or httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request on, read the whole answer, check it."""
+        response = await self._inner.handle_async_request(request)
+        response.request = request
+        await response.aread()
+        _check_response(response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the transport within."""
+        await self._inner.aclose()
