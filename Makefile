@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8170
+DATA ?= .local/sandbox
+KILLS ?= 200
+ARGS ?=
+
+.PHONY: help demo up test check lint fmt bench bench-scale faults lock clean venv-demo venv-test setup-test
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv-demo:
+	@$(PYTHON) tools/venv.py demo
+
+venv-test:
+	@$(PYTHON) tools/venv.py test
+
+setup-test: venv-test
+	@tools/setup-test
+
+demo: venv-demo ## Watch a key sign only what was countersigned: server, official SDK, offline audit check
+	@$(BIN)/python demo/demo.py $(ARGS)
+
+up: venv-demo ## Run a sandbox server in the foreground (PORT=8170 DATA=.local/sandbox)
+	@exec $(BIN)/countersign up --port $(PORT) --data $(DATA) $(ARGS)
+
+test: setup-test ## Run every test, on SQLite and PostgreSQL (ARGS='tests/keys -k name' for some of them)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint test ## Run the static checks and every test
+
+lint: venv-test ## Run the static checks: format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+fmt: venv-test ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup-test ## Measure ceremonies and reads on both engines against a bare endpoint
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-scale: setup-test ## Measure a ceremony's cost over a million keys and ten million audit entries (long)
+	@$(BIN)/python -m bench --scale $(ARGS)
+
+faults: setup-test ## Kill the server and the signer at random, KILLS times for each engine (long)
+	@$(BIN)/python -m pytest tests/faults --kills=$(KILLS) $(ARGS)
+
+lock: venv-test ## Write the lock files anew (ARGS=--upgrade for newer versions)
+	@tools/lock $(ARGS)
+
+clean: ## Remove everything that was installed or made here, the sandbox's data excepted
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis build dist
+	@rm -rf tests/clients/node/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
