@@ -1,1 +1,98 @@
+"""Storage: one schema on two engines, SQLite (embedded) and PostgreSQL.
 
+A domain writes its statements in ``store.py`` as ``Statement`` values and its transactions as plain
+generators (``countersign.storage.transaction``); ``open_database`` gives the engine that runs them.
+"""
+
+from __future__ import annotations
+
+from countersign.storage.database import ConstraintViolated, Database, Statistics, StorageUnavailable
+from countersign.storage.migrate import (
+    SchemaChanged,
+    SchemaError,
+    SchemaNewer,
+    SchemaOutdated,
+    SchemaSession,
+    apply,
+    pending,
+)
+from countersign.storage.transaction import Row, Statement, Transaction
+
+__all__ = [
+    "ConstraintViolated",
+    "Database",
+    "Row",
+    "SchemaChanged",
+    "SchemaError",
+    "SchemaNewer",
+    "SchemaOutdated",
+    "Statement",
+    "Statistics",
+    "StorageUnavailable",
+    "Transaction",
+    "migrate_database",
+    "open_database",
+    "pending_migrations",
+]
+
+_SQLITE = "sqlite://"
+_POSTGRESQL = ("postgresql://", "postgres://")
+
+
+async def open_database(url: str, *, migrate: bool, readonly: bool = False) -> Database:
+    """Open ``sqlite:///absolute/path.db`` or ``postgresql://user@host:port/name``.
+
+    ``migrate`` brings the schema up to date first (and creates a missing SQLite file, mode 0600);
+    without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write.
+    Raises ``StorageUnavailable`` if the database cannot be reached, ``SchemaError`` if its schema
+    is not one this version can use, ``ValueError`` for another kind of URL.
+    """
+    if migrate:
+        await migrate_database(url)
+    elif missing := await pending_migrations(url):
+        raise SchemaOutdated(missing)
+    if url.startswith(_SQLITE):
+        from countersign.storage.sqlite import SqliteDatabase
+
+        return SqliteDatabase.open(_sqlite_path(url), readonly=readonly)
+    from countersign.storage.postgresql import PostgresqlDatabase
+
+    return await PostgresqlDatabase.open(url, readonly=readonly)
+
+
+async def migrate_database(url: str) -> list[str]:
+    """Apply what is missing; answers the names of the migrations applied by this call."""
+    session = await _schema_session(url, create=True)
+    try:
+        return await apply(session)
+    finally:
+        await session.close()
+
+
+async def pending_migrations(url: str) -> list[str]:
+    """The names of the migrations not yet applied; changes nothing."""
+    session = await _schema_session(url, create=False)
+    try:
+        return await pending(session)
+    finally:
+        await session.close()
+
+
+async def _schema_session(url: str, *, create: bool) -> SchemaSession:
+    # Each engine's driver is loaded only where it is used: a cold start with SQLite needs no asyncpg.
+    if url.startswith(_SQLITE):
+        from countersign.storage.sqlite_schema import SqliteSchemaSession
+
+        return SqliteSchemaSession(_sqlite_path(url), create=create)
+    if url.startswith(_POSTGRESQL):
+        from countersign.storage.postgresql_schema import PostgresqlSchemaSession
+
+        return await PostgresqlSchemaSession.connect(url)
+    raise ValueError("a database URL starts with sqlite:/// or postgresql://")
+
+
+def _sqlite_path(url: str) -> str:
+    path = url.removeprefix(_SQLITE)
+    if not path.startswith("/"):
+        raise ValueError("a SQLite URL holds an absolute path: sqlite:///path/to/file.db")
+    return path

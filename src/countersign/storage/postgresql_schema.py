@@ -1,0 +1,112 @@
+"""The connection that migrates a PostgreSQL database, and how its errors are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from countersign.storage.database import StorageUnavailable
+from countersign.storage.migrate import SchemaError
+from countersign.storage.transaction import Row, Statement
+
+MINIMUM_VERSION = 15
+CONNECT_TIMEOUT_S = 10
+
+# SQLSTATE classes and codes that mean "not now" (PostgreSQL manual, appendix A).
+_CANNOT = {
+    "08": "the connection to it failed",
+    "53": "it is out of disk space, memory or connections",
+    "57": "it is stopping, starting or cancelled the work",
+    "58": "it met an I/O error",
+    "25006": "it is read-only",
+    "55P03": "a lock could not be had in time",
+}
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
+"""What asyncpg raises when the connection itself is gone."""
+
+
+def cannot(error: BaseException) -> str | None:
+    """Why the engine cannot work now, or None if the statement itself is at fault."""
+    # An InterfaceError that is a ValueError as well tells of a wrong argument, not of the connection.
+    if isinstance(error, LOST) and not isinstance(error, ValueError):
+        return _CANNOT["08"]
+    code = getattr(error, "sqlstate", None) or ""
+    return _CANNOT.get(code) or _CANNOT.get(code[:2])
+
+
+def unavailable(error: BaseException, *, unknown_outcome: bool = False) -> StorageUnavailable:
+    """The error as a ``StorageUnavailable``; its text names no host, user or value."""
+    reason = cannot(error) or "it refused the connection"
+    return StorageUnavailable(f"PostgreSQL cannot be used: {reason}", unknown_outcome=unknown_outcome)
+
+
+def check_version(connection: asyncpg.Connection) -> None:
+    """Refuse servers older than the oldest that is tested. Raises ``SchemaError``."""
+    version = connection.get_server_version()
+    if version.major < MINIMUM_VERSION:
+        raise SchemaError(f"PostgreSQL {version.major} is too old; Countersign needs {MINIMUM_VERSION} or newer")
+
+
+class PostgresqlSchemaSession:
+    """A ``SchemaSession`` over one connection."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def connect(cls, url: str) -> PostgresqlSchemaSession:
+        """Connect. Raises ``StorageUnavailable``, and ``SchemaError`` for an old server."""
+        try:
+            # Statements of a migration run once, so none is prepared for later.
+            connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+        except (asyncpg.PostgresError, *LOST) as error:
+            raise unavailable(error) from error
+        check_version(connection)
+        return cls(connection)
+
+    async def has_table(self, name: str) -> bool:
+        """Whether the table exists on the search path of this database."""
+        sql = "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = ?"
+        return bool(await self.fetch(sql, (name,)))
+
+    async def create_if_missing(self, sql: str) -> None:
+        """Run the statement again when another process creates the table in the same moment.
+
+        ``IF NOT EXISTS`` looks before it creates, so the loser of the race meets the unique keys of
+        the catalogue.
+        """
+        while True:
+            try:
+                await self._connection.execute(sql)
+            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+                await asyncio.sleep(0)
+            else:
+                return
+
+    async def begin(self) -> None:
+        """Begin a transaction."""
+        await self._connection.execute("BEGIN")
+
+    async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
+        """Run one statement with ``?`` placeholders."""
+        rows: Sequence[Row] = await self._connection.fetch(Statement("migrate", sql).numbered, *arguments)
+        return rows
+
+    async def script(self, sql: str) -> None:
+        """Run the statements in one message."""
+        await self._connection.execute(sql)
+
+    async def commit(self) -> None:
+        """Make it durable."""
+        await self._connection.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        """Undo the open transaction."""
+        await self._connection.execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()

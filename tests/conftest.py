@@ -1,0 +1,96 @@
+"""Fixtures for all tests.
+
+``engine``: "sqlite" and "postgresql"; whoever asks for it, or for one of the next two, runs on both.
+``database_url``: a fresh, migrated database of that engine, for this test alone.
+``database``: the same, opened on the event loop of the test.
+``postgres_server``: the session's PostgreSQL, for tests that need more than one database of it.
+Tests may be ``async def``: see ``tests/support/aio.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from countersign.storage import Database, open_database
+from tests.support import aio
+from tests.support.databases import ENGINES, PostgresForTests, fresh_postgresql, fresh_sqlite, sqlite_template
+from tests.support.postgres import PostgresServer
+
+_POSTGRES = pytest.StashKey[PostgresForTests]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_POSTGRES] = PostgresForTests()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_POSTGRES].stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run ``async def`` tests, on the loop of the fixture ``runner`` if the test has one."""
+    if not inspect.iscoroutinefunction(inspect.unwrap(pyfuncitem.obj)):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    runner: asyncio.Runner | None = pyfuncitem.funcargs.get("runner")
+    if runner is not None:
+        runner.run(pyfuncitem.obj(**arguments))
+    else:
+        aio.run(pyfuncitem.obj(**arguments))
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    missing = config.stash[_POSTGRES].missing
+    if missing is not None:
+        terminalreporter.section("POSTGRESQL WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.line(f"EVERY TEST ON POSTGRESQL WAS LEFT OUT: {missing}")
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The event loop of this test, for fixtures that need it too."""
+    with aio.new_runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
+    """The session's PostgreSQL server."""
+    return pytestconfig.stash[_POSTGRES].server()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sqlite_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of the engine under test."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    if engine == "sqlite":
+        yield fresh_sqlite(request.getfixturevalue("_sqlite_template"), tmp_path)
+    else:
+        yield from fresh_postgresql(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def database(runner: asyncio.Runner, database_url: str) -> Iterator[Database]:
+    """A fresh database, opened on the event loop of this test."""
+    opened = runner.run(open_database(database_url, migrate=False))
+    yield opened
+    runner.run(opened.close())
