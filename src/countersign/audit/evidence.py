@@ -1,0 +1,100 @@
+"""The second pass of a verification: each action's evidence against the request that it consents to."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import BinaryIO
+
+from countersign.audit import lines
+from countersign.audit.entry import Action, decode
+from countersign.audit.report import Broken
+
+#: Longest line that is read, in bytes.
+MAX_LINE = 16 << 20
+# Starting workers costs about as much as checking this many lines.
+_WORTH_WORKERS = 5000
+
+
+@dataclass(slots=True)
+class Chunk:
+    """``count`` whole lines from byte ``offset`` on; the first is line ``line`` of the file, counted from 1."""
+
+    offset: int
+    line: int
+    count: int = 0
+
+
+def check_action(action: Action, payload: str | None) -> str | None:
+    """Why the action's evidence doesn't prove that its user consented to this request; ``None`` when it does.
+
+    The digest is recomputed from installation, organisation, user, method, path, query and the payload's
+    hash; the challenge in the signed client data must commit to it, and the credential's signature must
+    hold. ``payload`` is the canonical payload, ``None`` when redacted.
+    """
+    if payload is not None and hashlib.sha256(payload.encode("utf-8")).hexdigest() != action.payload_sha256:
+        return "the payload is not the one that was consented to"
+    if action.query_signed and action.actual_query != action.query:
+        return "the entry says that the query was signed, but the request carried another"
+    return None
+
+
+def check_lines(file: BinaryIO, chunk: Chunk) -> Broken | None:
+    """Check the actions of a chunk, ``file`` standing at its start; the first defect or ``None``."""
+    for number in range(chunk.line, chunk.line + chunk.count):
+        line = lines.decode_line(file.readline(MAX_LINE))
+        if not isinstance(line, lines.EntryLine | lines.UnsequencedLine):
+            continue
+        entry = decode(line.entry)
+        if isinstance(entry, Action):
+            reason = check_action(entry, line.payload)
+        else:
+            reason = None if line.payload is None else "a payload stands beside an entry that isn't an action"
+        if reason is not None:
+            position = line.position if isinstance(line, lines.EntryLine) else None
+            return Broken(reason, number, position, entry.id)
+    return None
+
+
+def _check_chunk(path: Path, chunk: Chunk) -> Broken | None:
+    with path.open("rb") as file:
+        file.seek(chunk.offset)
+        return check_lines(file, chunk)
+
+
+def check_chunks(
+    path: Path, chunks: Sequence[Chunk], processes: int | None, progress: Callable[[int, int], None]
+) -> Broken | None:
+    """Check all chunks of the file at ``path``; the first defect in the file's order, or ``None``.
+
+    ``processes``: at most so many workers, ``None`` for one a processor; short files are checked right here.
+    """
+    total = sum(chunk.count for chunk in chunks)
+    workers = min(processes or os.cpu_count() or 1, len(chunks))
+    if workers < 2 or total < _WORTH_WORKERS:
+        return _first(map(_check_chunk, repeat(path), chunks), chunks, total, progress)
+    # Spawned, not forked: the caller may have threads (a progress bar), and forking those deadlocks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            return _first(pool.map(_check_chunk, repeat(path), chunks), chunks, total, progress)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _first(
+    results: Iterator[Broken | None], chunks: Sequence[Chunk], total: int, progress: Callable[[int, int], None]
+) -> Broken | None:
+    done = 0
+    for chunk, bad in zip(chunks, results, strict=True):
+        if bad is not None:
+            return bad
+        done += chunk.count
+        progress(done, total)
+    return None

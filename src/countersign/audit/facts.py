@@ -1,0 +1,178 @@
+"""What has to hold between entries: each action once, each signature on an action, each key enrolled.
+
+Fed with the entries in order. Memory: eight bytes an entry, and something for each credential and each
+consent to a signature whose outcome hasn't come yet.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from countersign.audit.entry import Action, Enrolled, Entry, Signature
+from countersign.audit.report import LISTED, Broken, Summary, Unasserted
+from countersign.credentials import public_key
+from countersign.encoding import strictjson
+
+_KEY_SIGNATURES = re.compile(r"/keys/([^/]+)/signatures")
+_USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/.+")
+
+
+class Ids:
+    """A large set of ids that tells which hashes occur twice. Kept as 64-bit hashes, spread over buckets."""
+
+    def __init__(self) -> None:
+        self._buckets = [array("Q") for _ in range(256)]
+
+    @staticmethod
+    def hash(entry_id: str) -> int:
+        """What is kept of an id; the same within one process only."""
+        return hash(entry_id) & 0xFFFFFFFFFFFFFFFF
+
+    def add(self, entry_id: str) -> None:
+        """Add one id."""
+        value = self.hash(entry_id)
+        self._buckets[value & 255].append(value)
+
+    def repeated(self) -> set[int]:
+        """Hashes that were added more than once."""
+        found: set[int] = set()
+        for bucket in self._buckets:
+            if len(set(bucket)) != len(bucket):
+                found.update(value for value, count in Counter(bucket).items() if count > 1)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    line: int
+    position: int | None
+    entry_id: str
+
+    def broken(self, reason: str) -> Broken:
+        return Broken(reason, self.line, self.position, self.entry_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    credential_uuid: str
+    user_id: str
+    kind: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Consented:
+    payload_sha256: str
+    key_id: str | None
+
+
+@dataclass(slots=True)
+class Facts:
+    """Collects; :meth:`contradictions` judges when all entries have been seen."""
+
+    summary: Summary
+    ids: Ids = field(default_factory=Ids)
+    _used: dict[_Used, _Place] = field(default_factory=dict)
+    _enrolled: dict[str, tuple[Enrolled, _Place]] = field(default_factory=dict)
+    _consented: dict[str, _Consented] = field(default_factory=dict)
+    _unmatched: list[tuple[Signature, _Place]] = field(default_factory=list)
+    _conflicts: list[Broken] = field(default_factory=list)
+
+    def add(self, entry: Entry, payload: str | None, line: int, position: int | None) -> None:
+        """Take in one entry; ``position`` is ``None`` for one without."""
+        self.ids.add(entry.id)
+        summary = self.summary
+        if isinstance(entry, Action):
+            self._add_action(entry, payload, line, position)
+        elif isinstance(entry, Signature):
+            summary.signatures += 1
+            summary.failed_signatures += entry.signature is None
+            if not self._match(entry):
+                self._unmatched.append((entry, _Place(line, position, entry.id)))
+        else:
+            summary.system += 1
+            if len(summary.unasserted) < LISTED:
+                enrolled = tuple(item.credential_uuid for item in entry.enrolled)
+                summary.unasserted.append(Unasserted(position, entry.id, entry.event, enrolled))
+        for item in entry.enrolled:
+            self._enrol(item, _Place(line, position, entry.id))
+
+    def _add_action(self, entry: Action, payload: str | None, line: int, position: int | None) -> None:
+        self.summary.actions += 1
+        self.summary.redacted_payloads += payload is None
+        credential = entry.credential
+        used = _Used(credential.uuid, entry.user_id, credential.kind, credential.public_key)
+        if used not in self._used:
+            self._used[used] = _Place(line, position, entry.id)
+        if entry.method == "POST" and _USES_A_KEY.fullmatch(entry.path):
+            named = _KEY_SIGNATURES.fullmatch(entry.path)
+            self._consented[entry.id] = _Consented(entry.payload_sha256, named[1] if named else None)
+        if entry.enrolled and len(self.summary.unshown_enrolments) < LISTED:
+            shown = set(_fingerprints(payload)) if payload is not None else set()
+            self.summary.unshown_enrolments += [
+                item.credential_uuid for item in entry.enrolled if item.fingerprint not in shown
+            ]
+
+    def _match(self, entry: Signature) -> bool:
+        """Use up the consent that the signature rests on: one consent, one signature."""
+        consented = self._consented.get(entry.action_id)
+        if consented is None or consented.payload_sha256 != entry.payload_sha256:
+            return False
+        if consented.key_id not in (None, entry.key_id):
+            return False
+        del self._consented[entry.action_id]
+        return True
+
+    def _enrol(self, item: Enrolled, place: _Place) -> None:
+        known = self._enrolled.setdefault(item.credential_uuid, (item, place))[0]
+        if known != item:
+            self._conflicts.append(place.broken(f"enrols credential {item.credential_uuid} a second time, differently"))
+
+    def contradictions(self) -> Iterator[Broken]:
+        """What doesn't hold between the entries, in no particular order. Repeated ids are not among it."""
+        yield from self._conflicts
+        for signature, place in self._unmatched:
+            if not self._match(signature):
+                yield place.broken(
+                    f"key {signature.key_id} signed without a consent: no action {signature.action_id} "
+                    "in this log asks for this signature"
+                )
+        for used, place in self._used.items():
+            reason = self._not_enrolled(used)
+            if reason is not None:
+                yield place.broken(reason)
+
+    def _not_enrolled(self, used: _Used) -> str | None:
+        known = self._enrolled.get(used.credential_uuid)
+        if known is None:
+            return f"credential {used.credential_uuid} was never enrolled in this log"
+        enrolled = known[0]
+        loaded = public_key.load(used.public_key)
+        if not isinstance(loaded, public_key.PublicKey) or loaded.fingerprint != enrolled.fingerprint:
+            return f"the public key is not the one enrolled for credential {used.credential_uuid}"
+        if (enrolled.user_id, enrolled.kind) != (used.user_id, used.kind):
+            return f"credential {used.credential_uuid} was enrolled for another user or kind"
+        return None
+
+
+def _fingerprints(payload: str) -> Iterator[str]:
+    """Fingerprints of the PEM public keys anywhere in a payload."""
+    try:
+        pending: list[Any] = [strictjson.parse_object(payload)]
+    except strictjson.BadJson:
+        return
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, str) and "PUBLIC KEY" in item:
+            loaded = public_key.load(item)
+            if isinstance(loaded, public_key.PublicKey):
+                yield loaded.fingerprint
