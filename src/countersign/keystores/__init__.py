@@ -1,1 +1,30 @@
+"""Key stores: where private keys live and sign. The API process reaches them only through the signer's client.
 
+``countersign.keystores.store`` (all SQL of this domain) is imported by name, so that the signer process, which imports
+this package, does not load the database layer.
+"""
+
+from countersign.keystores.client import GeneratedKey, KeyRecord, SignatureValue, SignerClient, SignerStatus, SignOrder
+from countersign.keystores.grants import Authoriser
+from countersign.keystores.outcome import Refusal, SignerError, SignerRefused, SignerSealed, SignerUnavailable
+from countersign.keystores.protocol import ConsentEvidence
+from countersign.keystores.roots import create_root
+from countersign.keystores.supervisor import SignerSupervisor
+
+__all__ = [
+    "Authoriser",
+    "ConsentEvidence",
+    "GeneratedKey",
+    "KeyRecord",
+    "Refusal",
+    "SignOrder",
+    "SignatureValue",
+    "SignerClient",
+    "SignerError",
+    "SignerRefused",
+    "SignerSealed",
+    "SignerStatus",
+    "SignerSupervisor",
+    "SignerUnavailable",
+    "create_root",
+]

@@ -1,0 +1,357 @@
+"""The API process's side of the signer: one pipelined connection that comes back by itself.
+
+It never holds a private key. It hands the wrapped roots over when it connects, signs a grant for every order, and
+turns the signer's answers into values or one of three exceptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from countersign.keystores import protocol
+from countersign.keystores.grants import Authoriser, Grant, payload_hash
+from countersign.keystores.outcome import SignerRefused, SignerSealed, SignerUnavailable
+from countersign.keystores.protocol import ConsentEvidence, Generated, Order, Reply, State
+from countersign.world import World
+
+log = logging.getLogger("countersign.keystores")
+
+_GRANT_LIFE_MS = 15_000
+_ORDER_TIMEOUT_S = 10.0
+_WATCH_S = 1.0
+_BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_decode_state = msgspec.msgpack.Decoder(State).decode
+_decode_generated = msgspec.msgpack.Decoder(Generated).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SignerStatus:
+    """``state`` is sealed | unsealed | down; ``notes`` name protections the signer's host could not give."""
+
+    state: str
+    reason: str
+    notes: tuple[str, ...] = ()
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedKey:
+    """A new key: canonical public key bytes and the sealed record that alone holds the private one."""
+
+    public_key: bytes
+    record: bytes
+    root_version: int
+    generation: int
+    secret_kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A stored key as the signer needs it: the sealed record and everything it is bound to."""
+
+    org_id: str
+    key_id: str
+    scheme: str
+    curve: str
+    public_key: bytes
+    secret_kind: str
+    root_version: int
+    generation: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignOrder:
+    """What to sign, with which key, for which signature request, and who agreed to it.
+
+    ``kind`` is ``digest32`` (ECDSA and Schnorr: 32 bytes, already hashed) or ``message`` (EdDSA: the whole message).
+    ``tweak`` is for Schnorr keys: None = none, empty = default taproot tweak, 32 bytes = merkle root.
+    """
+
+    key: KeyRecord
+    kind: str
+    payload: bytes
+    request_id: str
+    evidence: ConsentEvidence
+    tweak: bytes | None = None
+    policy_decision_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureValue:
+    """``r`` and ``s``: 32 bytes each, as the scheme encodes them; ``recid`` 0 to 3 for ECDSA only."""
+
+    r: bytes
+    s: bytes
+    recid: int | None
+
+
+class SignerClient:
+    """Talks to the signer behind ``socket_path``.
+
+    ``roots`` fetches the wrapped roots of ``store_id`` from the database; it is called at each connection.
+    ``authoriser`` may be None for a tool that only asks for the state, unseals or seals.
+    """
+
+    def __init__(
+        self,
+        socket_path: str,
+        authoriser: Authoriser | None,
+        roots: Callable[[], Awaitable[list[bytes]]],
+        *,
+        store_id: str,
+        world: World,
+    ) -> None:
+        self._socket_path = socket_path
+        self._authoriser = authoriser
+        self._roots = roots
+        self._store_id = store_id
+        self._world = world
+        self._link: _Link | None = None
+        self._state: State | None = None
+        self._clock_offset = 0.0
+        self._trouble = "not connected yet"
+        self._first_attempt = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether an order would reach an unsealed store right now."""
+        return self._link is not None and self._state is not None and self._state.state == "unsealed"
+
+    async def start(self, wait: float = 5.0) -> None:
+        """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
+        self._task = asyncio.create_task(self._run())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._first_attempt.wait(), wait)
+
+    async def close(self) -> None:
+        """Give up the connection; orders in flight end as unavailable."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def status(self) -> SignerStatus:
+        """The signer's state, asked now."""
+        if self._link is None:
+            return SignerStatus("down", self._trouble)
+        try:
+            state = self._note(_decode_state(await self._order(Order(0, "status"))))
+        except SignerUnavailable as gone:
+            return SignerStatus("down", str(gone))
+        return SignerStatus(state.state, state.reason, state.notes, state.boot_id.hex())
+
+    async def generate(
+        self,
+        org_id: str,
+        key_id: str,
+        scheme: str,
+        curve: str,
+        request_id: str,
+        evidence: ConsentEvidence | None = None,
+    ) -> GeneratedKey:
+        """Make a key; nothing is stored by the signer, so the record must be stored before the key is announced."""
+        order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind="generate")
+        order.org_id, order.curve, order.evidence = org_id, curve, evidence
+        order.grant = self._grant(order, request_id, "")
+        made = _decode_generated(await self._order(order))
+        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+
+    async def sign(self, order: SignOrder) -> SignatureValue:
+        """Sign; raises SignerUnavailable, SignerSealed or SignerRefused."""
+        wire = _about("sign", order.key)
+        wire.payload, wire.payload_kind, wire.tweak = memoryview(order.payload), order.kind, order.tweak
+        wire.evidence = order.evidence
+        wire.grant = self._grant(wire, order.request_id, order.policy_decision_id)
+        value = await self._order(wire)
+        return SignatureValue(value[:32], value[32:64], value[64] if len(value) > 64 else None)
+
+    async def verify(self, key: KeyRecord) -> None:
+        """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""
+        await self._order(_about("verify", key))
+
+    async def unseal(self, secret: bytearray | None) -> None:
+        """Open the store root with ``secret`` (a passphrase, wiped here) or the signer's own key-encryption key."""
+        try:
+            self._note(_decode_state(await self._order(Order(0, "unseal", payload=memoryview(secret or b"")))))
+        finally:
+            if secret is not None:
+                secret[:] = bytes(len(secret))
+
+    async def seal(self) -> None:
+        """Wipe the store root from the signer; it stays sealed until ``unseal`` or a restart of the signer."""
+        self._note(_decode_state(await self._order(Order(0, "seal"))))
+
+    def _grant(self, order: Order, request_id: str, policy_decision_id: str) -> bytes:
+        if self._authoriser is None or self._state is None:
+            return b""
+        # The signer judges by its own clock, so that a clock that was moved here (sandbox, NTP) stops no signature.
+        now = int(asyncio.get_running_loop().time() * 1000 + self._clock_offset)
+        return self._authoriser.sign(
+            Grant(
+                1,
+                self._store_id,
+                order.org_id,
+                order.key_id,
+                order.op,
+                order.scheme,
+                payload_hash(order.payload_kind, order.payload, order.tweak),
+                request_id,
+                policy_decision_id,
+                self._state.boot_id,
+                now - 1000,
+                now + _GRANT_LIFE_MS,
+                self._world.randomness(16),
+            )
+        )
+
+    async def _order(self, order: Order) -> bytes:
+        link = self._link
+        if link is None:
+            raise SignerUnavailable(self._trouble)
+        reply = await link.send(order)
+        if reply.code == "ok":
+            return reply.data
+        reason = reply.data.decode(errors="replace")
+        if reply.code == "Sealed":
+            if self._state is not None:
+                self._state = msgspec.structs.replace(self._state, state="sealed", reason=reason)
+            raise SignerSealed(reason)
+        if reply.code in ("Busy", "Unavailable"):
+            raise SignerUnavailable(reason)
+        raise SignerRefused(reply.code, reason)
+
+    def _note(self, state: State) -> State:
+        if state.store_id and state.store_id != self._store_id:
+            state = msgspec.structs.replace(state, state="sealed", reason="the signer serves another key store")
+        self._state = state
+        self._clock_offset = state.now - asyncio.get_running_loop().time() * 1000
+        return state
+
+    async def _run(self) -> None:
+        """Connect, hand over the roots, watch; and again, with a growing pause while it fails."""
+        failures = 0
+        while True:
+            try:
+                await self._connect()
+                failures = 0
+                self._first_attempt.set()
+                await self._watch()
+                self._trouble = "the signer closed the connection"
+            except (OSError, SignerUnavailable, SignerSealed, SignerRefused) as trouble:
+                self._trouble = f"signer not reachable: {trouble}"
+            except asyncio.CancelledError:
+                raise
+            except Exception as trouble:  # the roots come from the database, which fails in its own ways
+                log.warning("key store roots can't be handed over: %s", trouble)
+                self._trouble = "the roots of the key store can't be read"
+            finally:
+                self._drop()
+            await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+            failures += 1
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_unix_connection(_Link, self._socket_path)
+        self._link = link
+        roots = msgspec.msgpack.encode(await self._roots())
+        state = self._note(_decode_state(await self._order(Order(0, "load", payload=memoryview(roots)))))
+        log.info("signer connected: %s %s", state.state, state.reason)
+
+    async def _watch(self) -> None:
+        """Until the connection ends: cut it off when an order hangs, look for an unsealing while sealed."""
+        link = self._link
+        while link is not None and not link.closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(link.closed.wait(), _WATCH_S)
+            if link.overdue():
+                link.abort()
+            elif not self.available:
+                await self.status()
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.abort()
+        self._link = None
+        self._state = None
+
+
+def _about(op: str, key: KeyRecord) -> Order:
+    order = Order(0, op, key.key_id, key.scheme, record=key.record)
+    order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
+    order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
+    return order
+
+
+class _Link(asyncio.BufferedProtocol):
+    """One connection: numbers the orders, matches the replies."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._buffer = protocol.FrameBuffer()
+        self._pending: dict[int, tuple[asyncio.Future[Reply], float]] = {}
+        self._last_id = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports share no base class with asyncio's
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer.writable()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            frames = self._buffer.received(nbytes)
+            for view in frames:
+                reply = _decode_reply(view)
+                waiting = self._pending.pop(reply.id, None)
+                if waiting is not None and not waiting[0].done():
+                    waiting[0].set_result(reply)
+            self._buffer.compact(frames)
+        except (protocol.FrameOverflow, msgspec.MsgspecError):
+            log.exception("signer sent something that is no reply")
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.closed.set()
+        for future, _ in self._pending.values():
+            if not future.done():
+                future.set_exception(SignerUnavailable("the signer went away with the order"))
+        self._pending.clear()
+
+    async def send(self, order: Order) -> Reply:
+        if self._transport is None:
+            raise SignerUnavailable("the signer went away")
+        self._last_id += 1
+        order.id = self._last_id
+        body = _encode(order)
+        if len(body) > protocol.MAX_FRAME:
+            raise SignerRefused("Unsupported", f"order is longer than {protocol.MAX_FRAME} bytes")
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._pending[order.id] = (future, self._loop.time() + _ORDER_TIMEOUT_S)
+        self._transport.write(protocol.frame(body))
+        return await future
+
+    def overdue(self) -> bool:
+        """Whether the oldest order has waited too long (orders are numbered, so the first is the oldest)."""
+        oldest = next(iter(self._pending.values()), None)
+        return oldest is not None and oldest[1] < self._loop.time()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,126 @@
+"""Where secrets live while they are used: one locked page, kept out of core dumps, swap and child processes.
+
+Immutable ``bytes`` can't be wiped, so root keys, wrapping keys and opened private keys are decrypted straight into
+this page, used from it, and overwritten. The limits are honest: a root key's first random bytes and a message pass
+through ordinary objects, the interpreter may copy, and root on the host reads everything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import mmap
+import os
+import resource
+import sys
+from typing import Final
+
+MAX_ROOTS: Final = 64
+ROOT_BYTES: Final = 32
+
+_PAGE: Final = 4096
+_WRAPPING: Final = slice(2048, 2080)
+_SECRET: Final = slice(2112, 2144)
+_SECRET_PAIR: Final = slice(2112, 2176)
+_KEYPAIR: Final = slice(2176, 2272)
+_SCRATCH: Final = slice(2304, _PAGE)
+
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_PDEATHSIG: Final = 1
+_MCL_CURRENT: Final = 1
+_MCL_FUTURE: Final = 2
+_MCL_ONFAULT: Final = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def wipe(buffer: memoryview | bytearray) -> None:
+    """Overwrite with zeros, by a call the interpreter can't leave out."""
+    if len(buffer):
+        ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(buffer)), 0, len(buffer))
+
+
+def fill_random(buffer: memoryview | bytearray) -> None:
+    """Fill from the kernel's generator without a Python object in between (getrandom(2))."""
+    target = ctypes.c_char.from_buffer(buffer)
+    if _libc.getrandom(ctypes.byref(target), ctypes.c_size_t(len(buffer)), 0) != len(buffer):
+        raise OSError(ctypes.get_errno(), "getrandom gave too few bytes")
+
+
+class LockedPage:
+    """One page of memory with fixed places; ``notes`` names the protections the host refused."""
+
+    def __init__(self) -> None:
+        self._map = mmap.mmap(-1, _PAGE)
+        self.notes: list[str] = []
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        if _libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(_PAGE)) != 0:
+            self.notes.append("key page is not locked in memory (mlock refused)")
+        for advice, what in (("MADV_DONTDUMP", "core dumps"), ("MADV_DONTFORK", "child processes")):
+            try:
+                self._map.madvise(getattr(mmap, advice))
+            except (AttributeError, OSError):
+                self.notes.append(f"key page is not kept out of {what} ({advice} refused)")
+        view = memoryview(self._map)
+        self.wrapping = view[_WRAPPING]
+        """32 bytes: the wrapping key of the record in use."""
+        self.secret = view[_SECRET]
+        """32 bytes: the private key in use."""
+        self.secret_pair = view[_SECRET_PAIR]
+        """64 bytes from the same place: an Ed25519 seed and its public key, libsodium's form of a secret key."""
+        self.keypair = view[_KEYPAIR]
+        """96 bytes: libsecp256k1's keypair."""
+        self.scratch = view[_SCRATCH]
+        """1792 bytes: the opened content of a root blob."""
+        self._view = view
+
+    def root(self, slot: int) -> memoryview:
+        """32 bytes: the store root key in that slot, 0 to ``MAX_ROOTS - 1``."""
+        return self._view[slot * ROOT_BYTES : (slot + 1) * ROOT_BYTES]
+
+    def wipe_work(self) -> None:
+        """Overwrite everything but the store root keys."""
+        wipe(self._view[MAX_ROOTS * ROOT_BYTES :])
+
+    def wipe_all(self) -> None:
+        """Overwrite the whole page."""
+        wipe(self._view)
+
+
+def harden_process() -> list[str]:
+    """Close the ways by which another process could read this one; gives a note for each that stayed open.
+
+    No core dumps, no ptrace by the same user (not dumpable), no privileges gained by exec, memory locked as far as the
+    limit allows.
+    """
+    notes: list[str] = []
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not sys.platform.startswith("linux"):
+        return ["process protections need Linux"]
+    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        notes.append("process can be dumped and traced by its own user (PR_SET_DUMPABLE refused)")
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        notes.append("PR_SET_NO_NEW_PRIVS refused")
+    if not _lock_all_memory():
+        notes.append("memory beside the key page may be swapped (set LimitMEMLOCK=infinity)")
+    return notes
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Ask the kernel for ``signal_number`` when the parent process ends (prctl(2), PR_SET_PDEATHSIG)."""
+    parent = os.getppid()
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0 or os.getppid() != parent:
+        raise OSError(ctypes.get_errno(), "the parent process is gone or can't be watched")
+
+
+def _lock_all_memory() -> bool:
+    # Under a finite limit MCL_FUTURE would make ordinary allocations fail later, so it is all or nothing.
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft != resource.RLIM_INFINITY:
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        except (ValueError, OSError):
+            return False
+    # ONFAULT: pages are locked once touched, so untouched library code costs no memory.
+    return bool(_libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0)

@@ -1,0 +1,197 @@
+"""What the API process and the signer say to each other: orders, replies, and the frames they travel in.
+
+A frame is a big-endian u32 length and that many bytes of msgpack, at most ``MAX_FRAME``. Every message is a msgpack
+array, so fields are never reordered or removed, and new ones come last with a default. Orders are pipelined; a reply
+carries the id of its order. The sealed record travels with the order, so that the signer needs no database.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from countersign.keystores.outcome import Code
+
+MAX_FRAME: Final = 1 << 20
+"""Longest body of a frame in bytes (1 MiB)."""
+
+MAX_MESSAGE: Final = 384 * 1024
+MAX_REQUEST_BODY: Final = 512 * 1024
+_MAX_CLIENT_DATA: Final = 16 * 1024
+_MAX_FIELD: Final = 4 * 1024
+_FIRST_BUFFER: Final = 16 * 1024
+
+DIGEST32: Final = "digest32"
+MESSAGE: Final = "message"
+
+_LENGTH = struct.Struct(">I")
+
+Buffer = bytes | bytearray | memoryview
+
+
+class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
+    """The proof that someone agreed to exactly this request; enough to check it again without the API process.
+
+    ``path`` and ``query`` are in canonical form (``query`` empty or with its leading ``?``), ``payload`` is the
+    canonical request body. ``credential_public_key`` is SPKI PEM. ``kind`` is the credential kind (``Key``, ``Fido2``,
+    ...); ``client_data`` and ``signature`` are raw bytes, ``authenticator_data`` only for ``Fido2``; ``algorithm`` is
+    the digest the client named, if it did.
+    """
+
+    installation_id: str
+    org_id: str
+    user_id: str
+    method: str
+    path: str
+    query: str
+    payload: bytes
+    credential_uuid: str
+    credential_public_key: str
+    kind: str
+    client_data: bytes
+    signature: bytes
+    authenticator_data: bytes | None = None
+    algorithm: str | None = None
+
+    def defect(self) -> str | None:
+        """What is wrong with its shape, or None. The signature itself is not judged here."""
+        if not (self.installation_id and self.org_id and self.user_id and self.credential_uuid and self.kind):
+            return "consent evidence lacks an identity"
+        if not (self.method and self.path.startswith("/") and (not self.query or self.query.startswith("?"))):
+            return "consent evidence names no request"
+        if not (self.client_data and self.signature and self.credential_public_key):
+            return "consent evidence holds no signature"
+        if len(self.payload) > MAX_REQUEST_BODY:
+            return f"request body in the consent evidence is longer than {MAX_REQUEST_BODY} bytes"
+        if len(self.client_data) > _MAX_CLIENT_DATA:
+            return f"client data in the consent evidence is longer than {_MAX_CLIENT_DATA} bytes"
+        fields = (self.path, self.query, self.credential_public_key, self.signature, self.authenticator_data or b"")
+        if any(len(field) > _MAX_FIELD for field in fields):
+            return f"a field of the consent evidence is longer than {_MAX_FIELD} bytes"
+        return None
+
+
+class Order(msgspec.Struct, array_like=True):
+    """One order to the signer.
+
+    ``op`` is sign | generate | verify | load | unseal | seal | status | shutdown. ``payload`` is what to sign, the
+    msgpack list of wrapped roots (load), or the passphrase (unseal); it is a view into the receive buffer and dies
+    with it. ``tweak`` is for Schnorr keys. The fields from ``org_id`` on are what the record is bound to.
+    """
+
+    id: int
+    op: str
+    key_id: str = ""
+    scheme: str = ""
+    payload: memoryview = memoryview(b"")
+    tweak: bytes | None = None
+    grant: bytes = b""
+    record: bytes = b""
+    payload_kind: str = ""
+    org_id: str = ""
+    curve: str = ""
+    secret_kind: str = ""
+    public_key: bytes = b""
+    root_version: int = 0
+    generation: int = 0
+    evidence: ConsentEvidence | None = None
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """``data`` is the result, or the reason in UTF-8 when ``code`` is not ``ok``."""
+
+    id: int
+    code: Code
+    data: bytes = b""
+
+
+class Generated(msgspec.Struct, array_like=True, frozen=True):
+    """Data of a reply to ``generate``."""
+
+    public_key: bytes
+    record: bytes
+    root_version: int
+    generation: int
+    secret_kind: str
+
+
+class State(msgspec.Struct, array_like=True, frozen=True):
+    """Data of a reply to ``status``, ``load``, ``unseal`` and ``seal``.
+
+    ``boot_id`` is new with each start of the signer. ``now`` is the signer's own clock in milliseconds since the
+    epoch, by which it judges grants. ``notes`` are health notes: protections this host could not give.
+    """
+
+    state: str
+    reason: str
+    notes: tuple[str, ...]
+    boot_id: bytes
+    now: int
+    grant_level: str
+    store_id: str
+    root_versions: tuple[int, ...]
+
+
+def frame(body: bytes) -> bytes:
+    """``body`` with its length before it."""
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameOverflow(Exception):  # noqa: N818 - a condition, named as one speaks of it
+    """A peer announced a frame longer than ``MAX_FRAME``."""
+
+
+class FrameBuffer:
+    """Receive buffer of one connection: the loop reads straight into it, whole frames come out as views.
+
+    It is a ``bytearray`` of ours, so that a frame that held a passphrase can be wiped.
+    """
+
+    __slots__ = ("_buffer", "_end")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(_FIRST_BUFFER)
+        self._end = 0
+
+    def writable(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+        return memoryview(self._buffer)[self._end :]
+
+    def received(self, count: int) -> list[memoryview]:
+        """Account for ``count`` new bytes and give the frames they complete; use them before ``compact``.
+
+        Raises FrameOverflow as soon as a length prefix is over the limit.
+        """
+        self._end += count
+        view = memoryview(self._buffer)
+        frames: list[memoryview] = []
+        start = 0
+        while self._end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(view, start)
+            if length > MAX_FRAME:
+                raise FrameOverflow
+            stop = start + _LENGTH.size + length
+            if stop > self._end:
+                break
+            frames.append(view[start + _LENGTH.size : stop])
+            start = stop
+        return frames
+
+    def compact(self, frames: list[memoryview]) -> bool:
+        """Drop ``frames``, make room for the next one; True if part of a frame is waiting for its rest."""
+        used = sum(len(view) + _LENGTH.size for view in frames)
+        rest = self._end - used
+        needed = _FIRST_BUFFER
+        if rest >= _LENGTH.size:
+            needed = max(needed, _LENGTH.size + _LENGTH.unpack_from(self._buffer, used)[0])
+        if needed == len(self._buffer):
+            if used and rest:
+                self._buffer[:rest] = self._buffer[used : self._end]
+        else:
+            grown = bytearray(needed)
+            grown[:rest] = memoryview(self._buffer)[used : self._end]
+            self._buffer = grown
+        self._end = rest
+        return rest > 0

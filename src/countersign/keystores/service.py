@@ -1,0 +1,272 @@
+"""What the signer does with an order, as a function of bytes: no socket and no clock of its own.
+
+One instance serves one key store in one process, one order at a time. It holds the store root keys and, while an order
+lasts, one private key, both in the locked page only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from countersign.keystores import record, roots, schemes
+from countersign.keystores.grants import GrantBook, payload_hash
+from countersign.keystores.kek import KekProvider
+from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
+from countersign.keystores.outcome import Refusal
+from countersign.keystores.protocol import Buffer, Generated, Order, Reply, State
+
+log = logging.getLogger("countersign.signer")
+
+GrantLevel = Literal["G0", "G1"]
+"""G0: permission on the socket is enough (tests). G1: every use of a key needs a grant by a pinned authoriser."""
+
+_FIRST_GENERATION: Final = 1
+_MAX_NAME: Final = 256
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_order = msgspec.msgpack.Decoder(Order).decode
+_decode_roots = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+class NotAnOrder(Exception):  # noqa: N818 - a condition, named as one speaks of it
+    """A frame that is no order at all: the peer does not speak this protocol."""
+
+
+class SignerService:
+    """``clock`` gives milliseconds since the epoch and never goes back; ``notes`` are added to the health notes."""
+
+    def __init__(
+        self,
+        kek: KekProvider,
+        *,
+        clock: Callable[[], int],
+        grant_level: GrantLevel = "G1",
+        notes: tuple[str, ...] = (),
+        on_shutdown: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.boot_id = os.urandom(16)
+        self._kek = kek
+        self._clock = clock
+        self._grant_level = grant_level
+        self._on_shutdown = on_shutdown
+        self._page = LockedPage()
+        provider_note = (kek.note,) if kek.note else ()
+        self._notes = (*notes, *self._page.notes, *provider_note)
+        self._grants = GrantBook(self.boot_id)
+        self._store_id = ""
+        self._waiting: list[roots.WrappedRoot] = []
+        self._slots: dict[int, int] = {}
+        self._authorisers: tuple[bytes, ...] = ()
+        self._reason = "no store root was handed over yet"
+        self._sealed_by_order = False
+
+    def handle(self, frame: memoryview) -> bytes:
+        """Carry out one order and give the encoded reply. Raises NotAnOrder for a frame that is none."""
+        try:
+            order = _decode_order(frame)
+        except msgspec.MsgspecError as broken:
+            raise NotAnOrder from broken
+        try:
+            outcome = self._carry_out(order)
+        except Exception:
+            # One bad order must not end the process for everybody; the trace goes to the operator only.
+            log.exception("order %s failed", order.op)
+            outcome = Refusal("Internal", "the signer failed; its log says why")
+        finally:
+            self._page.wipe_work()
+        if isinstance(outcome, Refusal):
+            if outcome.code == "Integrity":
+                log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
+            return _encode(Reply(order.id, outcome.code, outcome.reason.encode()))
+        return _encode(Reply(order.id, "ok", outcome))
+
+    def seal(self) -> None:
+        """Wipe every secret."""
+        self._page.wipe_all()
+        self._slots.clear()
+        self._authorisers = ()
+
+    def _carry_out(self, order: Order) -> bytes | Refusal:
+        match order.op:
+            case "sign":
+                return self._sign(order)
+            case "generate":
+                return self._generate(order)
+            case "verify":
+                return self._verify(order)
+            case "load":
+                return self._load(order)
+            case "unseal":
+                return self._unseal(order)
+            case "seal":
+                self._sealed_by_order, self._reason = True, "sealed by order"
+                self.seal()
+                log.info("sealed by order")
+                return self._state()
+            case "status":
+                return self._state()
+            case "shutdown":
+                self._on_shutdown()
+                return b""
+            case unknown:
+                return Refusal("Unsupported", f"unknown order {unknown[:32]!r}")
+
+    def _sign(self, order: Order) -> bytes | Refusal:
+        scheme = schemes.SCHEMES.get((order.scheme, order.curve))
+        if scheme is None:
+            return _unsupported(order)
+        defect = schemes.payload_defect(scheme, order.payload_kind, order.payload, order.tweak)
+        refusal = defect or self._permit(order) or self._open(order)
+        if refusal is not None:
+            return refusal
+        return schemes.sign(scheme, self._page, order.public_key, order.payload, order.tweak)
+
+    def _generate(self, order: Order) -> bytes | Refusal:
+        scheme = schemes.SCHEMES.get((order.scheme, order.curve))
+        if scheme is None:
+            return _unsupported(order)
+        if not (0 < len(order.org_id) <= _MAX_NAME and 0 < len(order.key_id) <= _MAX_NAME):
+            return Refusal("Unsupported", "a key needs an organisation and an id")
+        if order.payload_kind != "generate" or bytes(order.payload) != order.curve.encode():
+            return Refusal("Unsupported", "the payload of generate is the curve")
+        if (refusal := self._permit(order)) is not None:
+            return refusal
+        version = max(self._slots)
+        public_key = schemes.generate(scheme, self._page)
+        order.secret_kind, order.public_key = scheme.secret_kind, public_key
+        order.root_version, order.generation = version, _FIRST_GENERATION
+        sealed = record.seal(self._page, self._page.root(self._slots[version]), self._binding(order))
+        return _encode(Generated(public_key, sealed, version, _FIRST_GENERATION, scheme.secret_kind))
+
+    def _verify(self, order: Order) -> bytes | Refusal:
+        scheme = schemes.SCHEMES.get((order.scheme, order.curve))
+        if scheme is None:
+            return _unsupported(order)
+        if (refusal := self._open(order)) is not None:
+            return refusal
+        if schemes.public_key(scheme, self._page) != order.public_key:
+            return Refusal("Integrity", "the secret does not belong to the stored public key")
+        return b""
+
+    def _permit(self, order: Order) -> Refusal | None:
+        """Whether the order may use a key: an unsealed store, evidence of consent in good shape, a fresh grant."""
+        if not self._slots:
+            return Refusal("Sealed", self._reason)
+        if order.evidence is not None and (defect := order.evidence.defect()) is not None:
+            return Refusal("Denied", defect)
+        if order.evidence is not None and order.evidence.org_id != order.org_id:
+            return Refusal("Denied", "consent evidence is of another organisation than the key")
+        if self._grant_level == "G0":
+            return None
+        if order.op == "sign" and order.evidence is None:
+            return Refusal("Denied", "an order to sign carries the evidence of consent")
+        expected = payload_hash(order.payload_kind, order.payload, order.tweak)
+        return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
+
+    def _open(self, order: Order) -> Refusal | None:
+        if not self._slots:
+            return Refusal("Sealed", self._reason)
+        slot = self._slots.get(order.root_version)
+        if slot is None:
+            return Refusal("NotFound", f"root version {order.root_version} is not loaded")
+        return record.unseal(self._page, self._page.root(slot), self._binding(order), order.record)
+
+    def _binding(self, order: Order) -> record.Binding:
+        return record.Binding(
+            self._store_id,
+            order.org_id,
+            order.key_id,
+            order.scheme,
+            order.curve,
+            order.secret_kind,
+            order.public_key,
+            order.root_version,
+            order.generation,
+        )
+
+    def _load(self, order: Order) -> bytes | Refusal:
+        """Take over wrapped roots; open them at once unless a human has to, or has sealed the store."""
+        try:
+            blobs = _decode_roots(order.payload)
+        except msgspec.MsgspecError:
+            return Refusal("Unsupported", "the payload of load is a list of wrapped roots")
+        if not 0 < len(blobs) <= MAX_ROOTS:
+            return Refusal("Unsupported", f"load takes 1 to {MAX_ROOTS} roots")
+        parsed: list[roots.WrappedRoot] = []
+        for blob in blobs:
+            wrapped = roots.parse_root(blob)
+            if isinstance(wrapped, Refusal):
+                return wrapped
+            parsed.append(wrapped)
+        stores = {wrapped.store_id for wrapped in parsed} | ({self._store_id} if self._slots else set())
+        if len(stores) != 1:
+            return Refusal("Denied", f"the signer serves one store, not {sorted(stores)}")
+        self._waiting = parsed
+        if self._sealed_by_order:
+            return self._state()
+        if self._kek.needs_secret and not self._slots:
+            self._reason = "the key store waits for its passphrase: countersign keystore unseal"
+        elif not self._kek.needs_secret and (refusal := self._open_roots(b"")) is not None:
+            self._reason = refusal.reason
+            log.error("store can't be unsealed: %s", refusal.reason)
+        return self._state()
+
+    def _unseal(self, order: Order) -> bytes | Refusal:
+        if not self._waiting:
+            return Refusal("Sealed", "no store root was handed over yet; start the API process first")
+        if (refusal := self._open_roots(order.payload)) is not None:
+            log.warning("unseal refused: %s", refusal.reason)
+            if not self._slots:
+                self._reason = refusal.reason
+            return refusal
+        self._sealed_by_order = False
+        return self._state()
+
+    def _open_roots(self, secret: Buffer) -> Refusal | None:
+        """Open those waiting roots that are not open yet; an open one stays as it is. All or nothing."""
+        opened: dict[int, roots.OpenedRoot] = {}
+        slots = dict(self._slots)
+        for wrapped in self._waiting:
+            if wrapped.root_version in slots:
+                continue
+            slot = len(slots)
+            if slot >= MAX_ROOTS:
+                return Refusal("Unsupported", f"a store has at most {MAX_ROOTS} roots")
+            result = roots.open_root(wrapped, self._kek, secret, self._page.root(slot), self._page.scratch)
+            if isinstance(result, Refusal):
+                for unused in range(len(self._slots), slot):
+                    wipe(self._page.root(unused))
+                return result
+            slots[wrapped.root_version], opened[wrapped.root_version] = slot, result
+        if opened and max(opened) == max(slots):
+            # The newest root says whose grants count.
+            self._authorisers = opened[max(opened)].authorisers
+            self._store_id = opened[max(opened)].store_id
+            log.info("unsealed store %s, root version %d", self._store_id, max(slots))
+        self._slots, self._reason = slots, ""
+        return None
+
+    def _state(self) -> bytes:
+        state = "unsealed" if self._slots else "sealed"
+        versions = tuple(sorted(self._slots))
+        return _encode(
+            State(
+                state,
+                self._reason,
+                self._notes,
+                self.boot_id,
+                self._clock(),
+                self._grant_level,
+                self._store_id,
+                versions,
+            )
+        )
+
+
+def _unsupported(order: Order) -> Refusal:
+    return Refusal("Unsupported", f"this store has no {order.scheme[:32]} keys on {order.curve[:32]}")

@@ -1,0 +1,85 @@
+"""Runs the signer as a child process (embedded mode) and starts it again whenever it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+
+log = logging.getLogger("countersign.keystores")
+
+_BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S = 10.0
+_STOP_S = 5.0
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
+
+
+class SignerSupervisor:
+    """``kek`` as for the signer: ``dev:PATH``, ``file:PATH`` or ``passphrase``; ``environment``: production or sandbox.
+
+    The child gets no environment variable but those that Python needs, and ends with this process.
+    """
+
+    def __init__(
+        self, socket_path: str, kek: str, *, environment: str = "production", extra: tuple[str, ...] = ()
+    ) -> None:
+        # -P: the working directory is no place to import from.
+        module = (sys.executable, "-P", "-m", "countersign.keystores.signer")
+        place = ("--socket", socket_path, "--kek", kek, "--environment", environment)
+        self._command = (*module, *place, "--exit-with-parent", *extra)
+        self._child: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running signer, or None between two of them."""
+        return self._child.pid if self._child is not None and self._child.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the signer; it listens a moment later (``SignerClient.start`` waits for it)."""
+        await self._spawn()
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """End the signer: ask, wait, then kill."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        child, self._child = self._child, None
+        if child is None or child.returncode is not None:
+            return
+        child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), _STOP_S)
+        except TimeoutError:
+            log.warning("signer did not stop in %s s and is killed", _STOP_S)
+            child.kill()
+            await child.wait()
+
+    async def _spawn(self) -> None:
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        # Its own session, so that Ctrl-C ends this process first, which then stops the signer in order.
+        self._child = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while self._child is not None:
+            started = loop.time()
+            status = await self._child.wait()
+            failures = 0 if loop.time() - started > _STEADY_S else failures + 1
+            pause = _BACKOFF_S[min(max(failures - 1, 0), len(_BACKOFF_S) - 1)]
+            log.error("signer ended with status %d; starting it again in %s s", status, pause)
+            await asyncio.sleep(pause)
+            self.restarts += 1
+            try:
+                await self._spawn()
+            except OSError as trouble:
+                log.error("signer can't be started: %s", trouble)  # noqa: TRY400 - the system's own sentence says it
