@@ -35,6 +35,7 @@ COMMITS_PER_CHECKPOINT = 256
 PAGES_BEFORE_CHECKPOINT = 8000
 """The log's length (4 KiB pages) at which COMMIT itself copies it back, if the background did not keep up."""
 
+_CACHE = "cache_size=-8000"
 _PATIENCE_S = 0.002
 _HANDOVER_S = 0.001
 
@@ -72,7 +73,7 @@ class SqliteDatabase:
         self._path = path
         self._readonly = readonly
         self._loop = asyncio.get_running_loop()
-        self._reader = connect(path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", "mmap_size=268435456")
+        self._reader = connect(path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", _CACHE)
         self._reading = self._reader.cursor()
         self._writer: sqlite3.Connection | None = None
         self._writing: sqlite3.Cursor | None = None
@@ -140,7 +141,11 @@ class SqliteDatabase:
     # On the event loop's thread: batches.
 
     def _next_batch(self) -> None:
-        self._batch, self._waiting = self._waiting[:BATCH_LIMIT], self._waiting[BATCH_LIMIT:]
+        taken, self._waiting = self._waiting[:BATCH_LIMIT], self._waiting[BATCH_LIMIT:]
+        self._batch = [each for each in taken if not each.future.cancelled()]
+        if not self._batch and self._waiting:
+            self._loop.call_soon(self._next_batch)
+            return
         if not self._batch:
             self._rest()
             return
@@ -167,6 +172,9 @@ class SqliteDatabase:
                 self._batch = [each for each in self._batch if self._run_guarded(cursor, each)]
         except StorageUnavailable as error:
             self._fail_batch(error)
+            return
+        except sqlite3.Error as error:
+            self._fail_batch(unavailable(error, "cannot be written"))
             return
         if self._batch:
             self._hand_over(_Order.COMMIT)
@@ -221,18 +229,19 @@ class SqliteDatabase:
     def _hand_over(self, order: _Order) -> None:
         self._under_way.acquire()
         self._orders.put(order)
-        self._watch = self._loop.call_later(_PATIENCE_S, self._let_committer_in)
+        self._watch = self._loop.call_later(_PATIENCE_S, self._let_committer_in, _PATIENCE_S)
 
-    def _let_committer_in(self) -> None:
+    def _let_committer_in(self, patience: float) -> None:
         """Give the interpreter lock to the committer.
 
         An event loop that always finds something ready releases the lock only for instants too short
-        for another thread to wake up in, and would starve it for seconds.
+        for another thread to wake up in, and would starve it for seconds. If it is the disk that is slow,
+        each try waits twice as long as the one before.
         """
         if self._under_way.acquire(timeout=_HANDOVER_S):
             self._under_way.release()
         else:
-            self._watch = self._loop.call_later(_PATIENCE_S, self._let_committer_in)
+            self._watch = self._loop.call_later(2 * patience, self._let_committer_in, 2 * patience)
 
     def _begun(self, error: sqlite3.Error | None) -> None:
         self._stop_watching()
@@ -276,7 +285,10 @@ class SqliteDatabase:
 
     def _undo(self) -> None:
         if self._writer is not None and self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._close_writer()  # which rolls back as well
 
     def _rest(self) -> None:
         self._busy = False
@@ -285,8 +297,16 @@ class SqliteDatabase:
 
     def _open_writer(self) -> sqlite3.Cursor:
         if self._writing is None:
-            pragmas = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=0", "journal_size_limit=67108864")
-            self._writer = connect(self._path, *pragmas, f"wal_autocheckpoint={PAGES_BEFORE_CHECKPOINT}")
+            self._writer = connect(
+                self._path,
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=OFF",
+                "busy_timeout=0",
+                "journal_size_limit=67108864",
+                f"wal_autocheckpoint={PAGES_BEFORE_CHECKPOINT}",
+                _CACHE,
+            )
             self._writing = self._writer.cursor()
         return self._writing
 

@@ -1,0 +1,128 @@
+"""Migrations: forward only, checksummed, and safe for two at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from countersign import storage
+from countersign.storage import SchemaChanged, SchemaNewer, SchemaOutdated, StorageUnavailable, migrate, open_database
+from countersign.storage.migrate import SchemaSession, migration
+from tests.support import aio
+from tests.support.postgres import PostgresServer
+
+FIRST = migration(
+    1, "first", b"-- a comment; with a semicolon\nCREATE TABLE one (n BIGINT);\nINSERT INTO one VALUES (1);\n"
+)
+SECOND = migration(2, "second", b"INSERT INTO one VALUES (2); -- and a comment\nCREATE TABLE two (\n  n BIGINT\n)")
+BROKEN = migration(3, "broken", b"CREATE TABLE three (n BIGINT);\nINSERT INTO nowhere VALUES (1);\n")
+
+
+@pytest.fixture
+def empty_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if engine == "sqlite":
+        yield f"sqlite://{tmp_path}/empty.db"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.new_database(migrated=False)
+        yield url
+        server.drop_database(url)
+
+
+async def session_of(url: str) -> SchemaSession:
+    return await storage._schema_session(url, create=True)
+
+
+async def test_migrations_are_applied_in_order_and_once(empty_url: str) -> None:
+    session = await session_of(empty_url)
+    assert await migrate.pending(session, [FIRST, SECOND]) == ["0001_first", "0002_second"]
+    assert await migrate.apply(session, [FIRST]) == ["0001_first"]
+    assert await migrate.pending(session, [FIRST, SECOND]) == ["0002_second"]
+    assert await migrate.apply(session, [FIRST, SECOND]) == ["0002_second"]
+    assert await migrate.apply(session, [FIRST, SECOND]) == []
+    assert [row[0] for row in await session.fetch("SELECT n FROM one ORDER BY n")] == [1, 2]
+    assert await session.has_table("two")
+    await session.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_url: str) -> None:
+    session = await session_of(empty_url)
+    with pytest.raises(Exception, match="nowhere"):
+        await migrate.apply(session, [FIRST, SECOND, BROKEN])
+    assert await session.has_table("two")
+    assert not await session.has_table("three")
+    assert await migrate.pending(session, [FIRST, SECOND, BROKEN]) == ["0003_broken"]
+    await session.close()
+
+
+async def test_a_changed_migration_is_refused(empty_url: str) -> None:
+    session = await session_of(empty_url)
+    await migrate.apply(session, [FIRST])
+    changed = migration(1, "first", FIRST.sql.encode() + b"-- changed")
+    for check in (migrate.pending, migrate.apply):
+        with pytest.raises(SchemaChanged, match="0001_first"):
+            await check(session, [changed, SECOND])
+    assert not await session.has_table("two")
+    await session.close()
+
+
+async def test_a_database_of_a_later_version_is_refused(empty_url: str) -> None:
+    session = await session_of(empty_url)
+    await migrate.apply(session, [FIRST, SECOND])
+    for check in (migrate.pending, migrate.apply):
+        with pytest.raises(SchemaNewer, match="0002"):
+            await check(session, [FIRST])
+    await session.close()
+
+
+async def test_several_that_migrate_at_once_apply_each_migration_once(empty_url: str) -> None:
+    sessions = [await session_of(empty_url) for _ in range(4)]
+    if empty_url.startswith("sqlite"):
+        # A SQLite session waits for the file's lock without the event loop, so each has a thread.
+        runs = [asyncio.to_thread(asyncio.run, migrate.apply(each, [FIRST, SECOND])) for each in sessions]
+    else:
+        runs = [migrate.apply(each, [FIRST, SECOND]) for each in sessions]
+    applied = await asyncio.gather(*runs)
+    assert sorted(chain.from_iterable(applied)) == ["0001_first", "0002_second"]
+    assert [row[0] for row in await sessions[0].fetch("SELECT n FROM one ORDER BY n")] == [1, 2]
+    for each in sessions:
+        await each.close()
+
+
+async def test_an_outdated_database_is_not_opened_and_says_what_to_run(empty_url: str) -> None:
+    with pytest.raises(SchemaOutdated, match="countersign migrate") as caught:
+        await open_database(empty_url, migrate=False)
+    assert caught.value.names[0] == "0001_initial"
+
+
+def test_looking_for_pending_migrations_makes_no_file(tmp_path: Path) -> None:
+    assert aio.run(storage.pending_migrations(f"sqlite://{tmp_path}/missing.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_shipped_migrations_apply_and_leave_nothing_pending(empty_url: str) -> None:
+    applied = await storage.migrate_database(empty_url)
+    assert applied == [f"{each.version:04d}_{each.name}" for each in migrate.shipped()]
+    assert await storage.pending_migrations(empty_url) == []
+
+
+def test_shipped_migrations_are_numbered_without_gaps() -> None:
+    assert [each.version for each in migrate.shipped()] == list(range(1, len(migrate.shipped()) + 1))
+
+
+async def test_another_process_that_holds_the_lock_for_long_is_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("countersign.storage.sqlite_schema.BUSY_TIMEOUT_MS", 1)
+    url = f"sqlite://{tmp_path}/held.db"
+    holder = await session_of(url)
+    await holder.begin()
+    with pytest.raises(StorageUnavailable, match="another process"):
+        await storage.migrate_database(url)
+    await holder.rollback()
+    await holder.close()
