@@ -52,11 +52,11 @@ class _Write(Generic[T]):
 
     make: Callable[[], Transaction[T]]
     future: asyncio.Future[T]
-    value: T | None = None
+    value: Any = None
 
     def succeed(self) -> None:
         if not self.future.done():
-            self.future.set_result(self.value)  # type: ignore[arg-type]  # set by the run before the commit
+            self.future.set_result(self.value)
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
