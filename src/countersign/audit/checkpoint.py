@@ -52,6 +52,18 @@ class CheckpointKey(Protocol):
         """Ed25519 signature (64 bytes) over ``message``."""
 
 
+class SigningKey:
+    """A checkpoint key in memory; ``seed`` are its 32 secret bytes."""
+
+    def __init__(self, kid: str, seed: bytes) -> None:
+        self.kid = kid
+        self.public_key, self._secret = sodium.crypto_sign_seed_keypair(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """See :meth:`CheckpointKey.sign`."""
+        return sodium.crypto_sign(message, self._secret)[: sodium.crypto_sign_BYTES]
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """``root``: 32 bytes; ``created_at``: milliseconds since the epoch."""

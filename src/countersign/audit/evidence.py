@@ -15,11 +15,18 @@ from typing import BinaryIO
 from countersign.audit import lines
 from countersign.audit.entry import Action, decode
 from countersign.audit.report import Broken
+from countersign.consent.action_token import action_id
+from countersign.consent.digest import action_digest
+from countersign.consent.evidence import Evidence, EvidenceKind, verify_evidence
+from countersign.credentials.outcome import Refused
+from countersign.credentials.public_key import load
+from countersign.encoding import dates
 
 #: Longest line that is read, in bytes.
 MAX_LINE = 16 << 20
 # Starting workers costs about as much as checking this many lines.
 _WORTH_WORKERS = 5000
+_KINDS: dict[str, EvidenceKind] = {"Key": "Key", "PasswordProtectedKey": "PasswordProtectedKey"}
 
 
 @dataclass(slots=True)
@@ -35,13 +42,38 @@ def check_action(action: Action, payload: str | None) -> str | None:
     """Why the action's evidence doesn't prove that its user consented to this request; ``None`` when it does.
 
     The digest is recomputed from installation, organisation, user, method, path, query and the payload's
-    hash; the challenge in the signed client data must commit to it, and the credential's signature must
-    hold. ``payload`` is the canonical payload, ``None`` when redacted.
+    hash; the challenge in the signed client data must commit to it, the entry's id must follow from the
+    challenge (so that one consent is one action), and the credential's signature must hold. ``payload`` is
+    the canonical payload, ``None`` when redacted.
     """
-    if payload is not None and hashlib.sha256(payload.encode("utf-8")).hexdigest() != action.payload_sha256:
+    try:
+        payload_hash = bytes.fromhex(action.payload_sha256)
+        signed_at = dates.from_iso(action.date_signed)
+    except ValueError:
+        return "a hash or time of the entry is malformed"
+    if payload is not None and hashlib.sha256(payload.encode("utf-8")).digest() != payload_hash:
         return "the payload is not the one that was consented to"
     if action.query_signed and action.actual_query != action.query:
-        return "the entry says that the query was signed, but the request carried another"
+        return "the request carried another query than the one that was consented to"
+    parts = (action.installation_id, action.org_id, action.user_id, action.method, action.path, action.query)
+    digest = action_digest(*parts, payload_hash)
+    if digest != action.digest:
+        return "the digest is not that of the entry's request"
+    public_key = load(action.credential.public_key)
+    if isinstance(public_key, Refused):
+        return f"the credential's public key: {public_key.reason}"
+    kind = _KINDS.get(action.credential.kind)
+    if kind is None:
+        return f"credentials of kind {action.credential.kind} don't sign actions"
+    received = action.evidence
+    evidence = Evidence(kind, received.client_data, received.signature, received.authenticator_data, received.algorithm)
+    outcome = verify_evidence(evidence, public_key, digest)
+    if isinstance(outcome, Refused):
+        return f"the evidence: {outcome.reason}"
+    if action.id != action_id(outcome.challenge.id):
+        return "the entry's id is not that of the challenge that was signed"
+    if signed_at > outcome.challenge.exp * 1000:
+        return "the challenge was signed after it had expired"
     return None
 
 

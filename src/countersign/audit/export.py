@@ -57,6 +57,12 @@ def _rows(statement: Statement, *arguments: str | int) -> Transaction[tuple[Row,
     return tuple(rows)
 
 
+def read_installation_id() -> Transaction[str | None]:
+    """The id of the installation whose database this is."""
+    rows = yield store.GET_INSTALLATION_ID, ()
+    return rows[0][0] if rows else None
+
+
 async def export(
     database: Database,
     installation_id: str,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from countersign.audit import merkle, store
 from countersign.audit.checkpoint import Checkpoint, CheckpointKey
-from countersign.storage import Database, StorageUnavailable, Transaction
+from countersign.storage import Database, StorageUnavailable, Transaction, leases
 from countersign.world import World
 
 _log = structlog.get_logger(__name__)
@@ -19,20 +19,12 @@ _log = structlog.get_logger(__name__)
 #: Entries per batch: hashing them holds the event loop for about a millisecond.
 BATCH = 256
 INTERVAL_SECONDS = 0.5
+LEASE = "audit-sequencer"
+LEASE_MS = 10_000
 
 
-class RacedError(Exception):
-    """Another sequencer took these positions first; raised inside a transaction, so that it is rolled back."""
-
-
-class Lease(Protocol):
-    """Who may run the sequencer. It spares work only: positions are unique, so two can never both win."""
-
-    async def hold(self) -> bool:
-        """Take or renew the lease; whether it is held now."""
-
-    async def release(self) -> None:
-        """Give it up, so that another can take it at once."""
+class LostError(Exception):
+    """Another sequencer was faster; raised inside a transaction, so that it is rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ def next_batch(org_id: str, limit: int) -> Transaction[Batch]:
 def sequence(batch: Batch, installation_id: str, key: CheckpointKey, now: int) -> Transaction[int]:
     """Give the batch its positions and write the signed checkpoint over them; answers how many entries it was.
 
-    All in one transaction. Raises :class:`RacedError` when another sequencer was faster.
+    All in one transaction. Raises :class:`LostError` when another sequencer was faster.
     """
     leaves = [merkle.leaf_hash(text.encode("utf-8")) for _, text in batch.entries]
     after = batch.before.append(leaves)
@@ -74,7 +66,7 @@ def sequence(batch: Batch, installation_id: str, key: CheckpointKey, now: int) -
     signature = key.sign(checkpoint.note().encode("utf-8"))
     row = (batch.org_id, after.size, checkpoint.root, after.to_bytes(), key.kid, signature, now)
     if not (yield store.INSERT_CHECKPOINT, row):
-        raise RacedError
+        raise LostError("the positions are taken")
     done = 0
     while done < len(leaves):
         count = next(size for size in store.LEAVES_PER_STATEMENT if size <= len(leaves) - done)
@@ -83,17 +75,17 @@ def sequence(batch: Batch, installation_id: str, key: CheckpointKey, now: int) -
             arguments += (batch.org_id, batch.before.size + index, batch.entries[index][0], leaves[index])
         taken = yield store.insert_leaves(count), tuple(arguments)
         if len(taken) != count:
-            raise RacedError
+            raise LostError("the positions are taken")
         done += count
     yield store.DELETE_SEQUENCED, (batch.org_id, batch.org_id, batch.before.size, after.size)
     return len(leaves)
 
 
 class Sequencer:
-    """Runs the sequencer while the process lives.
+    """Runs the sequencer while the process lives; of several processes the holder of a lease does the work.
 
-    ``key``: signs the checkpoints. ``lease``: ``None`` where this process is the only one. ``interval``:
-    seconds between looks at the table.
+    The lease spares work only: positions are unique, so two sequencers can never both win. ``key`` gives the key
+    that signs checkpoints now. ``interval``: seconds between looks at the table.
     """
 
     def __init__(
@@ -101,9 +93,8 @@ class Sequencer:
         database: Database,
         world: World,
         installation_id: str,
-        key: CheckpointKey,
+        key: Callable[[], CheckpointKey],
         *,
-        lease: Lease | None = None,
         interval: float = INTERVAL_SECONDS,
         batch: int = BATCH,
     ) -> None:
@@ -111,41 +102,55 @@ class Sequencer:
         self._world = world
         self._installation_id = installation_id
         self._key = key
-        self._lease = lease
         self._interval = interval
         self._batch = batch
-
-    def use_key(self, key: CheckpointKey) -> None:
-        """Sign with another key from the next checkpoint on."""
-        self._key = key
+        self._owner = world.new_id("sq")
+        self._lease: leases.Lease | None = None
 
     async def run(self) -> None:
         """Sequence until cancelled; a database that is away is tried again."""
         try:
             while True:
                 try:
-                    if self._lease is None or await self._lease.hold():
-                        await self.drain()
-                except (StorageUnavailable, RacedError) as error:
+                    await self.drain()
+                except (StorageUnavailable, LostError) as error:
                     _log.warning("audit sequencing is delayed", reason=type(error).__name__, detail=str(error))
                 await asyncio.sleep(self._interval)
         finally:
-            if self._lease is not None:
-                await self._lease.release()
+            await self._release()
 
     async def drain(self) -> int:
-        """Give positions to everything that waits now; answers how many entries it was. Raises :class:`RacedError`."""
+        """Give positions to everything that waits now; answers how many entries it was.
+
+        0 also when another process holds the lease. Raises :class:`LostError` when another took over meanwhile.
+        """
         total = 0
         for org_id in await self._database.read(waiting_organisations):
-            while True:
-                batch = await self._database.read(partial(next_batch, org_id, self._batch))
-                if not batch.entries:
-                    break
-                total += await self._sequence(batch)
-                if self._lease is not None and not await self._lease.hold():
-                    return total
+            # Taken only where there is work, so that an idle server writes nothing.
+            lease = await self._hold()
+            if lease is None:
+                break
+            while (batch := await self._database.read(partial(next_batch, org_id, self._batch))).entries:
+                make = partial(self._under, lease, batch, self._key(), self._world.now())
+                try:
+                    total += await self._database.write(make)
+                except LostError:
+                    self._lease = None
+                    raise
         return total
 
-    async def _sequence(self, batch: Batch) -> int:
-        key, now = self._key, self._world.now()
-        return await self._database.write(partial(sequence, batch, self._installation_id, key, now))
+    async def _hold(self) -> leases.Lease | None:
+        if self._lease is None:
+            acquire = partial(leases.acquire, LEASE, self._owner, self._world.now(), LEASE_MS)
+            self._lease = await self._database.write(acquire)
+        return self._lease
+
+    def _under(self, lease: leases.Lease, batch: Batch, key: CheckpointKey, now: int) -> Transaction[int]:
+        if not (yield from leases.renew(lease, now, LEASE_MS)):
+            raise LostError("the lease ran out")
+        return (yield from sequence(batch, self._installation_id, key, now))
+
+    async def _release(self) -> None:
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            await self._database.write(partial(leases.release, lease))

@@ -22,7 +22,7 @@ from countersign.audit.checkpoint import (
     trusted_keys,
     verify_signature,
 )
-from countersign.audit.entry import EntryError, Entry, decode
+from countersign.audit.entry import Entry, EntryError, decode
 from countersign.audit.evidence import MAX_LINE, Chunk, check_chunks, check_lines
 from countersign.audit.facts import Facts, Ids
 from countersign.audit.merkle import Builder, leaf_hash
@@ -319,7 +319,8 @@ def _second_pass(
         found += _find_repeated(path, repeated)
     first = min(found, key=lambda bad: bad.line, default=None)
     bad = check_chunks(path, state.chunks, processes, lambda done, total: progress("consent", done, total))
-    candidates = [item for item in (first, bad) if item is not None]
+    # Of two defects in one entry the evidence's is the one to tell.
+    candidates = [item for item in (bad, first) if item is not None]
     if candidates:
         return min(candidates, key=lambda item: item.line)
     key = state.keys[line.kid]

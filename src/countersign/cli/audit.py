@@ -1,0 +1,256 @@
+"""``countersign audit``: write an organisation's log to a file, and check such a file anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from countersign.audit.export import Exported, OpenPayload
+    from countersign.audit.lines import SavedCheckpoint
+    from countersign.audit.report import Broken, Finding, Sound
+    from countersign.storage import Database
+
+_CODES = {"sound": 0, "broken": 1, "unreadable": 2, "self-consistent only": 3}
+#: Lines of a list that people are shown; ``--json`` has more.
+_SHOWN = 20
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: export it, and verify an export offline."""
+
+
+@audit.command("export")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of an embedded server.")
+@click.option("--database", "url", help="Database URL (sqlite:///... or postgresql://...).")
+@click.option(
+    "--server-secret",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The server secret, which opens the payloads [default: in the data directory].",
+)
+@click.option("--org", "org_id", required=True, help="Id of the organisation.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@click.option("--redact", is_flag=True, help="Leave every payload out; the export stays verifiable.")
+def export_command(
+    data: Path | None, url: str | None, server_secret: Path | None, org_id: str, output: Path, redact: bool
+) -> None:
+    """Write the whole log of an organisation to FILE, as JSON lines that prove themselves."""
+    if (data is None) == (url is None):
+        raise click.UsageError("name the server's data directory with --data, or its database with --database")
+    if data is not None:
+        url = f"sqlite://{data.resolve() / 'countersign.db'}"
+        server_secret = server_secret or data / "server.secret"
+    if server_secret is None and not redact:
+        raise click.UsageError("payloads are sealed: name the server secret with --server-secret, or use --redact")
+    assert url is not None
+    done = asyncio.run(_export(url, None if redact else server_secret, org_id, output))
+    click.echo(
+        f"{output}: {done.entries} entries, {done.checkpoints} checkpoints, {done.unsequenced} not yet in the tree"
+    )
+
+
+async def _export(url: str, server_secret: Path | None, org_id: str, output: Path) -> Exported:
+    from countersign.audit.export import export, read_installation_id
+    from countersign.storage import SchemaError, StorageUnavailable, open_database
+    from countersign.world import World
+
+    try:
+        database = await open_database(url, migrate=False, readonly=True)
+    except (StorageUnavailable, SchemaError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    # Renamed when it is complete, so that what has the name is whole.
+    part = output.with_name(output.name + ".part")
+    try:
+        installation_id = await database.read(read_installation_id)
+        if installation_id is None:
+            raise click.ClickException("this database holds no installation; run 'countersign init' first")
+        opener = None if server_secret is None else await _opener(database, server_secret)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file, _bar("exporting") as show:
+            done = await export(
+                database,
+                installation_id,
+                org_id,
+                file,
+                now=World().now(),
+                open_payload=opener,
+                progress=partial(show, "entries"),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        if done.entries + done.unsequenced == 0:
+            raise click.ClickException(f"organisation {org_id} has no audit log in this database")
+        part.replace(output)
+    except (StorageUnavailable, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+        await database.close()
+    return done
+
+
+async def _opener(database: Database, server_secret: Path) -> OpenPayload:
+    from countersign.access import server_keys
+    from countersign.world import World
+
+    try:
+        secret = server_keys.read_server_secret(server_secret)
+        keys = await database.read(lambda: server_keys.load(secret))
+    except server_keys.ServerSecretWrong as error:
+        raise click.ClickException(str(error)) from None
+    return server_keys.PayloadSeal(keys.of("payload"), keys.active("payload"), World()).open
+
+
+@audit.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--trust", metavar="FINGERPRINT", help="Fingerprint of the server's checkpoint key, learnt out of band.")
+@click.option(
+    "--checkpoint",
+    "saved_path",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A checkpoint saved earlier: the log must extend it.",
+)
+@click.option(
+    "--save-checkpoint",
+    "save_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the log's last checkpoint here if all is well.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def verify_command(
+    context: click.Context,
+    file: Path,
+    trust: str | None,
+    saved_path: Path | None,
+    save_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Check an export without server or database.
+
+    Exit status: 0 everything holds; 1 something doesn't, the first bad entry is named; 2 the file can't be
+    read; 3 everything holds, but without --trust only by the file's own word.
+    """
+    from countersign.audit.checkpoint import is_fingerprint
+    from countersign.audit.report import Sound
+    from countersign.audit.verify import read_saved, verify_file
+
+    if trust is not None and not is_fingerprint(trust):
+        raise click.UsageError("--trust takes a fingerprint such as SHA256:nThbg6kX... (43 characters of base64)")
+    saved: SavedCheckpoint | None = None
+    if saved_path is not None:
+        try:
+            saved = read_saved(saved_path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise click.UsageError(f"--checkpoint: {error}") from None
+    with _bar("verifying") as show:
+        finding = verify_file(file, trusted_fingerprint=trust, saved=saved, progress=show)
+    outcome = _outcome(finding)
+    if save_path is not None and isinstance(finding, Sound) and finding.trusted:
+        save_path.write_bytes(msgspec.json.encode(finding.last) + b"\n")
+    click.echo(msgspec.json.encode(_report(outcome, finding)).decode() if as_json else _text(file, finding, save_path))
+    context.exit(_CODES[outcome])
+
+
+def _outcome(finding: Finding) -> str:
+    from countersign.audit.report import Broken, Unreadable
+
+    if isinstance(finding, Unreadable):
+        return "unreadable"
+    if isinstance(finding, Broken):
+        return "broken"
+    return "sound" if finding.trusted else "self-consistent only"
+
+
+def _report(outcome: str, finding: Finding) -> dict[str, Any]:
+    return {"outcome": outcome, **msgspec.to_builtins(finding)}
+
+
+def _text(file: Path, finding: Finding, save_path: Path | None) -> str:
+    from countersign.audit.report import Broken, Unreadable
+
+    if isinstance(finding, Unreadable):
+        return f"UNREADABLE: {finding.reason}"
+    if isinstance(finding, Broken):
+        return f"BROKEN: {file}\n  {_where(finding)}: {finding.reason}"
+    return "\n".join(_sound_lines(file, finding, save_path))
+
+
+def _where(broken: Broken) -> str:
+    named = []
+    if broken.position is not None:
+        named.append(f"position {broken.position}")
+    if broken.entry_id is not None:
+        named.append(f"entry {broken.entry_id}")
+    return ", ".join([*named, f"line {broken.line}"])
+
+
+def _sound_lines(file: Path, sound: Sound, save_path: Path | None) -> Iterator[str]:
+    summary = sound.summary
+    verdict = "SOUND" if sound.trusted else "SELF-CONSISTENT ONLY"
+    yield f"{verdict}: {file}"
+    yield f"  installation {summary.installation_id}, organisation {summary.org_id}"
+    yield f"  {summary.entries} entries under {summary.checkpoints} checkpoints, key {sound.fingerprint}"
+    yield f"  {summary.actions} actions, each countersigned by an enrolled credential for exactly this request"
+    failed = f" ({summary.failed_signatures} failed)" if summary.failed_signatures else ""
+    yield f"  {summary.signatures} signatures by keys{failed}, each asked for by one of these actions"
+    if sound.saved_size is not None:
+        yield f"  extends the saved checkpoint of {sound.saved_size} entries"
+    if summary.redacted_payloads:
+        yield f"  {summary.redacted_payloads} payloads are redacted (their hashes were checked)"
+    if summary.unsequenced:
+        yield f"  {summary.unsequenced} entries at the end have no position yet: a later export shows that they stay"
+    if summary.system:
+        yield f"  {summary.system} entries without an assertion, done by the server or its operator:"
+        for item in summary.unasserted[:_SHOWN]:
+            enrolled = f", enrolled {', '.join(item.enrolled)}" if item.enrolled else ""
+            yield f"    {item.event} {item.entry_id}{enrolled}"
+        if summary.system > _SHOWN:
+            yield f"    and {summary.system - _SHOWN} more (--json)"
+    if summary.unshown_enrolments:
+        count = len(summary.unshown_enrolments)
+        yield f"  {count} credentials whose key the payload of the enrolling action doesn't show (or is redacted):"
+        for credential in summary.unshown_enrolments[:_SHOWN]:
+            yield f"    {credential}"
+    if not sound.trusted:
+        yield "  Nothing outside the file vouches for it: name the server's checkpoint key with --trust."
+    elif save_path is not None:
+        yield f"  the checkpoint is in {save_path}; hold later exports against it with --checkpoint"
+    else:
+        yield "  keep the checkpoint with --save-checkpoint FILE, to hold later exports against it"
+
+
+def _show_nothing(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield _show_nothing
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(f"{label}: {stage}", total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield show
