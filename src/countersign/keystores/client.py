@@ -322,7 +322,7 @@ class _Link(asyncio.BufferedProtocol):
                 if waiting is not None and not waiting[0].done():
                     waiting[0].set_result(reply)
             self._buffer.compact(frames)
-        except (protocol.FrameOverflow, msgspec.MsgspecError):
+        except (protocol.FrameOverflow, *protocol.MALFORMED):
             log.exception("signer sent something that is no reply")
             self.abort()
 

@@ -14,7 +14,7 @@ from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypai
 from nacl.exceptions import BadSignatureError
 
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.protocol import Buffer, Order
+from countersign.keystores.protocol import MALFORMED, Buffer, Order
 
 MAX_LIFE_MS: Final = 60_000
 _MAX_REMEMBERED: Final = 1_000_000
@@ -114,6 +114,6 @@ def _authentic(sealed: bytes, authorisers: tuple[bytes, ...]) -> Grant | None:
     for public_key in authorisers:
         try:
             return _decode(crypto_sign_open(sealed, public_key))
-        except (BadSignatureError, msgspec.MsgspecError):
+        except (BadSignatureError, *MALFORMED):
             continue
     return None

@@ -30,6 +30,9 @@ _LENGTH = struct.Struct(">I")
 
 Buffer = bytes | bytearray | memoryview
 
+MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What decoding raises for bytes that are not the message expected (msgspec passes on faults in UTF-8 as they are)."""
+
 
 class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
     """The proof that someone agreed to exactly this request; enough to check it again without the API process.

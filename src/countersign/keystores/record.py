@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from countersign.keystores.memory import LockedPage
+from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 
 _HEADER: Final = struct.Struct(">4sBBII12s")
@@ -88,6 +88,7 @@ def unseal(page: LockedPage, root: memoryview, binding: Binding, record: bytes) 
     try:
         cipher.decrypt_into(nonce, memoryview(record)[_HEADER.size :], binding.associated_data(), page.secret)
     except InvalidTag:
+        wipe(page.secret)  # decrypted before the tag was checked
         return Refusal("Integrity", "record does not belong to this key, organisation or store, or was changed")
     return None
 

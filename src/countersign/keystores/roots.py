@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import ROOT_BYTES, fill_random, wipe
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.protocol import Buffer
+from countersign.keystores.protocol import MALFORMED, Buffer
 
 _MAGIC: Final = b"CSR1"
 _LENGTH: Final = struct.Struct(">H")
@@ -107,7 +107,7 @@ def parse_root(blob: bytes) -> WrappedRoot | Refusal:
     nonce, ciphertext = blob[stop : stop + _NONCE_BYTES], blob[stop + _NONCE_BYTES :]
     try:
         header = msgspec.msgpack.decode(blob[start:stop], type=_Header)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return Refusal("Integrity", "the wrapped root has a malformed header")
     if len(nonce) != _NONCE_BYTES or len(ciphertext) < _TAG_BYTES:
         return Refusal("Integrity", "the wrapped root is cut short")
@@ -147,7 +147,7 @@ def open_root(
     except InvalidTag:
         wrong = "passphrase" if kek.needs_secret else "key-encryption key"
         return Refusal("Denied", f"the {wrong} is not the one that wrapped root {wrapped.root_version}")
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return Refusal("Integrity", "the root holds an unknown content")
     finally:
         wipe(key)

@@ -18,7 +18,7 @@ from countersign.keystores.grants import GrantBook, payload_hash
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.protocol import Buffer, Generated, Order, Reply, State
+from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, Reply, State
 
 log = logging.getLogger("countersign.signer")
 
@@ -69,7 +69,7 @@ class SignerService:
         """Carry out one order and give the encoded reply. Raises NotAnOrder for a frame that is none."""
         try:
             order = _decode_order(frame)
-        except msgspec.MsgspecError as broken:
+        except MALFORMED as broken:
             raise NotAnOrder from broken
         try:
             outcome = self._carry_out(order)
@@ -193,7 +193,7 @@ class SignerService:
         """Take over wrapped roots; open them at once unless a human has to, or has sealed the store."""
         try:
             blobs = _decode_roots(order.payload)
-        except msgspec.MsgspecError:
+        except MALFORMED:
             return Refusal("Unsupported", "the payload of load is a list of wrapped roots")
         if not 0 < len(blobs) <= MAX_ROOTS:
             return Refusal("Unsupported", f"load takes 1 to {MAX_ROOTS} roots")
