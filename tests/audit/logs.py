@@ -14,7 +14,7 @@ from typing import Any
 from nacl import bindings as sodium
 
 from countersign.audit import lines
-from countersign.audit.checkpoint import Checkpoint, SigningKey, fingerprint, handover_text
+from countersign.audit.checkpoint import Checkpoint, Ed25519CheckpointKey, fingerprint, handover_text
 from countersign.audit.entry import Action, Credential, Enrolled, Entry, Evidence, Outcome, Signature, System, encode
 from countersign.audit.merkle import Builder, leaf_hash
 from countersign.consent.action_token import action_id
@@ -72,9 +72,9 @@ class Log:
 
     def __post_init__(self) -> None:
         self.admin = Person(self.world, b"admin")
-        self.key = SigningKey("sk-1", hashlib.sha256(b"checkpoint").digest())
+        self.key = Ed25519CheckpointKey("sk-1", hashlib.sha256(b"checkpoint").digest())
         self.published = [lines.ExportedKey("sk-1", base64url.encode(self.key.public_key), START, None)]
-        self._key_from: list[tuple[int, SigningKey]] = [(0, self.key)]
+        self._key_from: list[tuple[int, Ed25519CheckpointKey]] = [(0, self.key)]
         self.system("Initialised", enrolled=(self.admin.enrolled(),))
 
     @property
@@ -171,9 +171,11 @@ class Log:
         }
         return self.add(Signature(**(members | change)))
 
-    def rotate_checkpoint_key(self, *, signed_by: SigningKey | None = None) -> SigningKey:
+    def rotate_checkpoint_key(self, *, signed_by: Ed25519CheckpointKey | None = None) -> Ed25519CheckpointKey:
         """Sign later checkpoints with a new key that the old one (or ``signed_by``) hands over to."""
-        new = SigningKey(f"sk-{len(self.published) + 1}", hashlib.sha256(bytes([len(self.published)])).digest())
+        new = Ed25519CheckpointKey(
+            f"sk-{len(self.published) + 1}", hashlib.sha256(bytes([len(self.published)])).digest()
+        )
         created_at = self.world.now()
         signer = signed_by or self.key
         signature = signer.sign(handover_text(new.kid, new.public_key, created_at))
@@ -204,7 +206,7 @@ class Log:
             result.append(lines.encode_line(lines.UnsequencedLine(data.decode(), None if redact else payload)))
         return with_trailer(result, size, checkpoints, tail)
 
-    def checkpoint_line(self, size: int, root: bytes, key: SigningKey | None = None) -> bytes:
+    def checkpoint_line(self, size: int, root: bytes, key: Ed25519CheckpointKey | None = None) -> bytes:
         key = key or next(key for start, key in reversed(self._key_from) if start < size)
         note = Checkpoint(INSTALLATION, ORG, size, root, START + size).note()
         return lines.encode_line(lines.CheckpointLine(note, key.kid, base64url.encode(key.sign(note.encode()))))

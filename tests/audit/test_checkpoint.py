@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from countersign.access import server_keys
 from countersign.audit.checkpoint import (
     Checkpoint,
+    Ed25519CheckpointKey,
     PublishedKey,
-    SigningKey,
     fingerprint,
     handover_text,
     is_fingerprint,
@@ -21,10 +21,10 @@ from countersign.audit.checkpoint import (
 from countersign.credentials.public_key import PublicKey, load
 from countersign.encoding import base64url
 
-OLD, NEW, NEWEST = (SigningKey(f"sk-{index}", bytes([index]) * 32) for index in (1, 2, 3))
+OLD, NEW, NEWEST = (Ed25519CheckpointKey(f"sk-{index}", bytes([index]) * 32) for index in (1, 2, 3))
 
 
-def published(key: SigningKey, signer: SigningKey | None = None) -> PublishedKey:
+def published(key: Ed25519CheckpointKey, signer: Ed25519CheckpointKey | None = None) -> PublishedKey:
     if signer is None:
         return PublishedKey(key.kid, key.public_key, 7, None)
     signature = base64url.encode(signer.sign(handover_text(key.kid, key.public_key, 7)))

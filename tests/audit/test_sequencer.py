@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from countersign.audit import merkle, store
-from countersign.audit.checkpoint import SigningKey, fingerprint
+from countersign.audit.checkpoint import Ed25519CheckpointKey, fingerprint
 from countersign.audit.entry import decode, pack_payload
 from countersign.audit.export import export
 from countersign.audit.log import append
@@ -20,11 +20,12 @@ from countersign.audit.report import Broken, Sound
 from countersign.audit.sequencer import LostError, Sequencer, next_batch, sequence
 from countersign.audit.verify import verify_file
 from countersign.encoding import base64url
+from countersign.jobs.leases import HeldLease
 from countersign.storage import Database, Row, Statement, Transaction
 from countersign.world import World
 from tests.audit.logs import INSTALLATION, ORG, START, Log
 
-KEY = SigningKey("sk-1", hashlib.sha256(b"checkpoint").digest())
+KEY = Ed25519CheckpointKey("sk-1", hashlib.sha256(b"checkpoint").digest())
 INSERT_KEY = Statement(
     "insert_server_key",
     "INSERT INTO server_keys (kid, purpose, state, public_key, sealed, handover, created_at) "
@@ -50,7 +51,7 @@ async def put(database: Database, log: Log, start: int = 0) -> None:
 
 
 def sequencer(database: Database, **options: Any) -> Sequencer:
-    return Sequencer(database, World(), INSTALLATION, lambda: KEY, **options)
+    return Sequencer(database, World(), INSTALLATION, KEY, **options)
 
 
 async def exported(database: Database, *, redact: bool = False) -> bytes:
@@ -121,7 +122,7 @@ async def test_of_two_sequencers_with_the_same_batch_one_wins(database: Database
 
 
 async def test_only_the_holder_of_the_lease_works(database: Database, log: Log) -> None:
-    one, two = sequencer(database), sequencer(database)
+    one, two = (sequencer(database, lease=HeldLease(database, "audit", owner, World())) for owner in ("a", "b"))
     await put(database, log)
     assert await one.drain() == 41
     log.action()
@@ -130,35 +131,49 @@ async def test_only_the_holder_of_the_lease_works(database: Database, log: Log) 
     assert await one.drain() == 1
 
 
-async def test_a_lost_lease_ends_the_work_and_is_acquired_anew(database: Database, log: Log) -> None:
-    now = START
-    slow = Sequencer(database, World(lambda: now), INSTALLATION, lambda: KEY)
+async def test_an_idle_sequencer_writes_nothing(database: Database, log: Log) -> None:
+    one = sequencer(database, lease=HeldLease(database, "audit", "a", World()))
     await put(database, log)
-    assert await slow.drain() == 41
-    log.action()
-    await put(database, log, start=41)
-    now += 20_000
-    with pytest.raises(LostError):
-        await slow.drain()
-    assert await slow.drain() == 1
+    await one.drain()
+    before = database.statistics.write_transactions
+    assert await one.drain() == 0
+    assert database.statistics.write_transactions == before
 
 
 async def test_it_runs_until_cancelled_and_leaves_the_lease_to_others(database: Database, log: Log) -> None:
     at_work = asyncio.Event()
 
-    def key() -> SigningKey:
-        at_work.set()
-        return KEY
+    class Key:
+        kid = KEY.kid
 
+        def sign(self, message: bytes) -> bytes:
+            loop.call_soon_threadsafe(at_work.set)
+            return KEY.sign(message)
+
+    loop = asyncio.get_running_loop()
     await put(database, log)
-    task = asyncio.create_task(Sequencer(database, World(), INSTALLATION, key, interval=0.001, batch=1).run())
+    lease = HeldLease(database, "audit", "a", World())
+    one = Sequencer(database, World(), INSTALLATION, Key(), lease=lease, interval=0.001, batch=1)
+    task = asyncio.create_task(one.run())
     await at_work.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await sequencer(database).drain()
+    await sequencer(database, lease=HeldLease(database, "audit", "b", World())).drain()
     assert (await database.read(partial(ask, COUNT)))[0][0] == 0
     assert [row[0] for row in await database.read(partial(ask, LEAVES, ORG))] == list(range(41))
+
+
+async def test_a_new_key_signs_from_the_next_checkpoint_on(database: Database, log: Log) -> None:
+    await put(database, log)
+    one = sequencer(database)
+    await one.drain()
+    one.use_key(Ed25519CheckpointKey("sk-2", bytes(32)))
+    log.action()
+    await put(database, log, start=41)
+    await one.drain()
+    checkpoints = await database.read(partial(ask, store.LIST_CHECKPOINTS, ORG, 0, 100))
+    assert [(row[0], row[3]) for row in checkpoints] == [(41, "sk-1"), (42, "sk-2")]
 
 
 async def test_an_export_of_a_database_is_sound(database: Database, log: Log, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from countersign.audit import lines
-from countersign.audit.checkpoint import SigningKey
+from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.merkle import Builder, leaf_hash
 from countersign.audit.report import Broken, Finding, Sound, Unreadable
 from countersign.audit.verify import read_saved, verify_file
@@ -180,7 +180,7 @@ def test_a_changed_and_rehashed_entry_without_evidence_is_bounded_by_its_checkpo
     assert "one of the entries 0 to 9" in finding.reason
 
 
-def rewritten(log: Log, key: SigningKey) -> list[bytes]:
+def rewritten(log: Log, key: Ed25519CheckpointKey) -> list[bytes]:
     """A forger's export: entry 14 is gone and every checkpoint is made anew under ``key``."""
     del log.entries[14]
     log.key = key
@@ -189,14 +189,14 @@ def rewritten(log: Log, key: SigningKey) -> list[bytes]:
 
 
 def test_checkpoints_forged_under_another_key_are_refused(log: Log, check: Callable[..., Finding]) -> None:
-    finding = check(rewritten(log, SigningKey("sk-1", bytes(32))))
+    finding = check(rewritten(log, Ed25519CheckpointKey("sk-1", bytes(32))))
     assert isinstance(finding, Broken)
     assert "signature of the checkpoint" in finding.reason
 
 
 def test_a_log_under_a_foreign_key_is_refused(log: Log, check: Callable[..., Finding]) -> None:
     trust = log.fingerprint
-    foreign = SigningKey("sk-1", bytes(32))
+    foreign = Ed25519CheckpointKey("sk-1", bytes(32))
     log.published[0] = lines.ExportedKey("sk-1", base64url.encode(foreign.public_key), 0, None)
     body = rewritten(log, foreign)
     finding = check(body, trust=trust)
@@ -270,7 +270,7 @@ def test_trust_in_the_old_key_carries_over_to_a_rotated_one(log: Log, check: Cal
 
 
 def test_a_key_that_nobody_handed_over_to_is_not_trusted(log: Log, check: Callable[..., Finding]) -> None:
-    log.rotate_checkpoint_key(signed_by=SigningKey("sk-1", bytes(32)))
+    log.rotate_checkpoint_key(signed_by=Ed25519CheckpointKey("sk-1", bytes(32)))
     log.action()
     finding = check(log.export())
     assert isinstance(finding, Broken)

@@ -52,7 +52,7 @@ class CheckpointKey(Protocol):
         """Ed25519 signature (64 bytes) over ``message``."""
 
 
-class SigningKey:
+class Ed25519CheckpointKey:
     """A checkpoint key in memory; ``seed`` are its 32 secret bytes."""
 
     def __init__(self, kid: str, seed: bytes) -> None:

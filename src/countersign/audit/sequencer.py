@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from countersign.audit import merkle, store
 from countersign.audit.checkpoint import Checkpoint, CheckpointKey
-from countersign.storage import Database, StorageUnavailable, Transaction, leases
+from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
 
 _log = structlog.get_logger(__name__)
@@ -19,8 +19,6 @@ _log = structlog.get_logger(__name__)
 #: Entries per batch: hashing them holds the event loop for about a millisecond.
 BATCH = 256
 INTERVAL_SECONDS = 0.5
-LEASE = "audit-sequencer"
-LEASE_MS = 10_000
 
 
 class LostError(Exception):
@@ -81,11 +79,21 @@ def sequence(batch: Batch, installation_id: str, key: CheckpointKey, now: int) -
     return len(leaves)
 
 
-class Sequencer:
-    """Runs the sequencer while the process lives; of several processes the holder of a lease does the work.
+class Lease(Protocol):
+    """Who may run the sequencer. It spares work only: positions are unique, so two sequencers can never both win."""
 
-    The lease spares work only: positions are unique, so two sequencers can never both win. ``key`` gives the key
-    that signs checkpoints now. ``interval``: seconds between looks at the table.
+    async def hold(self) -> bool:
+        """Take or renew the lease; whether it is held now."""
+
+    async def release(self) -> None:
+        """Give it up, so that another can take it at once."""
+
+
+class Sequencer:
+    """Runs the sequencer while the process lives; of several processes the holder of the lease does the work.
+
+    ``key`` signs the checkpoints. ``lease``: ``None`` where this process is the only one. ``interval``:
+    seconds between looks at the table.
     """
 
     def __init__(
@@ -93,8 +101,9 @@ class Sequencer:
         database: Database,
         world: World,
         installation_id: str,
-        key: Callable[[], CheckpointKey],
+        key: CheckpointKey,
         *,
+        lease: Lease | None = None,
         interval: float = INTERVAL_SECONDS,
         batch: int = BATCH,
     ) -> None:
@@ -102,10 +111,13 @@ class Sequencer:
         self._world = world
         self._installation_id = installation_id
         self._key = key
+        self._lease = lease
         self._interval = interval
         self._batch = batch
-        self._owner = world.new_id("sq")
-        self._lease: leases.Lease | None = None
+
+    def use_key(self, key: CheckpointKey) -> None:
+        """Sign with another key from the next checkpoint on."""
+        self._key = key
 
     async def run(self) -> None:
         """Sequence until cancelled; a database that is away is tried again."""
@@ -117,7 +129,8 @@ class Sequencer:
                     _log.warning("audit sequencing is delayed", reason=type(error).__name__, detail=str(error))
                 await asyncio.sleep(self._interval)
         finally:
-            await self._release()
+            if self._lease is not None:
+                await self._lease.release()
 
     async def drain(self) -> int:
         """Give positions to everything that waits now; answers how many entries it was.
@@ -126,31 +139,14 @@ class Sequencer:
         """
         total = 0
         for org_id in await self._database.read(waiting_organisations):
-            # Taken only where there is work, so that an idle server writes nothing.
-            lease = await self._hold()
-            if lease is None:
-                break
-            while (batch := await self._database.read(partial(next_batch, org_id, self._batch))).entries:
-                make = partial(self._under, lease, batch, self._key(), self._world.now())
-                try:
-                    total += await self._database.write(make)
-                except LostError:
-                    self._lease = None
-                    raise
+            # The lease is taken only where there is work, so that an idle server writes nothing.
+            while await self._held():
+                batch = await self._database.read(partial(next_batch, org_id, self._batch))
+                if not batch.entries:
+                    break
+                key, now = self._key, self._world.now()
+                total += await self._database.write(partial(sequence, batch, self._installation_id, key, now))
         return total
 
-    async def _hold(self) -> leases.Lease | None:
-        if self._lease is None:
-            acquire = partial(leases.acquire, LEASE, self._owner, self._world.now(), LEASE_MS)
-            self._lease = await self._database.write(acquire)
-        return self._lease
-
-    def _under(self, lease: leases.Lease, batch: Batch, key: CheckpointKey, now: int) -> Transaction[int]:
-        if not (yield from leases.renew(lease, now, LEASE_MS)):
-            raise LostError("the lease ran out")
-        return (yield from sequence(batch, self._installation_id, key, now))
-
-    async def _release(self) -> None:
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
-            await self._database.write(partial(leases.release, lease))
+    async def _held(self) -> bool:
+        return self._lease is None or await self._lease.hold()

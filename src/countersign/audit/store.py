@@ -52,7 +52,7 @@ def insert_leaves(count: int) -> Statement:
     rows = ", ".join(["(?, ?, ?, ?)"] * count)
     return Statement(
         f"insert_leaves_{count}",
-        f"INSERT INTO audit_leaves (org_id, position, entry_id, leaf_hash) VALUES {rows} "  # noqa: S608 - placeholders only
+        f"INSERT INTO audit_leaves (org_id, position, entry_id, leaf_hash) VALUES {rows} "
         "ON CONFLICT DO NOTHING RETURNING position",
     )
 
@@ -79,7 +79,7 @@ LIST_CHECKPOINT_KEYS = Statement(
     "SELECT kid, public_key, created_at, handover FROM server_keys "
     "WHERE purpose = 'checkpoint' ORDER BY created_at, kid",
 )
-GET_INSTALLATION_ID = Statement("get_installation_id", "SELECT value FROM installation WHERE name = 'installationId'")
+GET_INSTALLATION_ID = Statement("get_installation_id", "SELECT value FROM installation WHERE name = 'installation_id'")
 
 GET_ENTRY = Statement(
     "get_audit_entry",
