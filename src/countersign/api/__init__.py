@@ -5,6 +5,7 @@ from countersign.api.caller import Caller, Epochs
 from countersign.api.effect import Effect, Enrolled
 from countersign.api.errors import CATALOGUE, ApiError, conflict, not_found, validation
 from countersign.api.operation import Operation, declared, operation
+from countersign.api.pages import PageRequest, page_request
 from countersign.api.request import Request, Response
 from countersign.api.wire import UNSET, Page, UnsetType, Wire, encode
 
@@ -19,6 +20,7 @@ __all__ = [
     "Epochs",
     "Operation",
     "Page",
+    "PageRequest",
     "Request",
     "Response",
     "UnsetType",
@@ -28,5 +30,6 @@ __all__ = [
     "encode",
     "not_found",
     "operation",
+    "page_request",
     "validation",
 ]

@@ -22,9 +22,13 @@ class Call(ABC):
     """
 
     request: Request
-    caller: Caller
     params: Mapping[str, str]
     world: World
+
+    @property
+    @abstractmethod
+    def caller(self) -> Caller:
+        """Who calls; ``LookupError`` where the operation takes no authentication."""
 
     @property
     def org_id(self) -> str:
@@ -47,6 +51,10 @@ class Call(ABC):
         the caller lost its rights meanwhile. An ``ApiError`` of the effect rolls it back, and the action
         counts as used all the same.
         """
+
+    @abstractmethod
+    async def write(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a transaction that follows :meth:`commit`, such as the outcome of a signature."""
 
     @property
     @abstractmethod

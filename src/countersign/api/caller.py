@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Caller:
     user_kind: str
     is_service_account: bool
     token_id: str
-    token_kind: str
+    token_kind: Literal["Token", "ServiceAccount", "Pat"]
     app_id: str | None
     epochs: Epochs
     permission_revision: int

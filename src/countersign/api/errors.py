@@ -22,8 +22,12 @@ class ErrorKind:
 
 CATALOGUE: Mapping[str, ErrorKind] = {
     "VALIDATION": ErrorKind(400, "Bad Request", "Correct the members named in details.issues."),
-    "BAD_JSON": ErrorKind(400, "Bad Request", "Send one UTF-8 JSON object without duplicate members, NaN or trailing data."),
-    "BAD_PATH": ErrorKind(400, "Bad Request", "Send the path with single slashes, no dot segments and no encoded slash."),
+    "BAD_JSON": ErrorKind(
+        400, "Bad Request", "Send one UTF-8 JSON object without duplicate members, NaN or trailing data."
+    ),
+    "BAD_PATH": ErrorKind(
+        400, "Bad Request", "Send the path with single slashes, no dot segments and no encoded slash."
+    ),
     "BAD_HEADER": ErrorKind(400, "Bad Request", "Send each security header at most once."),
     "NONCE_INVALID": ErrorKind(400, "request nonce is missing or invalid", "Send a fresh nonce with a current date."),
     "NONCE_REUSED": ErrorKind(400, "request nonce has already been used", "Make a new nonce for every request."),
@@ -39,9 +43,13 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "SIGNATURE_KIND_UNSUPPORTED": ErrorKind(
         400, "This signature kind is not supported for this key.", "Use kind Hash, or Message with an EdDSA key."
     ),
-    "KEY_UNSUPPORTED": ErrorKind(400, "This kind of key is not supported.", "Use a scheme, curve and options that the server offers."),
+    "KEY_UNSUPPORTED": ErrorKind(
+        400, "This kind of key is not supported.", "Use a scheme, curve and options that the server offers."
+    ),
     "UNAUTHENTICATED": ErrorKind(
-        401, "Not Authorized.", "Send 'Authorization: Bearer <token>' with a token of this server that is neither expired nor revoked."
+        401,
+        "Not Authorized.",
+        "Send 'Authorization: Bearer <token>' with a token of this server that is neither expired nor revoked.",
     ),
     "NO_CREDENTIAL": ErrorKind(
         401,
@@ -49,22 +57,32 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "Sign with an active credential listed in allowCredentials of the challenge.",
     ),
     "ASSERTION_INVALID": ErrorKind(
-        401, "Credential assertion is not valid.", "Sign the clientData bytes with the private key of the credential named by credId."
+        401,
+        "Credential assertion is not valid.",
+        "Sign the clientData bytes with the private key of the credential named by credId.",
     ),
-    "FORBIDDEN": ErrorKind(403, "Not authorized to perform operation", "Ask an administrator for a permission with this operation."),
-    "CALLER_KIND_REFUSED": ErrorKind(403, "This kind of caller cannot perform the operation.", "Call with another kind of identity."),
+    "FORBIDDEN": ErrorKind(
+        403, "Not authorized to perform operation", "Ask an administrator for a permission with this operation."
+    ),
+    "CALLER_KIND_REFUSED": ErrorKind(
+        403, "This kind of caller cannot perform the operation.", "Call with another kind of identity."
+    ),
     "USER_ACTION_INVALID": ErrorKind(
         403,
         "user action signature is missing or invalid",
         "Sign exactly this method, path and body: POST /auth/action/init, /auth/action, then send the token as X-DFNS-USERACTION.",
     ),
     "QUERY_NOT_SIGNED": ErrorKind(
-        403, "the query string is not covered by the user action signature", "Sign the path together with its query string."
+        403,
+        "the query string is not covered by the user action signature",
+        "Sign the path together with its query string.",
     ),
     "NOT_FOUND": ErrorKind(404, "not found", "Check the path and the id; ids of other organisations count as unknown."),
     "METHOD": ErrorKind(405, "Method Not Allowed", "Use a method named in the Allow header."),
     "TIMEOUT": ErrorKind(408, "Request Timeout", "Send the request faster."),
-    "CONFLICT": ErrorKind(409, "Conflict", "Read the existing entity named in details.duplicate, or choose another value."),
+    "CONFLICT": ErrorKind(
+        409, "Conflict", "Read the existing entity named in details.duplicate, or choose another value."
+    ),
     "KEY_ARCHIVED": ErrorKind(400, "The key is archived.", "Use an active key."),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),
     "MEDIA_TYPE": ErrorKind(415, "Unsupported Media Type", "Send application/json in UTF-8, without content encoding."),
@@ -72,10 +90,16 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "HEADERS_TOO_LARGE": ErrorKind(431, "Request Header Fields Too Large", "Send fewer or shorter headers."),
     "INTERNAL": ErrorKind(500, "Internal Server Error", "Report the error id to the operator."),
     "UNAVAILABLE": ErrorKind(503, "Service Unavailable", "Try again shortly; nothing was done."),
-    "SIGNER_UNAVAILABLE": ErrorKind(503, "The signer is not available.", "Try again shortly; the user action is not spent."),
-    "KEYSTORE_SEALED": ErrorKind(503, "The key store is sealed.", "Ask the operator to run 'countersign keystore unseal'."),
+    "SIGNER_UNAVAILABLE": ErrorKind(
+        503, "The signer is not available.", "Try again shortly; the user action is not spent."
+    ),
+    "KEYSTORE_SEALED": ErrorKind(
+        503, "The key store is sealed.", "Ask the operator to run 'countersign keystore unseal'."
+    ),
     "OUTCOME_UNKNOWN": ErrorKind(
-        503, "The outcome is not known.", "Read the state before repeating: the action may have been done, and counts as used."
+        503,
+        "The outcome is not known.",
+        "Read the state before repeating: the action may have been done, and counts as used.",
     ),
 }
 
@@ -96,7 +120,9 @@ class ApiError(Exception):
         self.code = code
         self.status = kind.status
         self.message = kind.message if message is None else message
-        self.details = {"hint": kind.remedy} if details is None and kind.status not in (404, 500) else dict(details or {})
+        self.details = (
+            {"hint": kind.remedy} if details is None and kind.status not in (404, 500) else dict(details or {})
+        )
         self.headers = dict(headers or {})
         #: For the log only; never answered.
         self.reason = reason

@@ -36,6 +36,7 @@ class Operation:
     description: str
     tag: str
     max_body: int
+    public: bool
 
     @property
     def id(self) -> str:
@@ -58,11 +59,12 @@ def operation(
     signed: bool = False,
     callers: Iterable[TokenKind] = ("Token", "ServiceAccount", "Pat"),
     max_body: int = JSON_LIMIT,
+    public: bool = False,
 ) -> Callable[[F], F]:
     """Declare the decorated ``async def f(call, body?, query?)`` as the operation at ``method path``.
 
     ``permission``: the operation name that the caller must hold, ``None`` for none. ``signed``: needs a
-    user action signature. Bodies are typed by the annotation of ``body``, queries by that of ``query``.
+    user action signature. ``public``: takes no authentication. Bodies are typed by the annotation of ``body``, queries by that of ``query``.
     """
 
     def declare(function: F) -> F:
@@ -87,6 +89,7 @@ def operation(
             description=document,
             tag=function.__module__.split(".")[1],
             max_body=max_body,
+            public=public,
         )
         return function
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, dataclass_transform
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,7 +10,14 @@ from msgspec import UNSET, UnsetType
 __all__ = ["UNSET", "Page", "UnsetType", "Wire", "decode", "encode"]
 
 
-class Wire(msgspec.Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+class _KeywordOnly(msgspec.StructMeta):
+    # msgspec takes ``kw_only`` for one class only; wire objects are all of them keyword-only.
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> _KeywordOnly:
+        return super().__new__(cls, name, bases, namespace, **{"kw_only": True, **config})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Wire(msgspec.Struct, metaclass=_KeywordOnly, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A wire object. An optional member that has no value is absent: type it ``T | UnsetType = UNSET``."""
 
 

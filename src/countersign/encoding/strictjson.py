@@ -21,7 +21,7 @@ MAX_DIGITS = 64
 """Digits of one number as written, and the largest absolute exponent."""
 
 
-class BadJson(ValueError):  # noqa: N818 - named like the error code it becomes
+class BadJson(ValueError):
     """A text that is not strict JSON; ``reason`` says what is wrong, for the error message."""
 
     def __init__(self, reason: str) -> None:

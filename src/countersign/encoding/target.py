@@ -22,7 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORBIDDEN_IN_SEGMENT = re.compile(r"[/\\%\x00-\x1f\x7f-\x9f]")
 
 
-class BadPath(ValueError):  # noqa: N818 - named like the error code it becomes
+class BadPath(ValueError):
     """A request target or signed path that is refused; ``reason`` says why, for the error message."""
 
     def __init__(self, reason: str) -> None:

@@ -121,7 +121,7 @@ class SignerClient:
         self._state: State | None = None
         self._clock_offset = 0.0
         self._trouble = "not connected yet"
-        self._first_attempt = asyncio.Event()
+        self._connected_once = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -133,7 +133,7 @@ class SignerClient:
         """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
         self._task = asyncio.create_task(self._run())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._first_attempt.wait(), wait)
+            await asyncio.wait_for(self._connected_once.wait(), wait)
 
     async def close(self) -> None:
         """Give up the connection; orders in flight end as unavailable."""
@@ -247,13 +247,11 @@ class SignerClient:
             try:
                 await self._connect()
                 failures = 0
-                self._first_attempt.set()
+                self._connected_once.set()
                 await self._watch()
                 self._trouble = "the signer closed the connection"
             except (OSError, SignerUnavailable, SignerSealed, SignerRefused) as trouble:
                 self._trouble = f"signer not reachable: {trouble}"
-            except asyncio.CancelledError:
-                raise
             except Exception as trouble:  # the roots come from the database, which fails in its own ways
                 log.warning("key store roots can't be handed over: %s", trouble)
                 self._trouble = "the roots of the key store can't be read"

@@ -22,7 +22,7 @@ class SignerError(Exception):
     """The signer did not carry out an order; nothing was signed as far as the caller can know."""
 
 
-class SignerUnavailable(SignerError):  # noqa: N818 - a condition, named as one speaks of it
+class SignerUnavailable(SignerError):
     """The signer can't be reached, is overloaded, or went away with the order: try again later.
 
     An order that was in flight may or may not have been carried out; repeating it is harmless, because a signature
@@ -30,11 +30,11 @@ class SignerUnavailable(SignerError):  # noqa: N818 - a condition, named as one 
     """
 
 
-class SignerSealed(SignerError):  # noqa: N818 - a condition, named as one speaks of it
+class SignerSealed(SignerError):
     """The key store is sealed: an operator has to unseal it before any key can be used."""
 
 
-class SignerRefused(SignerError):  # noqa: N818 - a condition, named as one speaks of it
+class SignerRefused(SignerError):
     """The signer understood the order and refused it; repeating it as it is will not help."""
 
     def __init__(self, code: Code, reason: str) -> None:

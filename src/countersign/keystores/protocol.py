@@ -142,7 +142,7 @@ def frame(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-class FrameOverflow(Exception):  # noqa: N818 - a condition, named as one speaks of it
+class FrameOverflow(Exception):
     """A peer announced a frame longer than ``MAX_FRAME``."""
 
 

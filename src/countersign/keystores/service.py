@@ -33,7 +33,7 @@ _decode_order = msgspec.msgpack.Decoder(Order).decode
 _decode_roots = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-class NotAnOrder(Exception):  # noqa: N818 - a condition, named as one speaks of it
+class NotAnOrder(Exception):
     """A frame that is no order at all: the peer does not speak this protocol."""
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from countersign.storage.transaction import T, Transaction
 
 
-class StorageUnavailable(Exception):  # noqa: N818 - a condition, named as one speaks of it
+class StorageUnavailable(Exception):
     """The database cannot take this now: disk full, read-only, unreachable, too busy. Answer 503.
 
     ``reason`` is safe to show (it holds no address, name or value). ``unknown_outcome``: the
@@ -23,7 +23,7 @@ class StorageUnavailable(Exception):  # noqa: N818 - a condition, named as one s
         self.unknown_outcome = unknown_outcome
 
 
-class ConstraintViolated(Exception):  # noqa: N818 - a condition, named as one speaks of it
+class ConstraintViolated(Exception):
     """A statement met a unique key or a NOT NULL it did not provide for; a defect of the caller.
 
     Statements that expect a conflict say ``ON CONFLICT DO NOTHING`` and look at the rows. The text

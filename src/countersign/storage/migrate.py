@@ -25,7 +25,7 @@ class SchemaError(Exception):
     """The schema of the database is not one that this version can work with."""
 
 
-class SchemaOutdated(SchemaError):  # noqa: N818 - a condition, named as one speaks of it
+class SchemaOutdated(SchemaError):
     """Migrations are missing; ``names`` in the order in which they will be applied."""
 
     def __init__(self, names: list[str]) -> None:
@@ -33,7 +33,7 @@ class SchemaOutdated(SchemaError):  # noqa: N818 - a condition, named as one spe
         self.names = names
 
 
-class SchemaNewer(SchemaError):  # noqa: N818 - a condition, named as one speaks of it
+class SchemaNewer(SchemaError):
     """The database was migrated by a later version of the program."""
 
     def __init__(self, version: int) -> None:
@@ -41,7 +41,7 @@ class SchemaNewer(SchemaError):  # noqa: N818 - a condition, named as one speaks
         self.version = version
 
 
-class SchemaChanged(SchemaError):  # noqa: N818 - a condition, named as one speaks of it
+class SchemaChanged(SchemaError):
     """An applied migration differs from the file of the same number."""
 
     def __init__(self, name: str) -> None:

@@ -1,0 +1,270 @@
+"""Init and action: a request to a challenge, a signed challenge to a one-time token. Nothing is written."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from countersign.access import jwt, store
+from countersign.access.consents import Consents
+from countersign.access.keyring import KeyRing
+from countersign.access.types import (
+    AllowCredentials,
+    AllowedCredential,
+    AllowedProtectedKey,
+    Factor,
+    KeyFactor,
+    RelyingParty,
+    SignedChallenge,
+    SupportedKind,
+    UserActionChallenge,
+)
+from countersign.api import UNSET, ApiError, Caller
+from countersign.consent.action_token import (
+    ActionClaims,
+    ActionEpochs,
+    ActionMetadata,
+    ChallengeClaims,
+    ChallengeEpochs,
+    ChallengeMetadata,
+    action_id,
+    parse_challenge_claims,
+)
+from countersign.consent.challenge import ActionChallenge, parse_challenge
+from countersign.consent.digest import action_digest
+from countersign.consent.evidence import Evidence, verify_evidence
+from countersign.credentials import public_key
+from countersign.credentials.outcome import Refused
+from countersign.encoding.target import Target, canonical_path, canonical_query
+from countersign.storage import Database, Row, Transaction
+from countersign.world import World
+
+#: An action token travels in a header; longer ones are refused when they are made.
+MAX_ACTION_TOKEN = 7 << 10
+_MOST_ATTEMPTS = 5
+_MOST_CHALLENGES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class SigningCredential:
+    """A credential that the caller may sign with now."""
+
+    uuid: str
+    kind: Literal["Fido2", "Key", "PasswordProtectedKey"]
+    credential_id: str
+    key: str
+    pem: str
+    encrypted_private_key: str | None
+    epoch: int
+
+    @classmethod
+    def of(cls, row: Row) -> SigningCredential:
+        """From a row of ``store.LIST_SIGNING_CREDENTIALS``."""
+        return cls(*row)
+
+
+def signing_credentials(caller: Caller) -> Transaction[tuple[list[SigningCredential], RelyingParty | None]]:
+    """What the caller may sign with, and the default relying party."""
+    bound = caller.token_id if caller.token_kind == "Pat" else ""
+    rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.org_id, caller.user_id, bound)
+    party = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
+    return [SigningCredential.of(row) for row in rows], (
+        RelyingParty(id=party[0][0], name=party[0][1]) if party else None
+    )
+
+
+class Ceremony:
+    """The two calls before a signed request."""
+
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        consents: Consents,
+        installation_id: str,
+        world: World,
+        *,
+        challenge_seconds: int,
+        action_seconds: int,
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._consents = consents
+        self._installation_id = installation_id
+        self._world = world
+        self._challenge_seconds = challenge_seconds
+        self._action_seconds = action_seconds
+        # Failed attempts by challenge id, in this process only: the challenge itself is stored nowhere.
+        self._attempts: OrderedDict[str, int] = OrderedDict()
+
+    async def challenge(self, caller: Caller, method: str, target: Target, payload_hash: bytes) -> UserActionChallenge:
+        """A challenge that commits to this request of this caller."""
+        now = self._world.now() // 1000
+        path = canonical_path(target.segments)
+        digest = action_digest(
+            self._installation_id, caller.org_id, caller.user_id, method, path, canonical_query(target), payload_hash
+        )
+        expires = now + self._challenge_seconds
+        challenge = ActionChallenge(self._world.new_id("ch"), self._world.new_id("no"), expires, digest)
+        claims = ChallengeClaims(
+            iss=self._ring.issuer,
+            aud=jwt.AUDIENCE,
+            sub=caller.org_id,
+            jti=self._world.new_id("uj"),
+            username=caller.username,
+            iat=now,
+            exp=expires,
+            metadata=ChallengeMetadata(
+                user_id=caller.user_id,
+                org_id=caller.org_id,
+                token_kind="Temp",
+                purpose="action",
+                challenge=challenge.text,
+                token_id=caller.token_id,
+                caller_kind=caller.token_kind,
+                app_id=caller.app_id,
+                method=method,
+                path=path,
+                query=target.query if target.has_query else None,
+                epochs=ChallengeEpochs(
+                    user=caller.epochs.user, token=caller.epochs.token, org=caller.epochs.organisation
+                ),
+            ),
+        )
+        identifier = jwt.encode(claims, "challenge+jwt", self._ring.challenge_signer)
+        credentials, party = await self._database.read(lambda: signing_credentials(caller))
+        kinds = dict.fromkeys(credential.kind for credential in credentials)
+        return UserActionChallenge(
+            challenge=challenge.text,
+            challenge_identifier=identifier,
+            rp=UNSET if party is None else party,
+            supported_credential_kinds=[SupportedKind(kind=kind) for kind in kinds],
+            allow_credentials=_allowed(credentials),
+        )
+
+    async def action(self, caller: Caller, signed: SignedChallenge) -> str:
+        """The action token. Raises 400 ``CHALLENGE_INVALID``, 401 ``NO_CREDENTIAL`` or ``ASSERTION_INVALID``."""
+        claims, challenge = await self._challenge_claims(caller, signed.challenge_identifier)
+        credentials, _ = await self._database.read(lambda: signing_credentials(caller))
+        first = self._prove(credentials, signed.first_factor, challenge)
+        if signed.second_factor is not UNSET:
+            second = self._prove(credentials, signed.second_factor, challenge)
+            if second[0].uuid == first[0].uuid:
+                raise ApiError("ASSERTION_INVALID", "The second factor must be another credential.")
+        credential, evidence, key = first
+        now = self._world.now() // 1000
+        metadata = claims.metadata
+        action = ActionClaims(
+            iss=self._ring.issuer,
+            aud=jwt.AUDIENCE,
+            sub=caller.org_id,
+            jti=action_id(challenge.id),
+            username=caller.username,
+            iat=now,
+            exp=now + self._action_seconds,
+            metadata=ActionMetadata(
+                user_id=caller.user_id,
+                org_id=caller.org_id,
+                token_kind="UserAction",
+                challenge_id=challenge.id,
+                action=challenge.action,
+                credential_uuid=credential.uuid,
+                token_id=caller.token_id,
+                caller_kind=caller.token_kind,
+                app_id=caller.app_id,
+                method=metadata.method,
+                path=metadata.path,
+                query=metadata.query,
+                epochs=ActionEpochs(
+                    user=caller.epochs.user,
+                    token=caller.epochs.token,
+                    org=caller.epochs.organisation,
+                    credential=credential.epoch,
+                ),
+                evidence=evidence,
+            ),
+        )
+        payload = msgspec.json.encode(action)
+        if len(payload) * 4 // 3 + 150 > MAX_ACTION_TOKEN:
+            raise ApiError("ASSERTION_INVALID", "The evidence is too large for an action token; use a smaller key.")
+        token = jwt.encode(payload, "action+jwt", self._ring.action_signer)
+        self._consents.remember(token, key)
+        return token
+
+    async def _challenge_claims(self, caller: Caller, identifier: str) -> tuple[ChallengeClaims, ActionChallenge]:
+        place = jwt.Place("challenge+jwt", "HS256", self._ring.issuer, frozenset({"Temp"}), "action")
+        now = self._world.now() // 1000
+        verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
+        if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
+            await self._ring.refresh(unknown_kid=True)
+            verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
+        if isinstance(verified, jwt.Refused):
+            raise ApiError("CHALLENGE_INVALID", reason=verified.reason)
+        claims = parse_challenge_claims(verified.payload)
+        if isinstance(claims, Refused):
+            raise ApiError("CHALLENGE_INVALID", reason=claims.reason)
+        metadata = claims.metadata
+        same_token = metadata.token_id == caller.token_id and metadata.caller_kind == caller.token_kind
+        both_sessions = metadata.caller_kind == "Token" and caller.token_kind == "Token"
+        if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id) or not (same_token or both_sessions):
+            raise ApiError("CHALLENGE_INVALID", reason="made for another caller")
+        epochs = metadata.epochs
+        if (epochs.user, epochs.org) != (caller.epochs.user, caller.epochs.organisation):
+            raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of state")
+        if not both_sessions and epochs.token != caller.epochs.token:
+            raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of the token")
+        challenge = parse_challenge(metadata.challenge)
+        if isinstance(challenge, Refused):
+            raise ApiError("CHALLENGE_INVALID", reason=challenge.reason)
+        if self._attempts.get(challenge.id, 0) >= _MOST_ATTEMPTS:
+            raise ApiError("CHALLENGE_INVALID", reason="too many failed attempts")
+        return claims, challenge
+
+    def _prove(
+        self, credentials: list[SigningCredential], factor: Factor, challenge: ActionChallenge
+    ) -> tuple[SigningCredential, Evidence, public_key.PublicKey]:
+        kind: Literal["Key", "PasswordProtectedKey"] = (
+            "Key" if isinstance(factor, KeyFactor) else "PasswordProtectedKey"
+        )
+        assertion = factor.credential_assertion
+        wanted = assertion.cred_id.rstrip("=")
+        credential = next((item for item in credentials if item.key == wanted and item.kind == kind), None)
+        if credential is None:
+            raise ApiError("NO_CREDENTIAL", reason="credential unknown, inactive or of another kind")
+        key = public_key.load(credential.pem)
+        if isinstance(key, Refused):
+            raise ApiError("NO_CREDENTIAL", reason=key.reason)
+        evidence = Evidence(
+            kind=kind,
+            client_data=assertion.client_data,
+            signature=assertion.signature,
+            algorithm=assertion.algorithm,
+        )
+        proven = verify_evidence(evidence, key, challenge.action)
+        reason = proven.reason if isinstance(proven, Refused) else None
+        if reason is None and not isinstance(proven, Refused) and proven.challenge != challenge:
+            reason = "another challenge was signed"
+        if reason is not None:
+            self._count_failure(challenge.id)
+            raise ApiError("ASSERTION_INVALID", reason=reason)
+        return credential, evidence, key
+
+    def _count_failure(self, challenge_id: str) -> None:
+        self._attempts[challenge_id] = self._attempts.pop(challenge_id, 0) + 1
+        if len(self._attempts) > _MOST_CHALLENGES:
+            self._attempts.popitem(last=False)
+
+
+def _allowed(credentials: list[SigningCredential]) -> AllowCredentials:
+    return AllowCredentials(
+        key=[AllowedCredential(id=item.credential_id) for item in credentials if item.kind == "Key"],
+        password_protected_key=[
+            AllowedProtectedKey(id=item.credential_id, encrypted_private_key=item.encrypted_private_key or "")
+            for item in credentials
+            if item.kind == "PasswordProtectedKey"
+        ],
+        webauthn=[AllowedCredential(id=item.credential_id) for item in credentials if item.kind == "Fido2"],
+    )

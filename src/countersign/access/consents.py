@@ -1,0 +1,237 @@
+"""Station 4: the user action token and the request to a consent, which is spent with the effect."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from countersign.access import jwt, store
+from countersign.access.keyring import KeyRing
+from countersign.api import ApiError, Caller, Request
+from countersign.consent.action_token import (
+    QUERY_NOT_SIGNED,
+    ActionClaims,
+    ActionEpochs,
+    match_request,
+    parse_action_claims,
+    verify_action,
+)
+from countersign.consent.evidence import Evidence
+from countersign.credentials import public_key
+from countersign.credentials.outcome import Refused
+from countersign.credentials.public_key import PublicKey
+from countersign.encoding import base64url
+from countersign.encoding.target import canonical_path
+from countersign.keystores import ConsentEvidence
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+_MOST_VERIFIED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A verified agreement of the caller to exactly this request, not yet spent.
+
+    ``epochs`` are those the action was signed under; ``signed_at`` in seconds since the epoch.
+    """
+
+    action_id: str
+    token: str
+    digest: str
+    payload_sha256: str
+    signed_query: str
+    actual_query: str
+    query_signed: bool
+    credential_uuid: str
+    public_key: PublicKey
+    evidence: Evidence
+    epochs: ActionEpochs
+    signed_at: int
+    expires_at: int
+
+    def order_evidence(self, installation_id: str, request: Request, caller: Caller) -> ConsentEvidence:
+        """The same as an order to the signer carries it."""
+        evidence = self.evidence
+        data = evidence.authenticator_data
+        return ConsentEvidence(
+            installation_id=installation_id,
+            org_id=caller.org_id,
+            user_id=caller.user_id,
+            method=request.method,
+            path=canonical_path(request.target.segments),
+            query=self.signed_query,
+            payload=request.canonical_body,
+            credential_uuid=self.credential_uuid,
+            credential_public_key=self.public_key.pem,
+            kind=evidence.kind,
+            client_data=base64url.decode_tolerant(evidence.client_data),
+            signature=base64url.decode_tolerant(evidence.signature),
+            authenticator_data=None if data is None else base64url.decode_tolerant(data),
+            algorithm=evidence.algorithm,
+        )
+
+
+class Stale(Exception):
+    """The caller or the credential changed since the request was admitted; ``code`` is what to answer."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class PermissionsChanged(Exception):
+    """The caller's rights were read under an older revision: read them again, decide again."""
+
+
+class Consents:
+    """Reads and verifies action tokens.
+
+    A signature that this very process has verified is not verified again when its action is spent; any
+    other is, so a stolen MAC key alone forges nothing.
+    """
+
+    def __init__(
+        self, database: Database, ring: KeyRing, installation_id: str, world: World, *, allow_unsigned_query: bool
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._installation_id = installation_id
+        self._world = world
+        self._allow_unsigned_query = allow_unsigned_query
+        # Digest of the action token -> public key under which it was verified here.
+        self._verified: OrderedDict[bytes, PublicKey] = OrderedDict()
+
+    def remember(self, token: str, key: PublicKey) -> None:
+        """Note an action token that this process made from evidence it has just verified."""
+        self._verified[_mark(token)] = key
+        if len(self._verified) > _MOST_VERIFIED:
+            self._verified.popitem(last=False)
+
+    async def read(self, request: Request, caller: Caller) -> Consent:
+        """The consent that the request carries. Raises 403 ``USER_ACTION_INVALID`` or ``QUERY_NOT_SIGNED``."""
+        token = request.headers.get("x-dfns-useraction")
+        if token is None:
+            raise _invalid("missing")
+        claims = await self._claims(token)
+        metadata = claims.metadata
+        if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id):
+            raise _invalid("signed by another user")
+        if (metadata.token_id, metadata.caller_kind) != (caller.token_id, caller.token_kind):
+            # A person may sign in one session and act in another; a token that acts alone may not.
+            if metadata.caller_kind != "Token" or caller.token_kind != "Token":
+                raise _invalid("signed with another token")
+        hashed = hashlib.sha256(request.canonical_body).digest()
+        matched = match_request(
+            claims,
+            self._installation_id,
+            request.method,
+            request.target,
+            hashed,
+            allow_unsigned_query=self._allow_unsigned_query,
+        )
+        if isinstance(matched, Refused):
+            if matched is QUERY_NOT_SIGNED:
+                raise ApiError("QUERY_NOT_SIGNED")
+            raise _invalid(matched.reason)
+        key = await self._verify(token, claims)
+        return Consent(
+            action_id=claims.jti,
+            token=token,
+            digest=metadata.action,
+            payload_sha256=hashed.hex(),
+            signed_query="" if metadata.query is None else f"?{metadata.query}",
+            actual_query=f"?{request.target.query}" if request.target.has_query else "",
+            query_signed=matched.query_signed,
+            credential_uuid=metadata.credential_uuid,
+            public_key=key,
+            evidence=metadata.evidence,
+            epochs=metadata.epochs,
+            signed_at=claims.iat,
+            expires_at=claims.exp,
+        )
+
+    async def _claims(self, token: str) -> ActionClaims:
+        place = jwt.Place("action+jwt", "HS256", self._ring.issuer, frozenset({"UserAction"}))
+        now = self._world.now() // 1000
+        verified = jwt.verify(token, place, self._ring.action_keys, now)
+        if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
+            await self._ring.refresh(unknown_kid=True)
+            verified = jwt.verify(token, place, self._ring.action_keys, now)
+        if isinstance(verified, jwt.Refused):
+            raise _invalid(verified.reason)
+        claims = parse_action_claims(verified.payload)
+        if isinstance(claims, Refused):
+            raise _invalid(claims.reason)
+        return claims
+
+    async def _verify(self, token: str, claims: ActionClaims) -> PublicKey:
+        known = self._verified.pop(_mark(token), None)
+        if known is not None:
+            return known
+        metadata = claims.metadata
+        rows = await self._database.read(lambda: read_credential(metadata.org_id, metadata.credential_uuid))
+        if not rows:
+            raise _invalid("unknown credential")
+        loaded = public_key.load(rows[0])
+        if isinstance(loaded, Refused):
+            raise _invalid(loaded.reason)
+        proven = verify_action(claims, loaded)
+        if isinstance(proven, Refused):
+            raise _invalid(proven.reason)
+        return loaded
+
+
+def read_credential(org_id: str, credential_uuid: str) -> Transaction[list[str]]:
+    """The PEM of a credential's public key, in a list that is empty when there is none."""
+    rows = yield store.READ_CREDENTIAL, (org_id, credential_uuid)
+    return [row[1] for row in rows]
+
+
+def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
+    """Read caller and credential again, inside the transaction of the effect.
+
+    Raises :class:`Stale` and :class:`PermissionsChanged`.
+    """
+    rows = yield store.RECHECK, (consent.credential_uuid, caller.org_id, caller.token_id)
+    if not rows:
+        raise Stale("USER_ACTION_INVALID", "caller or credential is gone")
+    (
+        token_state,
+        token_epoch,
+        expires_at,
+        user_state,
+        user_epoch,
+        org_active,
+        org_epoch,
+        revision,
+        credential_state,
+        credential_epoch,
+        credential_user,
+        credential_token,
+    ) = rows[0]
+    if token_state != "Active" or user_state != "Active" or not org_active or expires_at <= now:
+        raise Stale("UNAUTHENTICATED", "deactivated, revoked or expired meanwhile")
+    if credential_state != "Active" or credential_user != caller.user_id:
+        raise Stale("USER_ACTION_INVALID", "the credential that signed is not active")
+    if credential_token and credential_token != caller.token_id:
+        raise Stale("USER_ACTION_INVALID", "the credential is bound to another token")
+    if consent.expires_at * 1000 <= now:
+        raise Stale("USER_ACTION_INVALID", "expired meanwhile")
+    signed = consent.epochs
+    if (user_epoch, org_epoch, credential_epoch) != (signed.user, signed.org, signed.credential):
+        raise Stale("USER_ACTION_INVALID", "cancelled by a change of state since it was signed")
+    if caller.token_kind != "Token" and token_epoch != signed.token:
+        raise Stale("USER_ACTION_INVALID", "cancelled by a change of the token since it was signed")
+    if revision != caller.permission_revision:
+        raise PermissionsChanged
+
+
+def _mark(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _invalid(reason: str) -> ApiError:
+    return ApiError("USER_ACTION_INVALID", reason=reason)

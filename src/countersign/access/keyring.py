@@ -1,0 +1,138 @@
+"""The server keys in use by one process, and the tokens made and read with them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from countersign.access import jwt, server_keys, store
+from countersign.access.server_keys import KeySet, PayloadSeal
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+#: A process looks for new keys at least this often (ms), and at once for a kid it does not know.
+REFRESH_MS = 30_000
+_UNKNOWN_KID_MS = 1_000
+
+
+class KeyRing:
+    """The live key set, read again when it may have changed.
+
+    Every process of a server has one; a rotation reaches it within :data:`REFRESH_MS`, and a token under
+    a kid it has not seen makes it look at once (at most once a second).
+    """
+
+    def __init__(
+        self, database: Database, server_secret: bytes, issuer: str, world: World, *, access_token_days: int = 730
+    ) -> None:
+        self._database = database
+        self._secret = server_secret
+        self._world = world
+        self.issuer = issuer
+        #: Default life of an access token, in days.
+        self.access_token_days = access_token_days
+        self._read_at = 0
+
+    async def load(self) -> None:
+        """Read the keys. Raises ``ServerSecretWrong``."""
+        self._use(await self._database.read(lambda: server_keys.load(self._secret)))
+
+    def _use(self, keys: KeySet) -> None:
+        self.keys = keys
+        self._read_at = self._world.now()
+        token, challenge, action = keys.active("token"), keys.active("challenge"), keys.active("action")
+        self.token_signer = jwt.Ed25519Signer(token.kid, token.secret)
+        self.challenge_signer = jwt.MacKey(challenge.kid, challenge.secret)
+        self.action_signer = jwt.MacKey(action.kid, action.secret)
+        self.token_keys = {key.kid: key.public_key for key in keys.of("token")}
+        self.challenge_keys = {key.kid: key.secret for key in keys.of("challenge")}
+        self.action_keys = {key.kid: key.secret for key in keys.of("action")}
+        self.payload_seal = PayloadSeal(keys.of("payload"), keys.active("payload"), self._world)
+
+    async def refresh(self, *, unknown_kid: bool = False) -> None:
+        """Read the keys again when their time has come."""
+        age = self._world.now() - self._read_at
+        if age >= (_UNKNOWN_KID_MS if unknown_kid else REFRESH_MS) or age < 0:
+            await self.load()
+
+    @property
+    def jwks(self) -> dict[str, Any]:
+        """The public keys that verify session and access tokens."""
+        return jwt.jwks(self.token_keys)
+
+
+def claims(
+    ring: KeyRing,
+    *,
+    org_id: str,
+    user_id: str,
+    username: str,
+    token_id: str,
+    kind: str,
+    issued_at: int,
+    expires_at: int,
+) -> jwt.Claims:
+    """Claims of a session or access token; times in seconds."""
+    return jwt.Claims(
+        iss=ring.issuer,
+        aud=jwt.AUDIENCE,
+        sub=org_id,
+        jti=token_id,
+        username=username,
+        metadata={"userId": user_id, "orgId": org_id, "tokenKind": kind},
+        iat=issued_at,
+        exp=expires_at,
+    )
+
+
+def mint(
+    ring: KeyRing, *, org_id: str, user_id: str, username: str, token_id: str, kind: str, lifetime: int, now_ms: int
+) -> tuple[str, str]:
+    """A token of ``lifetime`` seconds and the hash that is stored of it."""
+    issued = now_ms // 1000
+    text = jwt.encode(
+        claims(
+            ring,
+            org_id=org_id,
+            user_id=user_id,
+            username=username,
+            token_id=token_id,
+            kind=kind,
+            issued_at=issued,
+            expires_at=issued + lifetime,
+        ),
+        "JWT",
+        ring.token_signer,
+    )
+    return text, token_hash(text)
+
+
+def token_hash(token: str) -> str:
+    """Lower-case hex SHA-256 of the whole token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def insert(
+    org_id: str,
+    token_id: str,
+    user_id: str,
+    name: str,
+    digest: str,
+    credential_uuid: str | None,
+    now_ms: int,
+    expires_ms: int,
+    *,
+    kind: str,
+) -> Transaction[None]:
+    """Store what is kept of a token."""
+    arguments = (org_id, token_id, kind, user_id, None, name, digest, credential_uuid, now_ms, expires_ms)
+    yield store.INSERT_TOKEN, arguments
+
+
+def insert_service_account_token(
+    org_id: str, token_id: str, user_id: str, name: str, digest: str, credential_uuid: str, now_ms: int, expires_ms: int
+) -> Transaction[None]:
+    """The same for a service account."""
+    yield from insert(
+        org_id, token_id, user_id, name, digest, credential_uuid, now_ms, expires_ms, kind="ServiceAccount"
+    )

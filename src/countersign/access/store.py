@@ -1,0 +1,103 @@
+"""All SQL of identification: server keys, tokens, the rows an identity rests on."""
+
+from __future__ import annotations
+
+from countersign.storage import Statement
+
+INSERT_SERVER_KEY = Statement(
+    "insert_server_key",
+    "INSERT INTO server_keys (kid, purpose, state, public_key, sealed, handover, created_at, retired_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+)
+LIST_SERVER_KEYS = Statement(
+    "list_server_keys",
+    "SELECT kid, purpose, state, public_key, sealed, handover, created_at FROM server_keys "
+    "WHERE state <> 'Retired' ORDER BY created_at, kid",
+)
+LIST_ALL_SERVER_KEYS = Statement(
+    "list_all_server_keys",
+    "SELECT kid, purpose, state, public_key, sealed, handover, created_at FROM server_keys ORDER BY created_at, kid",
+)
+SUPERSEDE_SERVER_KEYS = Statement(
+    "supersede_server_keys",
+    "UPDATE server_keys SET state = 'Superseded' WHERE purpose = ? AND state = 'Active' RETURNING kid",
+)
+RETIRE_SERVER_KEY = Statement(
+    "retire_server_key",
+    "UPDATE server_keys SET state = 'Retired', retired_at = ? WHERE kid = ? AND state = 'Superseded' RETURNING purpose",
+)
+
+GET_INSTALLATION = Statement("get_installation", "SELECT value FROM installation WHERE name = ?")
+PUT_INSTALLATION = Statement(
+    "put_installation",
+    "INSERT INTO installation (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING RETURNING name",
+)
+
+INSERT_TOKEN = Statement(
+    "insert_token",
+    "INSERT INTO tokens (org_id, token_id, kind, user_id, app_id, name, hash, credential_uuid, state, epoch, "
+    "created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'Active', 0, ?, ?)",
+)
+
+# Everything an identity rests on, by primary keys only.
+READ_IDENTITY = Statement(
+    "read_identity",
+    "SELECT t.kind, t.hash, t.state, t.epoch, t.expires_at, t.app_id, "
+    "u.user_id, u.username, u.kind, u.is_service_account, u.state, u.epoch, "
+    "o.is_active, o.epoch, o.permission_revision "
+    "FROM tokens t "
+    "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
+    "JOIN organisations o ON o.org_id = t.org_id "
+    "WHERE t.org_id = ? AND t.token_id = ?",
+)
+
+# The same again inside a mutation's transaction, with the credential that consented.
+RECHECK = Statement(
+    "recheck_caller",
+    "SELECT t.state, t.epoch, t.expires_at, u.state, u.epoch, o.is_active, o.epoch, o.permission_revision, "
+    "c.state, c.epoch, c.user_id, c.token_id "
+    "FROM tokens t "
+    "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
+    "JOIN organisations o ON o.org_id = t.org_id "
+    "JOIN credentials c ON c.org_id = t.org_id AND c.credential_uuid = ? "
+    "WHERE t.org_id = ? AND t.token_id = ?",
+)
+
+LIST_GRANTED = Statement(
+    "list_granted",
+    "SELECT a.identity_id, p.name, p.is_immutable, p.operations "
+    "FROM permission_assignments a "
+    "JOIN permissions p ON p.org_id = a.org_id AND p.permission_id = a.permission_id "
+    "WHERE a.org_id = ? AND a.identity_id IN (?, ?) AND p.is_archived = 0",
+)
+
+# Credentials a caller may sign with: bound to the caller's token, or (a person's session) to none.
+LIST_SIGNING_CREDENTIALS = Statement(
+    "list_signing_credentials",
+    "SELECT credential_uuid, kind, credential_id, credential_key, public_key, encrypted_private_key, epoch "
+    "FROM credentials WHERE org_id = ? AND user_id = ? AND token_id = ? AND state = 'Active' "
+    "AND kind <> 'RecoveryKey' ORDER BY credential_uuid LIMIT 200",
+)
+READ_CREDENTIAL = Statement(
+    "read_credential",
+    "SELECT kind, public_key, state, epoch, user_id, token_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
+)
+
+DEFAULT_RELYING_PARTY = Statement(
+    "default_relying_party",
+    "SELECT rp_id, name FROM applications WHERE org_id = ? AND is_default = 1 AND state = 'Active'",
+)
+READ_APPLICATION = Statement(
+    "read_application",
+    "SELECT kind, state, epoch FROM applications WHERE org_id = ? AND app_id = ?",
+)
+
+REMEMBER_NONCE = Statement(
+    "remember_nonce",
+    "INSERT INTO nonces (scope, nonce_hash, expires_at) VALUES (?, ?, ?) "
+    "ON CONFLICT (scope, nonce_hash) DO NOTHING RETURNING scope",
+)
+FORGET_NONCES = Statement(
+    "forget_nonces",
+    "DELETE FROM nonces WHERE expires_at < ?",
+)

@@ -1,0 +1,43 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from countersign.server.settings import BadSettings, Settings, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="COUNTERSIGN_CONFIG",
+    help="TOML file with settings (see 'countersign settings').",
+)
+
+
+def read_settings(config: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings of file, environment and options; a usage error in one line when they are wrong."""
+    try:
+        return load(config, os.environ, overrides)
+    except BadSettings as error:
+        raise click.ClickException(str(error)) from None
+
+
+def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
+    """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal."""
+    descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
+    if descriptor is not None:
+        with os.fdopen(int(descriptor), "rb") as file:
+            return bytearray(file.read().rstrip(b"\n"))
+    if not sys.stdin.isatty():
+        raise click.ClickException(
+            "no terminal to type a passphrase at; pass a descriptor in COUNTERSIGN_PASSPHRASE_FD"
+        )
+    return bytearray(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm).encode())

@@ -1,0 +1,149 @@
+"""``countersign up`` and ``countersign sandbox``: a server for development and CI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from countersign.cli.common import config_option, read_settings
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".countersign"),
+    show_default=True,
+    help="Data directory; made when missing.",
+)
+
+
+@click.command()
+@data_option
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one [default: 8170].")
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--database", help="Database URL [default: a SQLite file in the data directory].")
+@click.option("--tls-certificate", type=click.Path(dir_okay=False), help="Serve TLS with this certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(dir_okay=False), help="Private key of the certificate (PEM).")
+@click.option("--force", is_flag=True, help="Listen on an address that others can reach. The sandbox guards no money.")
+@config_option
+def up(
+    data: Path,
+    port: int | None,
+    host: str | None,
+    database: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    force: bool,
+    config: Path | None,
+) -> None:
+    """Run a sandbox server in the foreground.
+
+    The first start sets everything up: organisation, administrator, a service account with a key credential. Each
+    start writes connection.json in the data directory, with what a client needs.
+    """
+    from countersign.server import logs, sandbox
+    from countersign.server.runtime import Runtime
+    from countersign.server.serve import run
+    from countersign.storage import SchemaError, StorageUnavailable
+    from countersign.world import World
+
+    files = sandbox.SandboxFiles(data.resolve())
+    values = sandbox.settings_values(files, port, database)
+    values.update(host=host, tls_certificate=tls_certificate, tls_key=tls_key)
+    values.setdefault("admin_port", 0)
+    if "COUNTERSIGN_LOG_LEVEL" not in os.environ:
+        values["log_level"] = "warning"
+    if "COUNTERSIGN_ADMIN_PORT" in os.environ:
+        del values["admin_port"]
+    for name in list(values):
+        # Laid under file and environment: what the user sets wins, except what makes it a sandbox.
+        if f"COUNTERSIGN_{name.upper()}" in os.environ and name not in ("profile", "database", "port", "host"):
+            del values[name]
+    settings = read_settings(config, values)
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not force:
+        raise click.ClickException(f"{settings.host} is not a loopback address; the sandbox needs --force for that")
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        first = sandbox.prepare(files, settings, World())
+    except (sandbox.NotASandbox, SchemaError, StorageUnavailable) as error:
+        raise click.ClickException(str(error)) from None
+
+    async def ready(runtime: Runtime, listening: int) -> None:
+        connection = await sandbox.announce(files, runtime, listening)
+        _tell(connection, files, first)
+
+    try:
+        run(settings, migrate=True, ready=ready)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+
+
+def _tell(connection: dict[str, str], files: object, first: bool) -> None:
+    from countersign.server.sandbox import SandboxFiles
+
+    assert isinstance(files, SandboxFiles)
+    click.echo("Countersign sandbox (for development: its keys are sealed with a key that lies beside the data)")
+    if first:
+        click.echo("  made      an organisation, an administrator, a service account, a key store")
+    click.echo(f"  serving   {connection['baseUrl']}")
+    click.echo(f"  orgId     {connection['orgId']}")
+    click.echo(f"  settings  {files.connection}")
+    click.echo("Stop with Ctrl-C.")
+
+
+@click.group()
+def sandbox() -> None:
+    """Helpers for a sandbox."""
+
+
+@sandbox.command()
+@data_option
+def token(data: Path) -> None:
+    """Renew the administrator's session token in connection.json, and print it."""
+    from countersign.access.keyring import KeyRing
+    from countersign.access.server_keys import read_server_secret
+    from countersign.identity.bootstrap import read_installation
+    from countersign.server import sandbox as box
+    from countersign.storage import open_database
+    from countersign.world import World
+
+    files = box.SandboxFiles(data.resolve())
+    if not files.connection.exists():
+        raise click.ClickException(f"{data} holds no sandbox; start one with 'countersign up --data {data}'")
+
+    async def renew() -> str:
+        url = box.read_connection(files).get("database", files.database)
+        database = await open_database(url, migrate=False)
+        try:
+            installation = await database.read(read_installation)
+            installation_id = installation["installation_id"]
+            ring = KeyRing(database, read_server_secret(files.server_secret), installation_id, World())
+            await ring.load()
+            return await box.renew_token(files, database, ring, installation_id, 86_400)
+        finally:
+            await database.close()
+
+    click.echo(asyncio.run(renew()))
+
+
+@sandbox.command()
+@data_option
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    default=("localhost", "127.0.0.1"),
+    show_default=True,
+    help="Name or address; repeatable.",
+)
+def ca(data: Path, hosts: tuple[str, ...]) -> None:
+    """Make a development certificate authority and a server certificate, for clients that insist on https."""
+    from countersign.cli.certificates import make
+
+    authority, certificate, key = make(data.resolve(), hosts)
+    click.echo(f"authority    {authority}   (trust this one in your client)")
+    click.echo(f"certificate  {certificate}")
+    click.echo(f"key          {key}")
+    click.echo(f"\ncountersign up --data {data} --tls-certificate {certificate} --tls-key {key}")

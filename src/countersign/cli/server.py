@@ -1,0 +1,258 @@
+"""Production commands: settings, migrations, ``init``, ``serve``, the server's own keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from countersign.cli.common import config_option, read_secret, read_settings
+from countersign.server.settings import BadSettings, Settings
+
+if TYPE_CHECKING:
+    from countersign.access.server_keys import Purpose
+
+
+@click.command()
+def settings() -> None:
+    """Print every setting with its default and meaning."""
+    from countersign.server.settings import reference
+
+    click.echo(reference(), nl=False)
+
+
+@click.command()
+@config_option
+def migrate(config: Path | None) -> None:
+    """Bring the database's schema up to date."""
+    from countersign.storage import SchemaError, StorageUnavailable, migrate_database
+
+    values = read_settings(config)
+    try:
+        applied = asyncio.run(migrate_database(values.database))
+    except (SchemaError, StorageUnavailable, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("the schema is up to date")
+
+
+@click.command()
+@config_option
+@click.option("--org", "organisation", required=True, help="Name of the organisation.")
+@click.option("--owner", required=True, help="Username of the first administrator, such as a mail address.")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="PEM public key of the administrator's first credential; the private key stays with them.",
+)
+@click.option("--rp-id", default="localhost", show_default=True, help="Host name that passkeys are bound to.")
+@click.option("--origin", default="http://localhost:8170", show_default=True, help="Web origin of the console.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def init(
+    config: Path | None, organisation: str, owner: str, public_key: Path, rp_id: str, origin: str, as_json: bool
+) -> None:
+    """Create the organisation, its first administrator and the key store; once, on the server's own host.
+
+    Needs access to the key-encryption key (setting signer_kek) and makes the server secret if its file is missing.
+    Prints a session token for the administrator.
+    """
+    from countersign.access.server_keys import ServerSecretWrong
+    from countersign.identity.bootstrap import AlreadyInitialised, BadName
+    from countersign.storage import SchemaError, StorageUnavailable
+
+    values = read_settings(config)
+    try:
+        made = asyncio.run(_init(values, organisation, owner, public_key, rp_id, origin))
+    except AlreadyInitialised:
+        raise click.ClickException("this database is initialised already; init is done once") from None
+    except (BadName, BadSettings, ServerSecretWrong, SchemaError, StorageUnavailable, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+        return
+    for name, value in made.items():
+        click.echo(f"{name:<22} {value}")
+    click.echo("\nThe token is shown once. Start the signer and 'countersign serve' next.")
+
+
+async def _init(
+    values: Settings, organisation: str, owner: str, key_file: Path, rp_id: str, origin: str
+) -> dict[str, str]:
+    from countersign.access.keyring import KeyRing
+    from countersign.access.server_keys import read_server_secret
+    from countersign.audit.checkpoint import fingerprint
+    from countersign.credentials import public_key
+    from countersign.identity.bootstrap import Plan, first_session, found, prepare_keys
+    from countersign.keystores import create_root
+    from countersign.keystores.kek import open_provider
+    from countersign.server.serve import write_private
+    from countersign.storage import open_database
+    from countersign.world import World
+
+    world = World()
+    loaded = public_key.load(key_file.read_text(encoding="ascii"))
+    if not isinstance(loaded, public_key.PublicKey):
+        raise click.ClickException(f"{key_file}: {loaded.reason}")
+    if not values.signer_kek:
+        raise BadSettings("signer_kek must name the key-encryption key at init: file:PATH or passphrase")
+    secret_file = Path(values.server_secret_file)
+    if not secret_file.exists():
+        secret_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(secret_file, secrets.token_bytes(32))
+    provider = open_provider(values.signer_kek)
+    passphrase = read_secret("Passphrase for the key store", confirm=True) if provider.needs_secret else bytearray()
+    database = await open_database(values.database, migrate=True)
+    try:
+        server_secret = read_server_secret(secret_file)
+        keys = await database.write(lambda: prepare_keys(server_secret, world))
+        store_id, installation_id = world.new_id("ks"), world.new_id("in")
+        root = create_root(provider, store_id, keys.active("authoriser").public_key, passphrase)
+        plan = Plan(
+            installation_id=installation_id,
+            profile=values.profile,
+            organisation=organisation,
+            administrator=owner,
+            administrator_key=loaded,
+            relying_party=rp_id,
+            origin=origin,
+            store_id=store_id,
+            wrapped_root=root,
+        )
+        made = await database.write(lambda: found(plan, world))
+        ring = KeyRing(database, server_secret, values.issuer or installation_id, world)
+        await ring.load()
+        lifetime = values.session_seconds
+        token = await database.write(
+            lambda: first_session(made.org_id, made.user_id, owner, installation_id, ring, lifetime, world)
+        )
+        return {
+            "installationId": installation_id,
+            "orgId": made.org_id,
+            "appId": made.app_id,
+            "userId": made.user_id,
+            "credentialId": made.credential_id,
+            "authToken": token,
+            "auditFingerprint": fingerprint(keys.active("checkpoint").public_key),
+        }
+    finally:
+        await database.close()
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Server processes over one PostgreSQL.")
+def serve(config: Path | None, host: str | None, port: int | None, processes: int | None) -> None:
+    """Run the production server."""
+    from countersign.access.server_keys import ServerSecretWrong
+    from countersign.server.runtime import NotInitialised
+    from countersign.server.serve import run
+    from countersign.storage import SchemaError, StorageUnavailable
+
+    values = read_settings(config, {"host": host, "port": port, "processes": processes})
+    embedded = values.database.startswith("sqlite")
+    try:
+        run(values, migrate=embedded)
+    except NotInitialised:
+        raise click.ClickException("this database holds no organisation yet; run 'countersign init' first") from None
+    except (BadSettings, ServerSecretWrong, SchemaError, StorageUnavailable) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {values.host}:{values.port}: {error.strerror}") from None
+
+
+@click.group("server-keys")
+def server_keys() -> None:
+    """The server's own keys: tokens, challenges, audit checkpoints."""
+
+
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of a sandbox instead of settings."
+)
+
+
+def _key_settings(config: Path | None, data: Path | None) -> Settings:
+    overrides = None
+    if data is not None:
+        from countersign.server.sandbox import SandboxFiles, settings_values
+
+        overrides = settings_values(SandboxFiles(data.resolve()), None, None)
+    return read_settings(config, overrides)
+
+
+@server_keys.command("list")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """List the keys that are in use, and the audit fingerprint."""
+    from countersign.access import server_keys as keys
+    from countersign.audit.checkpoint import fingerprint
+    from countersign.storage import open_database
+
+    values = _key_settings(config, data)
+
+    async def read() -> keys.KeySet:
+        database = await open_database(values.database, migrate=False, readonly=True)
+        try:
+            secret = keys.read_server_secret(values.server_secret_file)
+            return await database.read(lambda: keys.load(secret))
+        finally:
+            await database.close()
+
+    rows = [
+        {
+            "kid": key.kid,
+            "purpose": key.purpose,
+            "state": key.state,
+            "fingerprint": fingerprint(key.public_key) if key.public_key else "",
+        }
+        for key in asyncio.run(read()).keys
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['purpose']:<12} {row['state']:<11} {row['kid']}  {row['fingerprint']}")
+
+
+@server_keys.command()
+@config_option
+@data_option
+@click.argument("purpose", type=click.Choice(["token", "challenge", "action", "checkpoint", "payload"]))
+def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
+    """Supersede the active key of PURPOSE; what the old key signed stays valid until it is retired."""
+    from countersign.identity.bootstrap import rotate_server_key
+    from countersign.server.maintenance import with_database
+
+    values = _key_settings(config, data)
+    made = asyncio.run(
+        with_database(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
+    )
+    click.echo(f"{purpose}: {made} is active; running servers take it up within 30 seconds")
+
+
+@server_keys.command()
+@config_option
+@data_option
+@click.argument("kid")
+def retire(config: Path | None, data: Path | None, kid: str) -> None:
+    """End the superseded key KID: everything it signed is refused from then on."""
+    from countersign.identity.bootstrap import retire_server_key
+    from countersign.server.maintenance import with_database
+
+    values = _key_settings(config, data)
+    purpose = asyncio.run(
+        with_database(values, lambda database, _secret, world: retire_server_key(database, kid, world))
+    )
+    if purpose is None:
+        raise click.ClickException(f"{kid} is not a superseded key")
+    click.echo(f"{purpose}: {kid} is retired")

@@ -1,0 +1,273 @@
+"""The first organisation, its administrator and what they need: made locally, never over HTTP."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from countersign.access import catalogue, keyring, server_keys
+from countersign.access import store as access_store
+from countersign.access.keyring import KeyRing
+from countersign.audit.entry import Enrolled, System
+from countersign.audit.log import append
+from countersign.credentials.public_key import PublicKey
+from countersign.encoding import base64url
+from countersign.encoding.dates import to_iso
+from countersign.identity import store
+from countersign.identity.usernames import username_key
+from countersign.keystores.store import insert_root
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+
+class AlreadyInitialised(Exception):
+    """The database holds an organisation; ``init`` is done once."""
+
+
+class BadName(ValueError):
+    """A name that no user or organisation can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to create. ``wrapped_root``: the sealed root of the key store ``store_id``.
+
+    ``relying_party``: host name that passkeys will be bound to; ``origin``: the web origin of the console.
+    """
+
+    installation_id: str
+    profile: str
+    organisation: str
+    administrator: str
+    administrator_key: PublicKey
+    relying_party: str
+    origin: str
+    store_id: str
+    wrapped_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """Ids of what was created; ``credential_id`` is what a client signs with."""
+
+    org_id: str
+    app_id: str
+    user_id: str
+    credential_uuid: str
+    credential_id: str
+    admin_permission_id: str
+
+
+def prepare_keys(server_secret: bytes, world: World) -> Transaction[server_keys.KeySet]:
+    """The server's own keys, before the key store's root, which pins one of them. Refuses a second time."""
+    if (yield store.COUNT_ORGANISATIONS, ())[0][0]:
+        raise AlreadyInitialised
+    existing = yield from server_keys.load(server_secret)
+    if existing.keys:
+        return existing
+    return (yield from server_keys.create_all(server_secret, world))
+
+
+def found(plan: Plan, world: World) -> Transaction[Founded]:
+    """Everything in one transaction; ``AlreadyInitialised`` when an organisation exists, also one made at once."""
+    key = username_key(plan.administrator)
+    if key is None:
+        raise BadName("the administrator's name must have 1 to 254 visible characters")
+    if (yield store.COUNT_ORGANISATIONS, ())[0][0]:
+        raise AlreadyInitialised
+    for name, value in (
+        ("installation_id", plan.installation_id),
+        ("profile", plan.profile),
+        ("store_id", plan.store_id),
+    ):
+        if not (yield access_store.PUT_INSTALLATION, (name, value)):
+            raise AlreadyInitialised
+    now = world.now()
+    org_id, app_id, user_id = world.new_id("or"), world.new_id("ap"), world.new_id("us")
+    uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
+    yield store.INSERT_ORGANISATION, (org_id, plan.organisation, now)
+    yield store.INSERT_APPLICATION, (org_id, app_id, "Default", plan.relying_party, plan.origin, now)
+    yield store.INSERT_USER, (org_id, user_id, 0, plan.administrator, key, None, now)
+    fingerprint = plan.administrator_key.fingerprint
+    credential = (
+        org_id,
+        uuid,
+        user_id,
+        "",
+        credential_id,
+        credential_id,
+        "First credential",
+        plan.administrator_key.pem,
+        fingerprint,
+        now,
+    )
+    yield store.INSERT_CREDENTIAL, credential
+    admin_permission = world.new_id("pm")
+    everything = json.dumps(catalogue.OPERATIONS)
+    end_user = json.dumps(catalogue.DEFAULT_END_USER_OPERATIONS)
+    yield store.INSERT_PERMISSION, (org_id, admin_permission, catalogue.FULL_ADMIN, everything, 1, now, now)
+    yield store.INSERT_PERMISSION, (org_id, world.new_id("pm"), catalogue.DEFAULT_END_USER, end_user, 0, now, now)
+    yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), admin_permission, user_id, 0, now, now)
+    yield from insert_root(plan.store_id, 1, "Sealed store", plan.wrapped_root, now)
+    yield from append(
+        System(
+            installation_id=plan.installation_id,
+            org_id=org_id,
+            id=world.new_id("uj"),
+            date_performed=to_iso(now),
+            entity_ids=(org_id, app_id, user_id, uuid),
+            enrolled=(Enrolled(credential_uuid=uuid, user_id=user_id, kind="Key", fingerprint=fingerprint),),
+            event="Initialised",
+            user_id=user_id,
+            username=plan.administrator,
+            details={"organisation": plan.organisation, "profile": plan.profile},
+        ),
+        None,
+    )
+    return Founded(org_id, app_id, user_id, uuid, credential_id, admin_permission)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxAccount:
+    """The sandbox's service account and its token, readable once."""
+
+    user_id: str
+    token: str
+    credential_id: str
+
+
+def sandbox_account(
+    org_id: str, name: str, public_key: PublicKey, installation_id: str, ring: KeyRing, lifetime: int, world: World
+) -> Transaction[SandboxAccount]:
+    """A service account with every right, for the sandbox only; audited as what it is."""
+    key = username_key(name)
+    user_id, uuid, token_id = world.new_id("us"), world.new_id("cr"), world.new_id("to")
+    credential_id = base64url.encode(world.new_id("ci").encode())
+    now = world.now()
+    yield store.INSERT_USER, (org_id, user_id, 1, name, key, None, now)
+    credential = (
+        org_id,
+        uuid,
+        user_id,
+        "",
+        credential_id,
+        credential_id,
+        name,
+        public_key.pem,
+        public_key.fingerprint,
+        now,
+    )
+    yield store.INSERT_CREDENTIAL, credential
+    token, digest = keyring.mint(
+        ring,
+        org_id=org_id,
+        user_id=user_id,
+        username=name,
+        token_id=token_id,
+        kind="ServiceAccount",
+        lifetime=lifetime,
+        now_ms=now,
+    )
+    yield from keyring.insert_service_account_token(
+        org_id, token_id, user_id, name, digest, uuid, now, now + lifetime * 1000
+    )
+    permission = (yield store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0]
+    yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), permission, user_id, 0, now, now)
+    yield store.RAISE_PERMISSION_REVISION, (org_id,)
+    yield from append(
+        System(
+            installation_id=installation_id,
+            org_id=org_id,
+            id=world.new_id("uj"),
+            date_performed=to_iso(now),
+            entity_ids=(user_id, uuid, token_id),
+            enrolled=(Enrolled(credential_uuid=uuid, user_id=user_id, kind="Key", fingerprint=public_key.fingerprint),),
+            event="Bootstrapped",
+            user_id=user_id,
+            username=name,
+            details={"reason": "sandbox service account"},
+        ),
+        None,
+    )
+    return SandboxAccount(user_id, token, credential_id)
+
+
+def first_session(
+    org_id: str, user_id: str, username: str, installation_id: str, ring: KeyRing, lifetime: int, world: World
+) -> Transaction[str]:
+    """A session token minted by a local command, never over HTTP; audited as what it is."""
+    token_id, now = world.new_id("uj"), world.now()
+    token, digest = keyring.mint(
+        ring,
+        org_id=org_id,
+        user_id=user_id,
+        username=username,
+        token_id=token_id,
+        kind="Token",
+        lifetime=lifetime,
+        now_ms=now,
+    )
+    yield from keyring.insert(
+        org_id, token_id, user_id, "local session", digest, None, now, now + lifetime * 1000, kind="Token"
+    )
+    entry = System(
+        installation_id=installation_id,
+        org_id=org_id,
+        id=world.new_id("uj"),
+        date_performed=to_iso(now),
+        entity_ids=(token_id,),
+        event="Bootstrapped",
+        user_id=user_id,
+        username=username,
+        details={"reason": "session token minted by a local command"},
+    )
+    yield from append(entry, None)
+    return token
+
+
+async def rotate_server_key(database: Database, purpose: server_keys.Purpose, secret: bytes, world: World) -> str:
+    """Supersede the active key of a purpose; audited in every organisation. Gives the new key's id."""
+
+    def work() -> Transaction[str]:
+        made = yield from server_keys.rotate(purpose, secret, world)
+        event = "CheckpointKeyHandedOver" if purpose == "checkpoint" else "KeyRotated"
+        yield from _tell_everyone(event, {"purpose": purpose, "kid": made.kid}, world)
+        return made.kid
+
+    return await database.write(work)
+
+
+async def retire_server_key(database: Database, kid: str, world: World) -> str | None:
+    """End a superseded key; audited. Gives its purpose, ``None`` when it is not superseded."""
+
+    def work() -> Transaction[str | None]:
+        purpose = yield from server_keys.retire(kid, world)
+        if purpose is not None:
+            yield from _tell_everyone("KeyRetired", {"purpose": purpose, "kid": kid}, world)
+        return purpose
+
+    return await database.write(work)
+
+
+def _tell_everyone(event: str, details: dict[str, str], world: World) -> Transaction[None]:
+    installation = yield from read_installation()
+    for org_id, _ in (yield store.LIST_ORGANISATIONS, ()):
+        entry = System(
+            installation_id=installation["installation_id"],
+            org_id=org_id,
+            id=world.new_id("uj"),
+            date_performed=to_iso(world.now()),
+            event=event,
+            details=details,
+        )
+        yield from append(entry, None)
+
+
+def read_installation() -> Transaction[dict[str, str]]:
+    """What ``init`` wrote down about the installation; empty before it."""
+    found_values: dict[str, str] = {}
+    for name in ("installation_id", "profile", "store_id"):
+        rows = yield access_store.GET_INSTALLATION, (name,)
+        if rows:
+            found_values[name] = rows[0][0]
+    return found_values

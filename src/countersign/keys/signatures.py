@@ -1,0 +1,132 @@
+"""Signature requests as rows: the two transactions of a signature, and the lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, encode, not_found
+from countersign.api.idempotency import Repeat, Taken, bind
+from countersign.keys import store, views
+from countersign.keys.types import Requester, SignatureParts, SignatureRequest
+from countersign.storage import Transaction
+from countersign.storage.pagination import page_of
+
+
+@dataclass(frozen=True, slots=True)
+class NewSignature:
+    """A request as it is stored before the signer is asked; ``payload_hash`` is of the canonical body."""
+
+    signature_id: str
+    key_id: str
+    body: dict[str, Any]
+    external_id: str | None
+    payload_hash: str
+    action_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """``request`` as stored; ``fresh`` when it is this call that has to sign."""
+
+    request: SignatureRequest
+    fresh: bool
+
+
+def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Started]]:
+    """First transaction: the request as ``Executing``, or the one that its ``externalId`` is bound to."""
+    org_id = caller.org_id
+    rows = yield store.KEY_STATUS, (org_id, new.key_id)
+    if not rows:
+        raise not_found("key")
+    if rows[0][0] != "Active":
+        raise ApiError("KEY_ARCHIVED")
+    if new.external_id is not None:
+        bound = yield from bind(org_id, "Signature", new.external_id, new.signature_id, new.key_id, new.payload_hash)
+        if isinstance(bound, Taken):
+            raise conflict(
+                "Conflicting signature request with same externalId",
+                entity_id=bound.entity_id,
+                external_id=new.external_id,
+            )
+        if isinstance(bound, Repeat):
+            existing = yield from get(org_id, new.key_id, bound.entity_id)
+            if existing is None:
+                raise not_found("signature request")
+            return Effect(Started(existing, fresh=False), (bound.entity_id,))
+    requester = Requester(user_id=caller.user_id, token_id=caller.token_id if caller.token_kind == "Pat" else UNSET)
+    body = encode(new.body).decode()
+    arguments = (
+        org_id,
+        new.signature_id,
+        new.key_id,
+        encode(requester).decode(),
+        body,
+        new.external_id,
+        new.action_id,
+        now,
+    )
+    yield store.INSERT_SIGNATURE, arguments
+    row = (
+        new.signature_id,
+        new.key_id,
+        encode(requester),
+        body,
+        "Executing",
+        None,
+        None,
+        now,
+        None,
+        new.external_id,
+    )
+    return Effect(Started(views.signature(row), fresh=True), (new.signature_id,))
+
+
+def finish(
+    org_id: str, signature_id: str, parts: SignatureParts | None, reason: str | None, now: int
+) -> Transaction[SignatureRequest | None]:
+    """Second transaction: ``Signed``, or ``Failed`` with a reason; ``None`` when somebody finished it before."""
+    status = "Failed" if parts is None else "Signed"
+    result = None if parts is None else encode(parts).decode()
+    signed_at = None if parts is None else now
+    rows = yield store.FINISH_SIGNATURE, (status, reason, result, signed_at, org_id, signature_id)
+    return views.signature(rows[0]) if rows else None
+
+
+def get(org_id: str, key_id: str, signature_id: str) -> Transaction[SignatureRequest | None]:
+    """One request of one key."""
+    rows = yield store.GET_SIGNATURE, (org_id, signature_id, key_id)
+    return views.signature(rows[0]) if rows else None
+
+
+def list_page(
+    org_id: str, key_id: str, page: PageRequest
+) -> Transaction[tuple[list[SignatureRequest], str | None] | None]:
+    """A page of the requests of a key; ``None`` when there is no such key."""
+    rows = yield store.LIST_SIGNATURES, (org_id, key_id, page.before, page.limit + 1)
+    if not rows and not (yield store.KEY_STATUS, (org_id, key_id)):
+        return None
+    shown, token = page_of(rows, page.limit, page.scope, lambda row: str(row[0]))
+    return [views.signature(row) for row in shown], token
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A request that was left ``Executing``."""
+
+    org_id: str
+    signature_id: str
+    key_id: str
+    body: dict[str, Any]
+    action_id: str
+
+
+def unfinished(before: int, limit: int) -> Transaction[list[Unfinished]]:
+    """Requests of any organisation that are ``Executing`` since before that time (ms)."""
+    rows = yield store.LIST_EXECUTING, (before, limit)
+    return [
+        Unfinished(org_id, signature_id, key_id, msgspec.json.decode(body), action_id)
+        for org_id, signature_id, key_id, body, action_id in rows
+    ]

@@ -1,0 +1,160 @@
+"""Wire types of keys and signature requests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from countersign.api import UNSET, Page, UnsetType, Wire
+
+Scheme = Literal["ECDSA", "EdDSA", "Schnorr", "DH"]
+Curve = Literal["secp256k1", "ed25519", "stark"]
+Name = Annotated[str, Meta(max_length=100)]
+ExternalId = Annotated[str, Meta(min_length=1, max_length=50)]
+Hex = Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z")]
+
+
+class DeriveFrom(Wire):
+    """A master key and the path below it."""
+
+    key_id: str
+    path: str | UnsetType = UNSET
+
+
+class CreateKey(Wire):
+    """A new key in the primary key store, or the one that ``storeId`` names."""
+
+    scheme: Scheme
+    curve: Curve
+    name: Name | UnsetType = UNSET
+    master_key: bool | UnsetType = UNSET
+    derive_from: DeriveFrom | UnsetType = UNSET
+    store_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    delegate_to: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    delay_delegation: bool | UnsetType = UNSET
+
+
+class UpdateKey(Wire):
+    """A new name; ``null`` clears it."""
+
+    name: Name | None
+
+
+class Key(Wire):
+    """A key; ``publicKey`` is hex without prefix (SEC1 compressed, or 32 bytes for ed25519)."""
+
+    id: str
+    scheme: Scheme
+    curve: Curve
+    public_key: str
+    name: str | UnsetType = UNSET
+    status: Literal["Active", "Archived"]
+    custodial: bool
+    date_created: str
+    date_deleted: str | UnsetType = UNSET
+
+
+class KeyWallet(Wire):
+    """A wallet that signs with the key."""
+
+    id: str
+    network: str
+
+
+class KeyStoreReference(Wire):
+    """The key store that holds the key, and the key's id in it."""
+
+    id: str
+    kind: Literal["Hsm", "Mpc", "OfflineSigner"]
+    key_id: str
+
+
+class KeyDetail(Wire):
+    """A key with its wallets and its store."""
+
+    id: str
+    scheme: Scheme
+    curve: Curve
+    public_key: str
+    name: str | UnsetType = UNSET
+    status: Literal["Active", "Archived"]
+    custodial: bool
+    date_created: str
+    date_deleted: str | UnsetType = UNSET
+    wallets: list[KeyWallet]
+    store: KeyStoreReference
+
+
+class KeyList(Wire):
+    """One page of keys, newest first."""
+
+    items: list[Key]
+    next_page_token: str | UnsetType = UNSET
+
+
+class ListKeys(Page):
+    """``owner``: only keys delegated to this end user (id or username)."""
+
+    owner: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+
+
+class Hash(Wire, tag_field="kind", tag="Hash"):
+    """Sign a 32-byte digest. ``taprootMerkleRoot``: Schnorr keys only, ``""`` for no script tree."""
+
+    hash: Annotated[str, Meta(pattern="^(0x)?[0-9a-fA-F]{64}\\Z")]
+    taproot_merkle_root: Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F]{64})?\\Z")] | UnsetType = UNSET
+    network: str | UnsetType = UNSET
+    blockchain_kind: str | UnsetType = UNSET
+    external_id: ExternalId | UnsetType = UNSET
+
+
+class Message(Wire, tag_field="kind", tag="Message"):
+    """Sign a message (hex) of any length; EdDSA keys."""
+
+    message: Hex
+    network: str | UnsetType = UNSET
+    blockchain_kind: str | UnsetType = UNSET
+    external_id: ExternalId | UnsetType = UNSET
+
+
+CreateSignature = Hash | Message
+
+
+class Requester(Wire):
+    """Who asked; ``tokenId`` when a personal access token was used."""
+
+    user_id: str
+    token_id: str | UnsetType = UNSET
+
+
+class SignatureParts(Wire):
+    """``r`` and ``s`` as 0x-prefixed hex of 32 bytes each; ``recid`` for ECDSA; ``encoded`` is the usual whole form."""
+
+    r: str
+    s: str
+    recid: int | UnsetType = UNSET
+    encoded: str | UnsetType = UNSET
+
+
+class SignatureRequest(Wire):
+    """A request for a signature and what became of it; ``requestBody`` as submitted."""
+
+    id: str
+    key_id: str
+    requester: Requester
+    request_body: dict[str, Any]
+    status: Literal["Pending", "Executing", "Signed", "Confirmed", "Failed", "Rejected"]
+    reason: str | UnsetType = UNSET
+    signature: SignatureParts | UnsetType = UNSET
+    date_requested: str
+    date_signed: str | UnsetType = UNSET
+    external_id: str | UnsetType = UNSET
+
+
+class SignatureList(Wire):
+    """One page of signature requests of a key, newest first."""
+
+    key_id: str
+    items: list[SignatureRequest]
+    next_page_token: str | UnsetType = UNSET

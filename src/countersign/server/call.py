@@ -1,0 +1,170 @@
+"""Station 8: one call of one operation, and the transaction that spends its consent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from countersign.access.consents import Consent, PermissionsChanged, Stale, recheck
+from countersign.api import ApiError, Call, Caller, Effect, Request
+from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, pack_payload
+from countersign.audit.log import append
+from countersign.encoding.dates import to_iso
+from countersign.encoding.target import canonical_path
+from countersign.keystores import ConsentEvidence
+from countersign.server.services import Services
+from countersign.storage import ConstraintViolated, Transaction
+
+T = TypeVar("T")
+
+
+class _Spent(Exception):
+    """The action has an audit entry already; rolls the effect back."""
+
+
+class ServerCall(Call):
+    """A call inside the corridor."""
+
+    def __init__(
+        self,
+        services: Services,
+        request: Request,
+        caller: Caller | None,
+        params: Mapping[str, str],
+        consent: Consent | None,
+        refresh: Callable[[], Awaitable[Caller]],
+    ) -> None:
+        self._services = services
+        self.request = request
+        self.params = params
+        self.world = services.world
+        self._caller = caller
+        self._consent = consent
+        self._refresh = refresh
+        self._committed = False
+
+    @property
+    def caller(self) -> Caller:
+        """The caller; an operation without authentication has none."""
+        if self._caller is None:
+            raise LookupError("this operation has no caller")
+        return self._caller
+
+    def service(self, kind: type[T]) -> T:
+        """The service of this type."""
+        return self._services.get(kind)
+
+    async def read(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a reading transaction."""
+        return await self._services.database.read(make)
+
+    async def write(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a transaction that follows the one which spent the consent (the outcome of a signature)."""
+        if not self._committed:
+            raise RuntimeError("nothing is written before the consent is spent")
+        return await self._services.database.write(make)
+
+    @property
+    def consent(self) -> Consent:
+        """The verified consent of a signed operation."""
+        if self._consent is None:
+            raise LookupError("this operation is not signed")
+        return self._consent
+
+    @property
+    def action_id(self) -> str:
+        """Id of the user action, which is the id of its audit entry."""
+        return self.consent.action_id
+
+    @property
+    def evidence(self) -> ConsentEvidence:
+        """What an order to the signer carries."""
+        return self.consent.order_evidence(self._services.installation_id, self.request, self.caller)
+
+    async def commit(self, make: Callable[[], Transaction[Effect[T]]]) -> T:
+        """See :meth:`Call.commit`."""
+        if self._committed:
+            raise RuntimeError("a call commits once")
+        self._committed = True
+        payload = self._sealed_payload()
+        try:
+            try:
+                effect = await self._run(make, payload)
+            except PermissionsChanged:
+                self._caller = await self._refresh()
+                effect = await self._run(make, payload)
+            except ConstraintViolated:
+                # Someone else took the unique name meanwhile; run again, the effect's own check now sees it.
+                effect = await self._run(make, payload)
+        except _Spent:
+            raise ApiError("USER_ACTION_REUSED") from None
+        except Stale as stale:
+            raise ApiError(stale.code, reason=stale.reason) from None
+        except ApiError as error:
+            await self._spend_on_failure(error, payload)
+            raise
+        return effect.value
+
+    async def _run(self, make: Callable[[], Transaction[Effect[T]]], payload: bytes) -> Effect[T]:
+        return await self._services.database.write(lambda: self._spend(make(), payload))
+
+    def _spend(self, effect: Transaction[Effect[T]], payload: bytes) -> Transaction[Effect[T]]:
+        yield from recheck(self.caller, self.consent, self.world.now())
+        done = yield from effect
+        if not (yield from self._append(Outcome(status=200), done, payload)):
+            raise _Spent
+        return done
+
+    async def _spend_on_failure(self, error: ApiError, payload: bytes) -> None:
+        """The effect was rolled back; the action is used up all the same, in a transaction of its own."""
+        outcome = Outcome(status=error.status, code=error.code)
+        nothing: Effect[None] = Effect(None)
+        if not await self._services.database.write(lambda: self._append(outcome, nothing, payload)):
+            raise ApiError("USER_ACTION_REUSED") from None
+
+    def _sealed_payload(self) -> bytes:
+        """Body and action token as kept beside the entry, bound to it."""
+        plain = pack_payload(self.request.canonical_body, self.consent.token)
+        return self._services.ring.payload_seal.seal(plain, self.consent.action_id)
+
+    def _append(self, outcome: Outcome, done: Effect[Any], payload: bytes) -> Transaction[bool]:
+        consent, caller, request = self.consent, self.caller, self.request
+        now = to_iso(self.world.now())
+        entry = Action(
+            installation_id=self._services.installation_id,
+            org_id=caller.org_id,
+            id=consent.action_id,
+            date_performed=now,
+            entity_ids=done.entities,
+            enrolled=tuple(
+                Enrolled(credential_uuid=e.credential_uuid, user_id=e.user_id, kind=e.kind, fingerprint=e.fingerprint)
+                for e in done.enrolled
+            ),
+            request_id=request.request_id,
+            user_id=caller.user_id,
+            username=caller.username,
+            token_id=caller.token_id,
+            token_kind=caller.token_kind,
+            app_id=caller.app_id,
+            delegated_by=None,
+            method=request.method,
+            path=canonical_path(request.target.segments),
+            query=consent.signed_query,
+            actual_query=consent.actual_query,
+            query_signed=consent.query_signed,
+            payload_sha256=consent.payload_sha256,
+            digest=consent.digest,
+            credential=Credential(
+                uuid=consent.credential_uuid, kind=consent.evidence.kind, public_key=consent.public_key.pem
+            ),
+            evidence=Evidence(
+                client_data=consent.evidence.client_data,
+                signature=consent.evidence.signature,
+                authenticator_data=consent.evidence.authenticator_data,
+                algorithm=consent.evidence.algorithm,
+            ),
+            date_signed=to_iso(consent.signed_at * 1000),
+            response=outcome,
+            client_address=request.client_address,
+        )
+        return (yield from append(entry, payload))

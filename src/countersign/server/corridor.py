@@ -1,0 +1,275 @@
+"""The way of a request: one corridor, walked once. ``handle`` is the core that every HTTP server calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+
+from countersign.access import nonce
+from countersign.access.consents import Consent, Consents
+from countersign.access.identify import Identifier, Unauthenticated
+from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
+from countersign.encoding import strictjson
+from countersign.encoding.target import BadPath, Target, parse_target
+from countersign.server.call import ServerCall
+from countersign.server.head import Head, bearer, check_media_type, read_headers
+from countersign.server.limits import TokenBuckets
+from countersign.server.metrics import Metrics
+from countersign.server.router import NoMethod, Route, Router
+from countersign.server.services import Services
+from countersign.storage import StorageUnavailable
+
+log = structlog.get_logger("countersign.request")
+
+ReadBody = Callable[[int], Awaitable[bytes]]
+
+_NO_CONTENT_HEADERS: Mapping[str, str] = {}
+#: Largest body of an operation under /auth but the challenge, which carries another body inside.
+AUTH_LIMIT = 256 << 10
+
+
+class Corridor:
+    """Stations 0 to 9 for the declared operations."""
+
+    def __init__(
+        self, router: Router, services: Services, identifier: Identifier, consents: Consents, metrics: Metrics
+    ) -> None:
+        self._router = router
+        self._services = services
+        self._identifier = identifier
+        self._consents = consents
+        self._metrics = metrics
+        settings = services.settings
+        self._organisation_limit = TokenBuckets(settings.organisation_requests_per_minute)
+        self._address_limit = TokenBuckets(settings.address_requests_per_minute)
+        self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
+        self._hosts = frozenset(host.lower() for host in settings.public_hosts)
+
+    async def handle(self, head: Head, read_body: ReadBody) -> Response:
+        """Answer one request; never raises."""
+        started = time.perf_counter()
+        request_id = self._services.world.new_id("rq")
+        walked = _Walk(request_id)
+        try:
+            response = await self._walk(walked, head, read_body)
+        except ApiError as error:
+            response = error_response(error, request_id)
+            walked.reason = error.reason or error.code
+        except StorageUnavailable as error:
+            code = "OUTCOME_UNKNOWN" if error.unknown_outcome else "UNAVAILABLE"
+            response = error_response(ApiError(code), request_id)
+            walked.reason = error.reason
+        except Exception:
+            # The one place where an unforeseen fault becomes an answer: its id leads to this line.
+            log.exception("fault", request_id=request_id, operation=walked.operation)
+            response = error_response(ApiError("INTERNAL"), request_id)
+        seconds = time.perf_counter() - started
+        self._metrics.observe(walked.operation, response.status, seconds)
+        log.info(
+            "request",
+            request_id=request_id,
+            operation=walked.operation,
+            status=response.status,
+            milliseconds=round(seconds * 1000, 2),
+            organisation=walked.organisation,
+            user=walked.user,
+            reason=walked.reason,
+        )
+        return response
+
+    async def _walk(self, walked: _Walk, head: Head, read_body: ReadBody) -> Response:
+        headers = read_headers(head.headers)
+        token = bearer(headers)
+        self._admit(token, head.client_address)
+        if self._hosts and headers.get("host", "").lower() not in self._hosts:
+            raise ApiError("BAD_HEADER", "Bad Request: header host names another server")
+        target = self._target(head)
+        route = self._route(head.method, target)
+        operation = walked.enter(route.operation)
+        limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
+        body, canonical = parse_body(headers, await read_body(limit))
+        request = Request(walked.request_id, head.method, target, headers, head.client_address, body, canonical)
+        caller: Caller | None = None
+        consent: Consent | None = None
+        if not operation.public:
+            caller = await self._identify(walked, request, token)
+            if operation.signed:
+                consent = await self._consents.read(request, caller)
+            authorise(operation, caller)
+        arguments = typed_arguments(operation, request)
+
+        async def refresh() -> Caller:
+            again = await self._identifier.identify(token or "", fresh=True)
+            if isinstance(again, Unauthenticated):
+                raise ApiError("UNAUTHENTICATED", reason=again.reason)
+            authorise(operation, again)
+            return again
+
+        call = ServerCall(self._services, request, caller, route.params, consent, refresh)
+        result = await operation.handler(call, **arguments)
+        if isinstance(result, Response):
+            return result
+        return Response(200, encode(result), headers=_no_store(operation))
+
+    def _admit(self, token: str | None, address: str) -> None:
+        """Station 0: before any signature is checked."""
+        organisation = self._identifier.remembered(token) if token is not None else None
+        now = self._services.world.now()
+        if organisation is not None:
+            wait = self._organisation_limit.take(organisation, now)
+        else:
+            wait = self._address_limit.take(address, now)
+        if wait is not None:
+            raise ApiError("RATE_LIMITED", headers={"Retry-After": str(wait)})
+
+    def _target(self, head: Head) -> Target:
+        raw = head.path + b"?" + head.query if head.query else head.path
+        try:
+            target = parse_target(raw)
+        except BadPath as error:
+            raise ApiError("BAD_PATH", f"Bad Request: {error.reason}") from None
+        if self._prefix:
+            size = len(self._prefix)
+            if target.segments[:size] != self._prefix:
+                raise ApiError("NOT_FOUND", "route not found")
+            return Target(target.segments[size:], target.query, target.has_query)
+        return target
+
+    def _route(self, method: str, target: Target) -> Route:
+        found = self._router.find(method, target.segments)
+        if isinstance(found, Route):
+            return found
+        if isinstance(found, NoMethod):
+            raise ApiError("METHOD", headers={"Allow": ", ".join(found.allowed)})
+        raise ApiError("NOT_FOUND", "route not found")
+
+    async def _identify(self, walked: _Walk, request: Request, token: str | None) -> Caller:
+        if token is None:
+            raise ApiError("UNAUTHENTICATED", reason="no bearer token")
+        found = nonce.Refused("missing")
+        header = request.headers.get("x-dfns-nonce")
+        strict = self._services.settings.require_nonce
+        fresh: nonce.Nonce | None = None
+        if header is not None:
+            parsed = nonce.parse(header, self._services.world.now(), strict=strict)
+            fresh, found = (parsed, found) if isinstance(parsed, nonce.Nonce) else (None, parsed)
+        if fresh is None and (strict or header is not None):
+            raise ApiError("NONCE_INVALID", reason=found.reason)
+        caller = await self._identifier.identify(token)
+        if isinstance(caller, Unauthenticated):
+            raise ApiError("UNAUTHENTICATED", reason=caller.reason)
+        walked.organisation, walked.user = caller.org_id, caller.user_id
+        if fresh is not None:
+            # Only after authentication, so that strangers cannot fill the memory.
+            once = fresh
+            if not await self._services.database.write(lambda: nonce.remember(caller.org_id, once)):
+                raise ApiError("NONCE_REUSED")
+        return caller
+
+
+class _Walk:
+    """What the log line of a request says."""
+
+    __slots__ = ("operation", "organisation", "reason", "request_id", "user")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.operation = "none"
+        self.organisation: str | None = None
+        self.user: str | None = None
+        self.reason: str | None = None
+
+    def enter(self, operation: Operation) -> Operation:
+        self.operation = operation.id
+        return operation
+
+
+def parse_body(headers: Mapping[str, str], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The body as the strict reader understands it, and its canonical bytes; no body is ``{}``."""
+    if not data:
+        return {}, b"{}"
+    check_media_type(headers)
+    try:
+        value = strictjson.parse_object(data)
+    except strictjson.BadJson as error:
+        raise ApiError("BAD_JSON", f"Bad Request: {error.reason}") from None
+    return value, strictjson.canonical(value)
+
+
+def authorise(operation: Operation, caller: Caller) -> None:
+    """Station 5: 403 unless this kind of caller is admitted and holds the operation."""
+    if caller.token_kind not in operation.callers:
+        raise ApiError("CALLER_KIND_REFUSED")
+    if operation.permission is not None and not caller.may(operation.permission):
+        raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation ({operation.permission})")
+
+
+def typed_arguments(operation: Operation, request: Request) -> dict[str, Any]:
+    """Station 6: body and query as the types the operation names."""
+    arguments: dict[str, Any] = {}
+    if operation.body is not None:
+        arguments["body"] = _convert(request.body, operation.body)
+    elif request.body:
+        raise validation("", "this operation takes no body")
+    if operation.query is not None:
+        arguments["query"] = _convert(parse_query(request.target.query), operation.query)
+    elif request.target.query:
+        raise validation("", "this operation takes no query")
+    return arguments
+
+
+def _convert(value: Mapping[str, Any], kind: type[Any]) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        raise validation(path.rstrip("`").removeprefix("$").lstrip("."), message) from None
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Query members by name; one that occurs twice is refused."""
+    members: dict[str, str] = {}
+    if not text:
+        return members
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=32)
+    except ValueError as error:
+        raise ApiError("BAD_PATH", f"Bad Request: the query is malformed ({error})") from None
+    for name, value in pairs:
+        if name in members:
+            raise validation(name, "occurs more than once in the query")
+        members[name] = value
+    return members
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    """The one error envelope."""
+    body: dict[str, Any] = {
+        "id": request_id,
+        "status": error.status,
+        "message": error.message,
+        "code": error.code,
+    }
+    if error.details:
+        body["details"] = error.details
+    return Response(
+        error.status,
+        encode({"error": body, "message": error.message}),
+        headers={"Cache-Control": "no-store", **error.headers},
+    )
+
+
+def _is_auth(operation: Operation) -> bool:
+    return operation.path.startswith("/auth/") and operation.path != "/auth/action/init"
+
+
+def _no_store(operation: Operation) -> Mapping[str, str]:
+    return _NO_STORE if operation.path.startswith("/auth/") else _NO_CONTENT_HEADERS
+
+
+_NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}

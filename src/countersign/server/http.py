@@ -1,0 +1,225 @@
+"""The HTTP face: uvicorn's protocol with limits, and the ASGI application that hands requests to the corridor."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from countersign.api import ApiError, Response
+from countersign.server.corridor import Corridor, error_response
+from countersign.server.head import Head
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+
+
+class TooMuch(Exception):
+    """The client sent more than the operation takes."""
+
+
+def limited_protocol(*, header_limit: int, receive_seconds: float, connection_limit: int) -> type[HttpToolsProtocol]:
+    """uvicorn's HTTP/1.1 protocol, with the limits it does not have: header size, slow clients, connections.
+
+    A request must be complete within ``receive_seconds``. Refusals are the JSON error envelope.
+    """
+
+    class LimitedProtocol(HttpToolsProtocol):
+        receiving_since: float | None = None
+        header_bytes: int | None = 0
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.receiving_since = self.loop.time()
+            if len(self.connections) > connection_limit:
+                self.refuse(ApiError("UNAVAILABLE", "Too many connections."))
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            if self.header_bytes is not None:
+                self.header_bytes += len(data)
+            if self.receiving_since is None:
+                self.receiving_since = self.loop.time()
+            super().data_received(data)
+            if self.header_bytes is not None and self.header_bytes > header_limit:
+                self.refuse(ApiError("HEADERS_TOO_LARGE"))
+
+        def on_headers_complete(self) -> None:
+            self.header_bytes = None
+            # The raw target goes on untouched; uvicorn's own reading of it is not used.
+            cast("MutableMapping[str, Any]", self.scope)["countersign.target"] = self.url
+            self.url = b"/"
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self.receiving_since = None
+            self.header_bytes = 0
+            super().on_message_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            self.refuse(ApiError("BAD_HEADER", "Bad Request: not a well-formed HTTP/1.1 request"))
+
+        def refuse(self, error: ApiError) -> None:
+            """Answer without a request, and close."""
+            if self.transport.is_closing():
+                return
+            response = error_response(error, "")
+            status = HTTPStatus(response.status)
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(response.content)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + response.content)
+            self.transport.close()
+
+        def cut_off_if_slow(self, now: float) -> None:
+            """Close when the request at hand has been arriving for too long."""
+            if self.receiving_since is None or now - self.receiving_since < receive_seconds:
+                return
+            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+                self.refuse(ApiError("TIMEOUT"))
+            else:
+                self.transport.close()
+
+    return LimitedProtocol
+
+
+async def cut_off_slow_clients(connections: set[Any], interval: float = 1.0) -> None:
+    """Look at every connection now and then; runs until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(interval)
+        now = loop.time()
+        for connection in list(connections):
+            connection.cut_off_if_slow(now)
+
+
+class Application:
+    """The ASGI application: one HTTP request in, one answer out."""
+
+    def __init__(self, corridor: Corridor, trusted_proxies: tuple[str, ...], *, any_origin: bool) -> None:
+        self._corridor = corridor
+        self._trusted = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
+        self._any_origin = any_origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"unexpected scope {scope['type']}")
+        lines: list[tuple[bytes, bytes]] = scope["headers"]
+        path, mark, query = scope["countersign.target"].partition(b"?")
+        peer = scope["client"][0] if scope["client"] else ""
+        method = scope["method"]
+        if method == "OPTIONS" and self._any_origin:
+            await _send(send, Response(204, b""), _CORS_PREFLIGHT)
+            return
+        head = Head(method, path, query, lines, self._client_address(peer, lines), bool(mark))
+        complete = False
+
+        async def read_body(limit: int) -> bytes:
+            nonlocal complete
+            length = _content_length(lines)
+            if length is not None and length > limit:
+                raise ApiError("TOO_LARGE", f"The body is larger than {limit} bytes.")
+            if length is None and not any(name == b"transfer-encoding" for name, _ in lines):
+                complete = True
+                return b""
+            chunks: list[bytes] = []
+            size = 0
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ApiError("TIMEOUT", reason="the client went away")
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise ApiError("TOO_LARGE", f"The body is larger than {limit} bytes.")
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    complete = True
+                    return b"".join(chunks)
+
+        response = await self._corridor.handle(head, read_body)
+        extra = _CORS if self._any_origin else []
+        if not complete and _has_body(lines):
+            # Whatever is left of the body is not read; the connection can't be used again.
+            extra = [*extra, (b"connection", b"close")]
+        await _send(send, response, extra)
+
+    def _client_address(self, peer: str, lines: list[tuple[bytes, bytes]]) -> str:
+        """The peer, or what trusted proxies say of it: the last address of the chain that is not one of them."""
+        if not self._trusted or not self._is_trusted(peer):
+            return peer
+        chain = [
+            part.strip()
+            for name, value in lines
+            if name == b"x-forwarded-for"
+            for part in value.decode("latin-1").split(",")
+        ]
+        for address in reversed(chain):
+            if not self._is_trusted(address):
+                return address if _is_address(address) else peer
+        return peer
+
+    def _is_trusted(self, address: str) -> bool:
+        return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _content_length(lines: list[tuple[bytes, bytes]]) -> int | None:
+    """``Content-Length``; the parser has refused anything but one number."""
+    length: int | None = None
+    chunked = False
+    for name, value in lines:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True
+    if chunked and length is not None:
+        raise ApiError("BAD_HEADER", "Bad Request: Transfer-Encoding and Content-Length together")
+    return length
+
+
+def _has_body(lines: list[tuple[bytes, bytes]]) -> bool:
+    return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in lines)
+
+
+_CORS: list[tuple[bytes, bytes]] = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"x-dfns-result-truncated, retry-after, x-request-id"),
+]
+_CORS_PREFLIGHT: list[tuple[bytes, bytes]] = [
+    *_CORS,
+    (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, x-dfns-appid, x-dfns-nonce, x-dfns-useraction, x-dfns-appsecret, "
+        b"x-dfns-apisignature, x-dfns-sdk-version",
+    ),
+    (b"access-control-max-age", b"600"),
+]
+
+
+async def _send(send: Send, response: Response, extra: list[tuple[bytes, bytes]]) -> None:
+    headers = [
+        (b"content-type", response.media_type.encode()),
+        (b"content-length", str(len(response.content)).encode()),
+        *[(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()],
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})

@@ -1,0 +1,200 @@
+"""One process of the server: everything opened, connected and started in order, and stopped in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from countersign.access import nonce
+from countersign.access.ceremony import Ceremony
+from countersign.access.consents import Consents
+from countersign.access.identify import Identifier
+from countersign.access.keyring import KeyRing
+from countersign.access.routes import Routes
+from countersign.access.server_keys import read_server_secret
+from countersign.audit.checkpoint import Ed25519CheckpointKey
+from countersign.audit.operations import AuditLog
+from countersign.audit.payloads import read_action
+from countersign.audit.sequencer import Sequencer
+from countersign.identity.bootstrap import read_installation
+from countersign.jobs.leases import HeldLease
+from countersign.keys.recovery import Recovery
+from countersign.keys.service import Keys
+from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
+from countersign.keystores.store import list_roots
+from countersign.server import documents
+from countersign.server.corridor import Corridor
+from countersign.server.documents import Documents
+from countersign.server.http import Application
+from countersign.server.metrics import Metrics
+from countersign.server.router import Route, Router
+from countersign.server.services import Services
+from countersign.server.settings import BadSettings, Settings
+from countersign.server.table import operations
+from countersign.storage import Database, open_database
+from countersign.world import World
+
+_NONCE_SWEEP_SECONDS = 60.0
+
+
+class NotInitialised(Exception):
+    """The database holds no organisation yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a running process offers to its HTTP server and to tests."""
+
+    settings: Settings
+    services: Services
+    application: Application
+    metrics: Metrics
+    supervisor: SignerSupervisor | None
+    sequencer: Sequencer
+    recovery: Recovery
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, world: World, *, first_process: bool = True, migrate: bool = False
+) -> AsyncIterator[Runtime]:
+    """Open everything and keep the background work going. Raises ``NotInitialised`` and ``BadSettings``."""
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings.database, migrate=migrate)
+        stack.push_async_callback(database.close)
+        installation = await database.read(read_installation)
+        if "store_id" not in installation:
+            raise NotInitialised
+        if settings.profile == "production" and installation["profile"] != "production":
+            raise BadSettings("this database was made by the sandbox; a production server does not serve it")
+        ring = await _key_ring(settings, database, installation["installation_id"], world)
+        supervisor = await _embedded_signer(settings, stack) if first_process else None
+        store_id = installation["store_id"]
+        signer = SignerClient(
+            settings.signer_socket,
+            Authoriser(ring.keys.active("authoriser").secret),
+            lambda: database.read(lambda: list_roots(store_id)),
+            store_id=store_id,
+            world=world,
+        )
+        await signer.start()
+        stack.push_async_callback(signer.close)
+        runtime = _assemble(settings, world, database, ring, signer, supervisor, installation)
+        for job in _background(runtime, world):
+            task = asyncio.create_task(job)
+            stack.push_async_callback(_cancelled, task)
+        yield runtime
+
+
+async def _key_ring(settings: Settings, database: Database, installation_id: str, world: World) -> KeyRing:
+    try:
+        secret = read_server_secret(settings.server_secret_file)
+    except OSError as error:
+        raise BadSettings(f"server_secret_file {settings.server_secret_file}: {error.strerror}") from None
+    except ValueError as error:
+        raise BadSettings(f"server_secret_file: {error}") from None
+    issuer = settings.issuer or installation_id
+    ring = KeyRing(database, secret, issuer, world, access_token_days=settings.access_token_days)
+    await ring.load()
+    return ring
+
+
+async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerSupervisor | None:
+    if not settings.signer_embedded:
+        return None
+    directory = Path(settings.signer_socket).parent
+    await asyncio.to_thread(lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True))
+    supervisor = SignerSupervisor(settings.signer_socket, settings.signer_kek, environment=settings.profile)
+    await supervisor.start()
+    stack.push_async_callback(supervisor.stop)
+    return supervisor
+
+
+def _assemble(
+    settings: Settings,
+    world: World,
+    database: Database,
+    ring: KeyRing,
+    signer: SignerClient,
+    supervisor: SignerSupervisor | None,
+    installation: dict[str, str],
+) -> Runtime:
+    installation_id = installation["installation_id"]
+    table = operations()
+    router = Router(table)
+    identifier = Identifier(database, ring, world)
+    consents = Consents(database, ring, installation_id, world, allow_unsigned_query=settings.allow_unsigned_query)
+    ceremony = Ceremony(
+        database,
+        ring,
+        consents,
+        installation_id,
+        world,
+        challenge_seconds=settings.challenge_seconds,
+        action_seconds=settings.action_seconds,
+    )
+    keys = Keys(signer, installation["store_id"], installation_id)
+    prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
+    routes = Routes(_looks_up(router), prefix)
+    base_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
+    log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
+    services = Services(
+        settings, world, database, ring, signer, installation_id, (ceremony, keys, routes, document, log)
+    )
+    metrics = Metrics()
+    corridor = Corridor(router, services, identifier, consents, metrics)
+    checkpoint_key = ring.keys.active("checkpoint")
+    owner = f"{os.getpid()}-{world.randomness(8).hex()}"
+    sequencer = Sequencer(
+        database,
+        world,
+        installation_id,
+        Ed25519CheckpointKey(checkpoint_key.kid, checkpoint_key.secret),
+        lease=HeldLease(database, "audit-sequencer", owner, world),
+        interval=settings.checkpoint_milliseconds / 1000,
+    )
+    recovery = Recovery(database, keys, read_action(log.open_payload), world)
+    application = Application(corridor, settings.trusted_proxies, any_origin=settings.profile == "sandbox")
+    return Runtime(settings, services, application, metrics, supervisor, sequencer, recovery)
+
+
+def _looks_up(router: Router) -> Callable[[str, Sequence[str]], bool]:
+    return lambda method, segments: isinstance(router.find(method, segments), Route)
+
+
+def _background(runtime: Runtime, world: World) -> list[Coroutine[Any, Any, None]]:
+    settings = runtime.settings
+    return [
+        runtime.sequencer.run(),
+        runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
+        _refresh_keys(runtime, world),
+    ]
+
+
+async def _refresh_keys(runtime: Runtime, world: World) -> None:
+    """New server keys for the background work, and old nonces forgotten."""
+    ring, database = runtime.services.ring, runtime.services.database
+    kid = ring.keys.active("checkpoint").kid
+    while True:
+        await asyncio.sleep(_NONCE_SWEEP_SECONDS)
+        await ring.refresh()
+        key = ring.keys.active("checkpoint")
+        if key.kid != kid:
+            kid = key.kid
+            runtime.sequencer.use_key(Ed25519CheckpointKey(key.kid, key.secret))
+        await database.write(lambda: nonce.forget(world.now()))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

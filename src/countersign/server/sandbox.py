@@ -1,0 +1,211 @@
+"""The sandbox: a server that sets itself up, for development and CI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from countersign.access.keyring import KeyRing
+from countersign.access.server_keys import read_server_secret
+from countersign.credentials import public_key
+from countersign.identity.bootstrap import (
+    Founded,
+    Plan,
+    first_session,
+    found,
+    prepare_keys,
+    read_installation,
+    sandbox_account,
+)
+from countersign.keystores import create_root
+from countersign.keystores.kek import open_provider
+from countersign.server.runtime import Runtime
+from countersign.server.serve import write_private
+from countersign.server.settings import Settings
+from countersign.storage import Database, open_database
+from countersign.world import World
+
+SERVICE_ACCOUNT = "sandbox"
+ADMINISTRATOR = "admin@sandbox.local"
+_YEARS = 2 * 365 * 86_400
+
+
+class NotASandbox(Exception):
+    """The data directory belongs to a production server, or to another database."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFiles:
+    """Where a sandbox keeps what."""
+
+    directory: Path
+
+    @property
+    def connection(self) -> Path:
+        """What a client needs to connect, mode 0600."""
+        return self.directory / "connection.json"
+
+    @property
+    def server_secret(self) -> Path:
+        """Seals the server's own keys."""
+        return self.directory / "server.secret"
+
+    @property
+    def kek(self) -> Path:
+        """Key-encryption key of the development provider."""
+        return self.directory / "dev.kek"
+
+    @property
+    def database(self) -> str:
+        """URL of the embedded database."""
+        return f"sqlite://{self.directory / 'countersign.db'}"
+
+    @property
+    def socket(self) -> Path:
+        """The signer's socket."""
+        return self.directory / "signer" / "signer.sock"
+
+    def private_key(self, name: str) -> Path:
+        """PEM of a credential's private key."""
+        return self.directory / f"{name}.pem"
+
+
+def settings_values(files: SandboxFiles, port: int | None, database: str | None) -> dict[str, Any]:
+    """The settings that make a sandbox, to lay under what the user sets."""
+    return {
+        "profile": "sandbox",
+        "database": database or files.database,
+        "port": port,
+        "server_secret_file": str(files.server_secret),
+        "signer_socket": str(files.socket),
+        "signer_embedded": True,
+        "signer_kek": f"dev:{files.kek}",
+        "allow_unsigned_query": True,
+        "organisation_requests_per_minute": 1_000_000,
+        "address_requests_per_minute": 1_000_000,
+        "recovery_seconds": 5,
+    }
+
+
+def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
+    """Make the data directory, and on the first start what belongs in it; true on that first start."""
+    files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not files.server_secret.exists():
+        write_private(files.server_secret, secrets.token_bytes(32))
+    return asyncio.run(_prepare(files, settings, world))
+
+
+async def _prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
+    database = await open_database(settings.database, migrate=True)
+    try:
+        installation = await database.read(read_installation)
+        if "store_id" in installation:
+            if installation["profile"] != "sandbox":
+                raise NotASandbox("this database is that of a production server; the sandbox does not touch it")
+            if not files.connection.exists():
+                raise NotASandbox(
+                    f"the database is set up, but {files.connection} is missing: use the data directory it was made with"
+                )
+            return False
+        await _first_start(files, settings, database, world)
+        return True
+    finally:
+        await database.close()
+
+
+async def _first_start(files: SandboxFiles, settings: Settings, database: Database, world: World) -> None:
+    secret = read_server_secret(files.server_secret)
+    keys = await database.write(lambda: prepare_keys(secret, world))
+    store_id, installation_id = world.new_id("ks"), world.new_id("in")
+    root = create_root(open_provider(settings.signer_kek), store_id, keys.active("authoriser").public_key)
+    admin, service = _new_key(files, "admin"), _new_key(files, "service-account")
+    plan = Plan(
+        installation_id=installation_id,
+        profile="sandbox",
+        organisation="Sandbox",
+        administrator=ADMINISTRATOR,
+        administrator_key=admin,
+        relying_party="localhost",
+        origin=f"http://localhost:{settings.port}",
+        store_id=store_id,
+        wrapped_root=root,
+    )
+    made = await database.write(lambda: found(plan, world))
+    ring = KeyRing(database, secret, settings.issuer or installation_id, world)
+    await ring.load()
+    account = await database.write(
+        lambda: sandbox_account(made.org_id, SERVICE_ACCOUNT, service, installation_id, ring, _YEARS, world)
+    )
+    _write_connection(
+        files,
+        {
+            "baseUrl": "",
+            "orgId": made.org_id,
+            "appId": made.app_id,
+            "userId": account.user_id,
+            "authToken": account.token,
+            "credentialId": account.credential_id,
+            "privateKeyPath": str(files.private_key("service-account")),
+            "adminUserId": made.user_id,
+            "adminToken": "",
+            "adminCredentialId": _credential(made),
+            "adminPrivateKeyPath": str(files.private_key("admin")),
+        },
+    )
+
+
+def _credential(made: Founded) -> str:
+    return made.credential_id
+
+
+def _new_key(files: SandboxFiles, name: str) -> public_key.PublicKey:
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(files.private_key(name), pem)
+    spki = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    loaded = public_key.load(spki.decode())
+    assert isinstance(loaded, public_key.PublicKey)
+    return loaded
+
+
+def read_connection(files: SandboxFiles) -> dict[str, str]:
+    """What ``connection.json`` holds."""
+    content: dict[str, str] = json.loads(files.connection.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_connection(files: SandboxFiles, values: dict[str, str]) -> None:
+    write_private(files.connection, (json.dumps(values, indent=2) + "\n").encode())
+
+
+async def renew_token(
+    files: SandboxFiles, database: Database, ring: KeyRing, installation_id: str, lifetime: int
+) -> str:
+    """Mint a session token for the administrator and write it into ``connection.json``."""
+    values = read_connection(files)
+    token = await database.write(
+        lambda: first_session(
+            values["orgId"], values["adminUserId"], ADMINISTRATOR, installation_id, ring, lifetime, World()
+        )
+    )
+    _write_connection(files, {**values, "adminToken": token})
+    return token
+
+
+async def announce(files: SandboxFiles, runtime: Runtime, port: int) -> dict[str, str]:
+    """At each start: the address and a fresh administrator's token into ``connection.json``."""
+    services = runtime.services
+    await renew_token(files, services.database, services.ring, services.installation_id, 86_400)
+    scheme = "https" if runtime.settings.tls_certificate else "http"
+    host = runtime.settings.host if runtime.settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    base_url = runtime.settings.public_url or f"{scheme}://{host}:{port}{runtime.settings.mount_prefix}"
+    values = {**read_connection(files), "baseUrl": base_url}
+    _write_connection(files, values)
+    return values

@@ -1,0 +1,214 @@
+"""Serving: listeners, worker processes over one PostgreSQL, and a stop that lets requests finish."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvicorn
+
+from countersign.server import logs
+from countersign.server.admin import AdminApplication
+from countersign.server.http import cut_off_slow_clients, limited_protocol
+from countersign.server.runtime import Runtime, running
+from countersign.server.settings import Settings
+from countersign.world import World
+
+log = structlog.get_logger("countersign.serve")
+
+Ready = Callable[[Runtime, int], Awaitable[None]]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. ``OSError`` when the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, stopped by us: the signals are the process's, not each server's."""
+
+    def install_signal_handlers(self) -> None:
+        """Nothing: see :func:`serve_process`."""
+
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+async def serve_process(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    first_process: bool = True,
+    migrate: bool = False,
+    ready: Ready | None = None,
+    world: World | None = None,
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT."""
+    world = world or World()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, world, first_process=first_process, migrate=migrate) as runtime:
+        server = _Server(_configuration(settings, runtime))
+        admin = _admin(settings, runtime) if first_process and settings.admin_port >= 0 else None
+        tasks = [asyncio.create_task(server.serve([listener]))]
+        if admin is not None:
+            tasks.append(asyncio.create_task(admin.serve()))
+        slow = asyncio.create_task(cut_off_slow_clients(server.server_state.connections))
+        while not server.started and not tasks[0].done():
+            await asyncio.sleep(0.002)
+        port = listener.getsockname()[1]
+        log.info("serving", host=settings.host, port=port, profile=settings.profile, process=os.getpid())
+        if ready is not None:
+            await ready(runtime, port)
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        server.should_exit = True
+        if admin is not None:
+            admin.should_exit = True
+        slow.cancel()
+        stopped.cancel()
+        await asyncio.gather(*tasks)
+
+
+def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
+    protocol = limited_protocol(
+        header_limit=settings.header_limit_bytes,
+        receive_seconds=settings.receive_seconds,
+        connection_limit=settings.connection_limit,
+    )
+    return uvicorn.Config(
+        runtime.application,
+        http=protocol,
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.idle_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+    )
+
+
+def _admin(settings: Settings, runtime: Runtime) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            AdminApplication(runtime.metrics),
+            host=settings.admin_host,
+            port=settings.admin_port,
+            loop="none",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+    )
+
+
+def run(settings: Settings, *, migrate: bool = False, ready: Ready | None = None) -> None:
+    """Serve with the configured number of processes; returns after an orderly stop."""
+    import uvloop
+
+    logs.configure(settings.log_level, settings.log_format)
+    listener = listen(settings.host, settings.port)
+    if settings.processes == 1:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_process(settings, listener, migrate=migrate, ready=ready))
+        return
+    _run_processes(settings, listener)
+
+
+def run_worker(descriptor: int, number: int) -> None:
+    """One process of several: settings on standard input, the listening socket inherited."""
+    import uvloop
+
+    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
+    logs.configure(settings.log_level, settings.log_format)
+    listener = socket.socket(fileno=descriptor)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_process(settings, listener, first_process=number == 0))
+
+
+def _run_processes(settings: Settings, listener: socket.socket) -> None:
+    """Start the workers, start again those that die, pass a stop on to them."""
+    stopping = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for received in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(received, stop)
+    listener.set_inheritable(True)
+    with tempfile.TemporaryDirectory(prefix="countersign-metrics-") as metrics:
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics}
+        workers = {
+            number: _start_worker(settings, listener, number, environment) for number in range(settings.processes)
+        }
+        while not stopping:
+            signal.sigtimedwait([signal.SIGCHLD], 0.2)
+            for number, worker in workers.items():
+                if worker.poll() is not None and not stopping:
+                    log.error("process died and is started again", process=worker.pid, status=worker.returncode)
+                    workers[number] = _start_worker(settings, listener, number, environment)
+        for worker in workers.values():
+            worker.terminate()
+        for worker in workers.values():
+            try:
+                worker.wait(settings.shutdown_seconds + 5)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def _start_worker(
+    settings: Settings, listener: socket.socket, number: int, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "countersign.server.worker", str(listener.fileno()), str(number)]
+    worker = subprocess.Popen(  # noqa: S603 - a fixed command
+        command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], env=environment
+    )
+    assert worker.stdin is not None
+    worker.stdin.write(msgspec.json.encode(settings))
+    worker.stdin.close()
+    return worker
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,182 @@
+"""Every setting of the server, in one place: a TOML file, then the environment over it; unknown ones are refused.
+
+Environment names are ``COUNTERSIGN_`` and the setting in upper case; lists are comma-separated.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+ENVIRONMENT_PREFIX = "COUNTERSIGN_"
+
+
+class BadSettings(Exception):
+    """A setting is unknown, malformed or contradicts another; the text names it."""
+
+
+def _about(description: str, **limits: Any) -> Meta:
+    return Meta(description=description, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings; each member's description is its documentation."""
+
+    profile: Annotated[
+        Literal["production", "sandbox"],
+        _about("`sandbox` relaxes what this page names, for development; a production server refuses its database."),
+    ] = "production"
+    database: Annotated[
+        str,
+        _about("`sqlite:///absolute/path.db` (embedded, one process) or `postgresql://user@host/name`.", min_length=1),
+    ] = "sqlite:////var/lib/countersign/countersign.db"
+    host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, _about("Port to listen on; 0 picks a free one.", ge=0, le=65535)] = 8170
+    admin_host: Annotated[str, _about("Address of the admin listener (metrics, health); keep it off the internet.")] = (
+        "127.0.0.1"
+    )
+    admin_port: Annotated[
+        int, _about("Port of the admin listener; 0 picks a free one, -1 turns it off.", ge=-1, le=65535)
+    ] = 8171
+    processes: Annotated[int, _about("Server processes over one PostgreSQL; SQLite takes one.", ge=1, le=64)] = 1
+    public_url: Annotated[
+        str, _about("Base URL that clients use, scheme and host; empty derives it from the listener.")
+    ] = ""
+    public_hosts: Annotated[
+        tuple[str, ...],
+        _about("Host names (with port where not the default) that requests may name; empty accepts any name."),
+    ] = ()
+    mount_prefix: Annotated[
+        str, _about("Path prefix under which a proxy passes requests on, such as `/custody`; empty for none.")
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        _about("Addresses whose `X-Forwarded-For` is believed for the client address; none by default."),
+    ] = ()
+    issuer: Annotated[str, _about("`iss` of tokens; empty uses the installation id.")] = ""
+    tls_certificate: Annotated[str, _about("PEM file with the certificate chain; empty serves plain HTTP.")] = ""
+    tls_key: Annotated[str, _about("PEM file with the private key of the certificate.")] = ""
+    server_secret_file: Annotated[
+        str, _about("File with the 32 bytes that seal the server's own keys in the database (mode 0600).")
+    ] = "/etc/countersign/server.secret"
+    signer_socket: Annotated[str, _about("Unix socket of the signer process.", min_length=1)] = (
+        "/run/countersign-signer/signer.sock"
+    )
+    signer_embedded: Annotated[
+        bool,
+        _about("Start and supervise the signer as a child; in production run it as a unit of its own user instead."),
+    ] = False
+    signer_kek: Annotated[
+        str,
+        _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
+    ] = ""
+    session_seconds: Annotated[int, _about("Life of a session token.", ge=60, le=86_400)] = 21_600
+    challenge_seconds: Annotated[int, _about("Life of an action challenge.", ge=10, le=900)] = 900
+    action_seconds: Annotated[int, _about("Life of a user action token.", ge=10, le=900)] = 300
+    access_token_days: Annotated[int, _about("Default life of an access token.", ge=1, le=730)] = 730
+    require_nonce: Annotated[bool, _about("Demand an `X-DFNS-NONCE` on every request, in its strict form.")] = False
+    allow_unsigned_query: Annotated[
+        bool, _about("Let a signed operation carry a query that the signature does not cover; sandbox only.")
+    ] = False
+    organisation_requests_per_minute: Annotated[
+        int, _about("Requests of one organisation per minute and process before 429.", ge=1)
+    ] = 1000
+    address_requests_per_minute: Annotated[
+        int, _about("Requests of one client address without a known token per minute and process before 429.", ge=1)
+    ] = 120
+    header_limit_bytes: Annotated[int, _about("Request line and headers together.", ge=8192, le=65_536)] = 32_768
+    receive_seconds: Annotated[
+        int, _about("Time for the whole request to arrive; a slower client is cut off.", ge=1, le=120)
+    ] = 15
+    idle_seconds: Annotated[int, _about("How long an idle connection is kept.", ge=1, le=600)] = 65
+    connection_limit: Annotated[int, _about("Open connections per process; more are answered 503.", ge=1)] = 4096
+    shutdown_seconds: Annotated[int, _about("Time for requests in flight at a stop.", ge=1, le=120)] = 10
+    recovery_seconds: Annotated[
+        int, _about("Age at which a signature request left `Executing` is taken up again.", ge=1, le=600)
+    ] = 15
+    checkpoint_milliseconds: Annotated[
+        int, _about("How often the audit log is put in order and its head signed.", ge=50, le=60_000)
+    ] = 500
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
+    log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.processes > 1 and self.database.startswith("sqlite"):
+            raise ValueError("SQLite is served by one process; set processes = 1 or use PostgreSQL")
+        if self.profile == "production" and self.allow_unsigned_query:
+            raise ValueError("allow_unsigned_query is for the sandbox profile only")
+        if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
+            raise ValueError("mount_prefix starts with a slash and does not end with one")
+
+
+def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read settings from a file (may be ``None``), environment and overrides, later ones winning.
+
+    Raises :class:`BadSettings` with one clear line.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values.update(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise BadSettings(f"{path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSettings(f"{path}: {error}") from None
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for name, text in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in RESERVED_ENVIRONMENT:
+            continue
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if key not in fields:
+            raise BadSettings(f"unknown setting in the environment: {name}")
+        values[key] = _from_text(fields[key].default, text)
+    values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings(str(error)) from None
+
+
+#: Environment names with the prefix that are not settings of the server.
+RESERVED_ENVIRONMENT = frozenset(
+    {
+        "COUNTERSIGN_CONFIG",
+        "COUNTERSIGN_POSTGRES_BIN",
+        "COUNTERSIGN_REQUIRE_POSTGRES",
+        "COUNTERSIGN_REQUIRE_NODE",
+        "COUNTERSIGN_PASSPHRASE_FD",
+    }
+)
+
+
+def _from_text(default: Any, text: str) -> Any:
+    if isinstance(default, tuple):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if isinstance(default, bool):
+        return text.strip().lower()
+    return text
+
+
+def reference() -> str:
+    """The settings as a Markdown table, for the documentation."""
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    schema = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    for field in msgspec.structs.fields(Settings):
+        default = field.default
+        shown = (
+            ", ".join(default)
+            if isinstance(default, tuple)
+            else str(default).lower()
+            if isinstance(default, bool)
+            else default
+        )
+        cell = f"`{shown}`" if shown != "" else "(empty)"
+        lines.append(f"| `{field.name}` | {cell} | {schema[field.name].get('description', '')} |")
+    return "\n".join(lines) + "\n"

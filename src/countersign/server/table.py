@@ -1,0 +1,22 @@
+"""The table of operations: importing this module declares them all."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from countersign.api import Operation, declared
+
+_MODULES = (
+    "countersign.access.operations",
+    "countersign.audit.operations",
+    "countersign.identity.operations",
+    "countersign.keys.operations",
+    "countersign.server.system",
+)
+
+
+def operations() -> tuple[Operation, ...]:
+    """Every operation of the server."""
+    for name in _MODULES:
+        import_module(name)
+    return declared()
