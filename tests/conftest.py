@@ -3,6 +3,7 @@
 ``engine``: "sqlite" and "postgresql"; whoever asks for it, or for one of the next two, runs on both.
 ``database_url``: a fresh, migrated database of that engine, for this test alone.
 ``database``: the same, opened on the event loop of the test.
+``shared_sandbox``, ``sandbox``: a running server over such a database, for a module or for one test.
 ``postgres_server``: the session's PostgreSQL, for tests that need more than one database of it.
 Tests may be ``async def``: see ``tests/support/aio.py``.
 """
@@ -21,6 +22,7 @@ from countersign.storage import Database, open_database
 from tests.support import aio
 from tests.support.databases import ENGINES, PostgresForTests, fresh_postgresql, fresh_sqlite, sqlite_template
 from tests.support.postgres import PostgresServer
+from tests.support.server import Sandbox
 
 _POSTGRES = pytest.StashKey[PostgresForTests]()
 
@@ -94,3 +96,23 @@ def database(runner: asyncio.Runner, database_url: str) -> Iterator[Database]:
     opened = runner.run(open_database(database_url, migrate=False))
     yield opened
     runner.run(opened.close())
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def shared_sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running sandbox on each engine, shared by the tests of a module: for those that leave it usable."""
+    directory = tmp_path_factory.mktemp("shared") / "data"
+    if request.param == "sqlite":
+        with Sandbox(directory) as running:
+            yield running
+        return
+    for url in fresh_postgresql(request.config.stash[_POSTGRES].server()):
+        with Sandbox(directory, url) as running:
+            yield running
+
+
+@pytest.fixture
+def sandbox(database_url: str, tmp_path: Path) -> Iterator[Sandbox]:
+    """A running sandbox on each engine for this test alone: for tests that kill it or change its settings."""
+    with Sandbox(tmp_path / "data", database_url) as running:
+        yield running

@@ -63,6 +63,12 @@ def read_installation_id() -> Transaction[str | None]:
     return rows[0][0] if rows else None
 
 
+def read_checkpoint_keys() -> Transaction[tuple[lines.ExportedKey, ...]]:
+    """Every checkpoint key there ever was, oldest first."""
+    rows = yield store.LIST_CHECKPOINT_KEYS, ()
+    return tuple(lines.ExportedKey(*row) for row in rows)
+
+
 async def export(
     database: Database,
     installation_id: str,
@@ -79,7 +85,7 @@ async def export(
     in the file once, either at its position or as unsequenced. ``now``: milliseconds since the epoch.
     Raises ``ValueError`` when a payload doesn't open.
     """
-    keys = await database.read(partial(_rows, store.LIST_CHECKPOINT_KEYS))
+    keys = await database.read(read_checkpoint_keys)
     writer = _Writer(output)
     writer.write(
         lines.Header(
@@ -88,7 +94,7 @@ async def export(
             org_id,
             dates.to_iso(now),
             open_payload is None,
-            tuple(lines.ExportedKey(*key) for key in keys),
+            keys,
         )
     )
     while True:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -30,13 +30,33 @@ def audit() -> None:
     """The audit log: export it, and verify an export offline."""
 
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _database_options(command: _F) -> _F:
+    data = click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Data directory of a sandbox or embedded server.",
+    )
+    url = click.option("--database", "url", help="Database URL (sqlite:///... or postgresql://...).")
+    return data(url(command))
+
+
+def _url(data: Path | None, url: str | None) -> str:
+    if url is not None:
+        return url
+    if data is None:
+        raise click.UsageError("name the server's data directory with --data, or its database with --database")
+    return f"sqlite://{data.resolve() / 'countersign.db'}"
+
+
 @audit.command("export")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of an embedded server.")
-@click.option("--database", "url", help="Database URL (sqlite:///... or postgresql://...).")
+@_database_options
 @click.option(
     "--server-secret",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The server secret, which opens the payloads [default: in the data directory].",
+    help="The server secret, which opens the payloads [default: server.secret in the data directory].",
 )
 @click.option("--org", "org_id", required=True, help="Id of the organisation.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
@@ -44,60 +64,89 @@ def audit() -> None:
 def export_command(
     data: Path | None, url: str | None, server_secret: Path | None, org_id: str, output: Path, redact: bool
 ) -> None:
-    """Write the whole log of an organisation to FILE, as JSON lines that prove themselves."""
-    if (data is None) == (url is None):
-        raise click.UsageError("name the server's data directory with --data, or its database with --database")
-    if data is not None:
-        url = f"sqlite://{data.resolve() / 'countersign.db'}"
-        server_secret = server_secret or data / "server.secret"
+    """Write the whole log of an organisation to a file of JSON lines that prove themselves."""
+    url = _url(data, url)
+    if server_secret is None and data is not None:
+        server_secret = data / "server.secret"
     if server_secret is None and not redact:
         raise click.UsageError("payloads are sealed: name the server secret with --server-secret, or use --redact")
-    assert url is not None
     done = asyncio.run(_export(url, None if redact else server_secret, org_id, output))
     click.echo(
         f"{output}: {done.entries} entries, {done.checkpoints} checkpoints, {done.unsequenced} not yet in the tree"
     )
 
 
-async def _export(url: str, server_secret: Path | None, org_id: str, output: Path) -> Exported:
-    from countersign.audit.export import export, read_installation_id
+@audit.command("fingerprint")
+@_database_options
+def fingerprint_command(data: Path | None, url: str | None) -> None:
+    """Print the fingerprints of the checkpoint keys, oldest first: what 'verify --trust' takes.
+
+    Note the first one down when the server is made, outside of it; trust in it carries over to later keys.
+    """
+    for kid, fingerprint in asyncio.run(_fingerprints(_url(data, url))):
+        click.echo(f"{fingerprint}  {kid}")
+
+
+async def _fingerprints(url: str) -> list[tuple[str, str]]:
+    from countersign.audit.checkpoint import fingerprint
+    from countersign.audit.export import read_checkpoint_keys
+
+    async with _open(url) as database:
+        keys = await database.read(read_checkpoint_keys)
+    return [(key.kid, fingerprint(key.published().public_key)) for key in keys]
+
+
+@asynccontextmanager
+async def _open(url: str) -> AsyncIterator[Database]:
     from countersign.storage import SchemaError, StorageUnavailable, open_database
-    from countersign.world import World
 
     try:
         database = await open_database(url, migrate=False, readonly=True)
     except (StorageUnavailable, SchemaError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    try:
+        yield database
+    except StorageUnavailable as error:
+        raise click.ClickException(error.reason) from None
+    finally:
+        await database.close()
+
+
+async def _export(url: str, server_secret: Path | None, org_id: str, output: Path) -> Exported:
+    from countersign.audit.export import export, read_installation_id
+    from countersign.world import World
+
     # Renamed when it is complete, so that what has the name is whole.
     part = output.with_name(output.name + ".part")
-    try:
+    async with _open(url) as database:
         installation_id = await database.read(read_installation_id)
         if installation_id is None:
             raise click.ClickException("this database holds no installation; run 'countersign init' first")
         opener = None if server_secret is None else await _opener(database, server_secret)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, _bar("exporting") as show:
-            done = await export(
-                database,
-                installation_id,
-                org_id,
-                file,
-                now=World().now(),
-                open_payload=opener,
-                progress=partial(show, "entries"),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        if done.entries + done.unsequenced == 0:
-            raise click.ClickException(f"organisation {org_id} has no audit log in this database")
-        part.replace(output)
-    except (StorageUnavailable, ValueError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
-        await database.close()
+        try:
+            # Payloads are open in the file, so nobody else may read it.
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file, _bar("exporting") as show:
+                done = await export(
+                    database,
+                    installation_id,
+                    org_id,
+                    file,
+                    now=World().now(),
+                    open_payload=opener,
+                    progress=partial(show, "entries"),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            if done.entries + done.unsequenced == 0:
+                raise click.ClickException(f"organisation {org_id} has no audit log in this database")
+            part.replace(output)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
+        finally:
+            part.unlink(missing_ok=True)
     return done
 
 
@@ -108,7 +157,9 @@ async def _opener(database: Database, server_secret: Path) -> OpenPayload:
     try:
         secret = server_keys.read_server_secret(server_secret)
         keys = await database.read(lambda: server_keys.load(secret))
-    except server_keys.ServerSecretWrong as error:
+    except OSError as error:
+        raise click.ClickException(f"{server_secret}: {error.strerror}") from None
+    except (server_keys.ServerSecretWrong, ValueError) as error:
         raise click.ClickException(str(error)) from None
     return server_keys.PayloadSeal(keys.of("payload"), keys.active("payload"), World()).open
 
@@ -159,7 +210,10 @@ def verify_command(
         finding = verify_file(file, trusted_fingerprint=trust, saved=saved, progress=show)
     outcome = _outcome(finding)
     if save_path is not None and isinstance(finding, Sound) and finding.trusted:
-        save_path.write_bytes(msgspec.json.encode(finding.last) + b"\n")
+        try:
+            save_path.write_bytes(msgspec.json.encode(finding.last) + b"\n")
+        except OSError as error:
+            raise click.ClickException(f"{save_path}: {error.strerror}") from None
     click.echo(msgspec.json.encode(_report(outcome, finding)).decode() if as_json else _text(file, finding, save_path))
     context.exit(_CODES[outcome])
 

@@ -1,0 +1,147 @@
+"""A real server process for tests: a sandbox over a database, started, stopped and killed like a user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from tests.clients.connection import Connection, as_admin
+
+START_SECONDS = 30.0
+
+
+@dataclass
+class Sandbox:
+    """``countersign up`` over ``database`` (a URL, SQLite in the data directory by default) with data in ``directory``.
+
+    ``environment`` adds settings (``COUNTERSIGN_…``), ``arguments`` options of ``up``. Use it in a ``with`` block, or
+    call ``start`` and ``stop``; starting again keeps everything.
+    """
+
+    directory: Path
+    database: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Sandbox:
+        """Start it and wait until it serves."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "countersign", "up", "--data", str(self.directory), "--port", "0"]
+        if self.database is not None:
+            command += ["--database", self.database]
+        # Anew at each start: the address is of this one.
+        before = self._connection_bytes()
+        log = self.log_path.open("ab")
+        self.process = subprocess.Popen(
+            [*command, *self.arguments],
+            env={**os.environ, "COUNTERSIGN_LOG_LEVEL": "info", **self.environment},
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()[-4000:]}")
+            if self._connection_bytes() != before and self._answers():
+                return self
+            time.sleep(0.02)
+        raise AssertionError(f"the server does not answer:\n{self.log()[-4000:]}")
+
+    def _connection_bytes(self) -> bytes:
+        path = self.directory / "connection.json"
+        return path.read_bytes() if path.exists() else b""
+
+    def _answers(self) -> bool:
+        base_url = self.values["baseUrl"]
+        if not base_url:
+            return False
+        try:
+            return httpx.get(f"{base_url}/readyz", verify=False, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int:
+        """Stop it in order; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(20)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """``kill -9`` of the server process alone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
+        self.process = None
+
+    @property
+    def signer_pid(self) -> int:
+        """Process id of the signer that this server started."""
+        assert self.process is not None
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                if b"countersign.keystores.signer" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        raise AssertionError("the server has no signer")
+
+    @property
+    def log_path(self) -> Path:
+        """Everything that server and signer printed."""
+        return self.directory.with_name(self.directory.name + ".log")
+
+    def log(self) -> str:
+        """The same as text."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What ``connection.json`` holds."""
+        content: dict[str, str] = json.loads(self._connection_bytes())
+        return content
+
+    @property
+    def service(self) -> Connection:
+        """The service account's way in."""
+        values = self.values
+        return {
+            "baseUrl": values["baseUrl"],
+            "orgId": values["orgId"],
+            "authToken": values["authToken"],
+            "credentialId": values["credentialId"],
+            "privateKeyPath": values["privateKeyPath"],
+        }
+
+    @property
+    def admin(self) -> Connection:
+        """The administrator's way in."""
+        return as_admin(self.values)
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None:
+            self.stop()
+
+
+@contextmanager
+def sandbox(directory: Path, database: str | None = None, **environment: str) -> Iterator[Sandbox]:
+    """A running sandbox; keyword arguments are environment variables."""
+    with Sandbox(directory, database, environment) as running:
+        yield running
