@@ -242,5 +242,6 @@ def moved(line: bytes, position: int) -> bytes:
 
 
 def write(path: Path, body: list[bytes]) -> Path:
-    path.write_bytes(b"".join(body))
+    with path.open("wb") as file:
+        file.writelines(body)
     return path

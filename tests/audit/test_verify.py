@@ -495,6 +495,7 @@ def test_many_entries_are_checked_on_all_processors(tmp_path: Path) -> None:
 def test_damage_in_a_hundred_thousand_entries_is_found(tmp_path: Path) -> None:
     log = busy_log(100_000 - 4)
     body = log.export(batch=256)
+    log.entries.clear()
     path = tmp_path / "export.jsonl"
     one, two = line_of(body, 99_000), line_of(body, 99_100)
 
