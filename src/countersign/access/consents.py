@@ -119,10 +119,10 @@ class Consents:
         metadata = claims.metadata
         if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id):
             raise _invalid("signed by another user")
-        if (metadata.token_id, metadata.caller_kind) != (caller.token_id, caller.token_kind):
-            # A person may sign in one session and act in another; a token that acts alone may not.
-            if metadata.caller_kind != "Token" or caller.token_kind != "Token":
-                raise _invalid("signed with another token")
+        same_token = (metadata.token_id, metadata.caller_kind) == (caller.token_id, caller.token_kind)
+        # A person may sign in one session and act in another; a token that acts alone may not.
+        if not same_token and (metadata.caller_kind, caller.token_kind) != ("Token", "Token"):
+            raise _invalid("signed with another token")
         hashed = hashlib.sha256(request.canonical_body).digest()
         matched = match_request(
             claims,

@@ -155,7 +155,7 @@ def rotate(purpose: Purpose, server_secret: bytes, world: World) -> Transaction[
 
 
 def retire(kid: str, world: World) -> Transaction[str | None]:
-    """End a superseded key: tokens it signed are refused from then on. Gives its purpose, ``None`` if not superseded."""
+    """End a superseded key: tokens it signed are refused from then on. Gives its purpose, ``None`` if it is not one."""
     rows = yield store.RETIRE_SERVER_KEY, (world.now(), kid)
     return str(rows[0][0]) if rows else None
 

@@ -80,7 +80,8 @@ LIST_SIGNING_CREDENTIALS = Statement(
 )
 READ_CREDENTIAL = Statement(
     "read_credential",
-    "SELECT kind, public_key, state, epoch, user_id, token_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
+    "SELECT kind, public_key, state, epoch, user_id, token_id FROM credentials "
+    "WHERE org_id = ? AND credential_uuid = ?",
 )
 
 DEFAULT_RELYING_PARTY = Statement(

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A credential that a mutation brought into being; the audit entry names it, so that an auditor can tie keys to people."""
+    """A credential that a mutation brought into being; its audit entry names it, so that keys can be tied to people."""
 
     credential_uuid: str
     user_id: str

@@ -70,7 +70,8 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "USER_ACTION_INVALID": ErrorKind(
         403,
         "user action signature is missing or invalid",
-        "Sign exactly this method, path and body: POST /auth/action/init, /auth/action, then send the token as X-DFNS-USERACTION.",
+        "Sign exactly this method, path and body: POST /auth/action/init, POST /auth/action, "
+        "then send the token as X-DFNS-USERACTION.",
     ),
     "QUERY_NOT_SIGNED": ErrorKind(
         403,

@@ -64,7 +64,8 @@ def operation(
     """Declare the decorated ``async def f(call, body?, query?)`` as the operation at ``method path``.
 
     ``permission``: the operation name that the caller must hold, ``None`` for none. ``signed``: needs a
-    user action signature. ``public``: takes no authentication. Bodies are typed by the annotation of ``body``, queries by that of ``query``.
+    user action signature. ``public``: takes no authentication. Bodies are typed by the annotation of
+    ``body``, queries by that of ``query``.
     """
 
     def declare(function: F) -> F:

@@ -99,7 +99,10 @@ def list_all(org_id: str) -> Transaction[list[ServiceAccount]]:
 def create(
     caller: Caller, new: NewServiceAccount, mint: MintToken, insert_token: InsertToken, world: World
 ) -> Transaction[Effect[ServiceAccount]]:
-    """Create the account, its credential, token and assignment. A repeat of an ``externalId`` answers without the token."""
+    """Create the account, its credential, token and assignment.
+
+    A repeat of an ``externalId`` answers the account without the token, which is not kept.
+    """
     key = username_key(new.name)
     if key is None:
         raise validation("name", "must have 1 to 254 visible characters")

@@ -26,8 +26,8 @@ DEFAULT_APPLICATION = Statement(
 # A taken username answers no row.
 INSERT_USER = Statement(
     "insert_user",
-    "INSERT INTO users (org_id, user_id, kind, is_service_account, username, username_key, is_registered, state, epoch, "
-    "external_id, created_at) VALUES (?, ?, 'CustomerEmployee', ?, ?, ?, 1, 'Active', 0, ?, ?) "
+    "INSERT INTO users (org_id, user_id, kind, is_service_account, username, username_key, is_registered, state, "
+    "epoch, external_id, created_at) VALUES (?, ?, 'CustomerEmployee', ?, ?, ?, 1, 'Active', 0, ?, ?) "
     "ON CONFLICT DO NOTHING RETURNING user_id",
 )
 FIND_USERNAME = Statement(
@@ -39,7 +39,8 @@ FIND_FIRST_ADMINISTRATOR = Statement(
     "SELECT a.identity_id FROM permission_assignments a "
     "JOIN permissions p ON p.org_id = a.org_id AND p.permission_id = a.permission_id "
     "JOIN users u ON u.org_id = a.org_id AND u.user_id = a.identity_id "
-    "WHERE a.org_id = ? AND p.name = ? AND u.is_service_account = 0 AND u.state = 'Active' ORDER BY a.assignment_id LIMIT 1",
+    "WHERE a.org_id = ? AND p.name = ? AND u.is_service_account = 0 AND u.state = 'Active' "
+    "ORDER BY a.assignment_id LIMIT 1",
 )
 
 # A taken credential id or public key answers no row.
@@ -47,7 +48,8 @@ INSERT_CREDENTIAL = Statement(
     "insert_credential",
     "INSERT INTO credentials (org_id, credential_uuid, user_id, token_id, kind, credential_id, credential_key, name, "
     "public_key, fingerprint, rp_id, origin, encrypted_private_key, sign_count, state, epoch, created_at) "
-    "VALUES (?, ?, ?, ?, 'Key', ?, ?, ?, ?, ?, '', '', NULL, 0, 'Active', 0, ?) ON CONFLICT DO NOTHING RETURNING credential_uuid",
+    "VALUES (?, ?, ?, ?, 'Key', ?, ?, ?, ?, ?, '', '', NULL, 0, 'Active', 0, ?) "
+    "ON CONFLICT DO NOTHING RETURNING credential_uuid",
 )
 LIST_CREDENTIALS = Statement(
     "list_credentials",
@@ -57,8 +59,8 @@ LIST_CREDENTIALS = Statement(
 
 INSERT_PERMISSION = Statement(
     "insert_permission",
-    "INSERT INTO permissions (org_id, permission_id, name, operations, is_immutable, is_archived, created_at, updated_at) "
-    "VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
+    "INSERT INTO permissions (org_id, permission_id, name, operations, is_immutable, is_archived, created_at, "
+    "updated_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
 )
 READ_PERMISSION = Statement(
     "read_permission",
@@ -123,5 +125,6 @@ ARCHIVE_TOKENS_OF = Statement(
 )
 ARCHIVE_CREDENTIALS_OF = Statement(
     "archive_credentials_of",
-    "UPDATE credentials SET state = 'Inactive', epoch = epoch + 1 WHERE org_id = ? AND user_id = ? AND state = 'Active'",
+    "UPDATE credentials SET state = 'Inactive', epoch = epoch + 1 "
+    "WHERE org_id = ? AND user_id = ? AND state = 'Active'",
 )

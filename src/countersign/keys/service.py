@@ -139,7 +139,7 @@ async def order(
             )
         )
     except SignerRefused as error:
-        log.error("signer refused", code=error.code, key_id=key.key_id, signature_id=signature_id)
+        log.warning("signer refused", code=error.code, key_id=key.key_id, signature_id=signature_id)
         return Failure(f"the signer refused: {error.code}")
 
 

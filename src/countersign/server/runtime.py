@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from countersign.access import nonce
 from countersign.access.ceremony import Ceremony
@@ -42,7 +43,9 @@ from countersign.server.table import operations
 from countersign.storage import Database, open_database
 from countersign.world import World
 
-_NONCE_SWEEP_SECONDS = 60.0
+_KEY_LOOK_SECONDS = 15.0
+
+log = structlog.get_logger("countersign.runtime")
 
 
 class NotInitialised(Exception):
@@ -89,7 +92,7 @@ async def running(
         stack.push_async_callback(signer.close)
         runtime = _assemble(settings, world, database, ring, signer, supervisor, installation)
         for job in _background(runtime, world):
-            task = asyncio.create_task(job)
+            task = asyncio.create_task(_kept_up(job))
             stack.push_async_callback(_cancelled, task)
         yield runtime
 
@@ -171,12 +174,12 @@ def _looks_up(router: Router) -> Callable[[str, Sequence[str]], bool]:
     return lambda method, segments: isinstance(router.find(method, segments), Route)
 
 
-def _background(runtime: Runtime, world: World) -> list[Coroutine[Any, Any, None]]:
+def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     settings = runtime.settings
     return [
-        runtime.sequencer.run(),
-        runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
-        _refresh_keys(runtime, world),
+        runtime.sequencer.run,
+        lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
+        lambda: _refresh_keys(runtime, world),
     ]
 
 
@@ -185,13 +188,23 @@ async def _refresh_keys(runtime: Runtime, world: World) -> None:
     ring, database = runtime.services.ring, runtime.services.database
     kid = ring.keys.active("checkpoint").kid
     while True:
-        await asyncio.sleep(_NONCE_SWEEP_SECONDS)
+        await asyncio.sleep(_KEY_LOOK_SECONDS)
         await ring.refresh()
         key = ring.keys.active("checkpoint")
         if key.kid != kid:
             kid = key.kid
             runtime.sequencer.use_key(Ed25519CheckpointKey(key.kid, key.secret))
         await database.write(lambda: nonce.forget(world.now()))
+
+
+async def _kept_up(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Background work ends with the process only: an unforeseen fault is logged, and the work begun again."""
+    while True:
+        try:
+            await job()
+        except Exception:
+            log.exception("background work failed and is begun again")
+            await asyncio.sleep(1)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

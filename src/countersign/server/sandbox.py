@@ -111,7 +111,8 @@ async def _prepare(files: SandboxFiles, settings: Settings, world: World) -> boo
                 raise NotASandbox("this database is that of a production server; the sandbox does not touch it")
             if not files.connection.exists():
                 raise NotASandbox(
-                    f"the database is set up, but {files.connection} is missing: use the data directory it was made with"
+                    f"the database is set up, but {files.connection} is missing: "
+                    "use the data directory it was made with"
                 )
             return False
         await _first_start(files, settings, database, world)

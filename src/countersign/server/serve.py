@@ -46,6 +46,15 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server, stopped by us: the signals are the process's, not each server's."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.began = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell that it does."""
+        await super().startup(sockets)
+        self.began.set()
+
     def install_signal_handlers(self) -> None:
         """Nothing: see :func:`serve_process`."""
 
@@ -77,8 +86,7 @@ async def serve_process(
         if admin is not None:
             tasks.append(asyncio.create_task(admin.serve()))
         slow = asyncio.create_task(cut_off_slow_clients(server.server_state.connections))
-        while not server.started and not tasks[0].done():
-            await asyncio.sleep(0.002)
+        await server.began.wait()
         port = listener.getsockname()[1]
         log.info("serving", host=settings.host, port=port, profile=settings.profile, process=os.getpid())
         if ready is not None:
