@@ -36,7 +36,7 @@ class World:
         return self.clock()
 
     def new_id(self, prefix: str) -> str:
-        """A fresh identifier: 48-bit millisecond clock, then 82 random bits (``design.md`` 5).
+        """A fresh identifier: 48-bit millisecond clock, then 82 random bits.
 
         The clock leads, so that inserts stay local to the index of a large table.
         """

@@ -145,3 +145,10 @@ def conflict(message: str, *, entity_id: str | None = None, external_id: str | N
     """409; ``details.duplicate`` names the entity that stands in the way."""
     duplicate = {k: v for k, v in (("id", entity_id), ("externalId", external_id)) if v is not None}
     return ApiError("CONFLICT", message, details={"duplicate": duplicate} if duplicate else None)
+
+
+def reference() -> str:
+    """The catalogue as a Markdown table, for the documentation."""
+    lines = ["| status | code | message | what to do |", "| --- | --- | --- | --- |"]
+    lines += [f"| {kind.status} | `{code}` | {kind.message} | {kind.remedy} |" for code, kind in CATALOGUE.items()]
+    return "\n".join(lines) + "\n"
