@@ -6,7 +6,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from countersign.access import server_keys
 from countersign.audit.checkpoint import (
     Checkpoint,
     Ed25519CheckpointKey,
@@ -87,7 +86,3 @@ def test_trust_goes_from_a_key_to_its_successors_only() -> None:
 def test_a_bad_handover_passes_no_trust_on(handover: str | None) -> None:
     keys = [published(OLD), PublishedKey(NEW.kid, NEW.public_key, 7, handover)]
     assert set(trusted_keys(keys, fingerprint(OLD.public_key))) == {"sk-1"}
-
-
-def test_the_server_signs_the_handover_that_the_verifier_checks() -> None:
-    assert server_keys.handover_text("sk-2", NEW.public_key, 7) == handover_text("sk-2", NEW.public_key, 7)

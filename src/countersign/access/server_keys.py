@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings as sodium
 
 from countersign.access import store
+from countersign.audit.checkpoint import handover_text
 from countersign.encoding import base64url
 from countersign.storage import Row, Transaction
 from countersign.world import World
@@ -134,11 +135,6 @@ def load(server_secret: bytes) -> Transaction[KeySet]:
     return KeySet(tuple(_open(row, server_secret) for row in rows))
 
 
-def handover_text(kid: str, public_key: bytes, created_at: int) -> bytes:
-    """What a superseded checkpoint key signs about its successor, so that trust in the old carries over."""
-    return f"countersign.checkpoint-key.v1\n{kid}\n{base64url.encode(public_key)}\n{created_at}\n".encode()
-
-
 def rotate(purpose: Purpose, server_secret: bytes, world: World) -> Transaction[ServerKey]:
     """Supersede the active key of the purpose by a new one; what the old one signed stays valid until retired."""
     current = yield from load(server_secret)
@@ -155,7 +151,11 @@ def rotate(purpose: Purpose, server_secret: bytes, world: World) -> Transaction[
 
 
 def retire(kid: str, world: World) -> Transaction[str | None]:
-    """End a superseded key: tokens it signed are refused from then on. Gives its purpose, ``None`` if it is not one."""
+    """End a superseded key: tokens it signed are refused from then on.
+
+    Gives its purpose, ``None`` if it is no superseded key. Keys of purpose ``payload`` never end: the audit log is
+    read with them.
+    """
     rows = yield store.RETIRE_SERVER_KEY, (world.now(), kid)
     return str(rows[0][0]) if rows else None
 

@@ -24,7 +24,8 @@ SUPERSEDE_SERVER_KEYS = Statement(
 )
 RETIRE_SERVER_KEY = Statement(
     "retire_server_key",
-    "UPDATE server_keys SET state = 'Retired', retired_at = ? WHERE kid = ? AND state = 'Superseded' RETURNING purpose",
+    "UPDATE server_keys SET state = 'Retired', retired_at = ? WHERE kid = ? AND state = 'Superseded' "
+    "AND purpose <> 'payload' RETURNING purpose",
 )
 
 GET_INSTALLATION = Statement("get_installation", "SELECT value FROM installation WHERE name = ?")

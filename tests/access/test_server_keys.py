@@ -1,0 +1,76 @@
+"""The server's own keys on both engines: made, rotated, retired, sealed."""
+
+from __future__ import annotations
+
+import pytest
+
+from countersign.access import server_keys
+from countersign.access.server_keys import KeySet, PayloadSeal, ServerSecretWrong
+from countersign.audit.checkpoint import PublishedKey, fingerprint, trusted_keys
+from countersign.storage import Database
+from countersign.world import World
+
+SECRET = bytes(range(32))
+WORLD = World()
+
+
+async def made(database: Database) -> KeySet:
+    return await database.write(lambda: server_keys.create_all(SECRET, WORLD))
+
+
+async def loaded(database: Database, secret: bytes = SECRET) -> KeySet:
+    return await database.read(lambda: server_keys.load(secret))
+
+
+async def test_each_purpose_has_one_active_key(database: Database) -> None:
+    await made(database)
+    keys = await loaded(database)
+    for purpose in server_keys.PURPOSES:
+        assert [key.state for key in keys.of(purpose)] == ["Active"]
+        assert len(keys.active(purpose).secret) == 32
+
+
+async def test_the_wrong_server_secret_opens_nothing(database: Database) -> None:
+    await made(database)
+    with pytest.raises(ServerSecretWrong, match="wrong server secret"):
+        await loaded(database, bytes(32))
+
+
+async def test_a_rotated_key_still_verifies_until_it_is_retired(database: Database) -> None:
+    before = (await made(database)).active("token")
+    new = await database.write(lambda: server_keys.rotate("token", SECRET, WORLD))
+    keys = await loaded(database)
+    assert keys.active("token").kid == new.kid
+    assert {key.kid for key in keys.of("token")} == {before.kid, new.kid}
+    assert await database.write(lambda: server_keys.retire(before.kid, WORLD)) == "token"
+    assert {key.kid for key in (await loaded(database)).of("token")} == {new.kid}
+
+
+async def test_an_active_key_and_one_that_seals_the_log_are_never_retired(database: Database) -> None:
+    keys = await made(database)
+    assert await database.write(lambda: server_keys.retire(keys.active("action").kid, WORLD)) is None
+    await database.write(lambda: server_keys.rotate("payload", SECRET, WORLD))
+    assert await database.write(lambda: server_keys.retire(keys.active("payload").kid, WORLD)) is None
+
+
+async def test_trust_in_a_checkpoint_key_carries_over_a_rotation(database: Database) -> None:
+    old = (await made(database)).active("checkpoint")
+    new = await database.write(lambda: server_keys.rotate("checkpoint", SECRET, WORLD))
+    keys = [
+        PublishedKey(key.kid, key.public_key, key.created_at, key.handover)
+        for key in (await loaded(database)).of("checkpoint")
+    ]
+    assert set(trusted_keys(keys, fingerprint(old.public_key))) == {old.kid, new.kid}
+
+
+async def test_payloads_stay_readable_over_a_rotation_and_bound_to_their_entry(database: Database) -> None:
+    first = await made(database)
+    sealed = PayloadSeal(first.of("payload"), first.active("payload"), WORLD).seal(b"body", "uj-1")
+    await database.write(lambda: server_keys.rotate("payload", SECRET, WORLD))
+    keys = await loaded(database)
+    seal = PayloadSeal(keys.of("payload"), keys.active("payload"), WORLD)
+    assert seal.open(sealed, "uj-1") == b"body"
+    for blob, entry in ((sealed, "uj-2"), (sealed[:-1] + bytes([sealed[-1] ^ 1]), "uj-1")):
+        with pytest.raises(ValueError, match="changed or moved"):
+            seal.open(blob, entry)
+    assert b"body" not in sealed
