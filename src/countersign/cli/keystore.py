@@ -24,7 +24,7 @@ def keystore() -> None:
 
 
 async def _with_signer(settings: Settings, act: Callable[[SignerClient], Awaitable[None]]) -> SignerStatus:
-    from countersign.identity.bootstrap import read_installation
+    from countersign.access.installation import read_installation
     from countersign.keystores.store import list_roots
     from countersign.storage import open_database
     from countersign.world import World

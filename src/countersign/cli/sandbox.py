@@ -102,9 +102,9 @@ def sandbox() -> None:
 @data_option
 def token(data: Path) -> None:
     """Renew the administrator's session token in connection.json, and print it."""
+    from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
     from countersign.access.server_keys import read_server_secret
-    from countersign.identity.bootstrap import read_installation
     from countersign.server import sandbox as box
     from countersign.storage import open_database
     from countersign.world import World

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from countersign.access import catalogue, keyring, server_keys
-from countersign.access import store as access_store
+from countersign.access.installation import read_installation, write_installation
 from countersign.access.keyring import KeyRing
 from countersign.audit.entry import Enrolled, System
 from countersign.audit.log import append
@@ -75,13 +75,9 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
         raise BadName("the administrator's name must have 1 to 254 visible characters")
     if (yield store.COUNT_ORGANISATIONS, ())[0][0]:
         raise AlreadyInitialised
-    for name, value in (
-        ("installation_id", plan.installation_id),
-        ("profile", plan.profile),
-        ("store_id", plan.store_id),
-    ):
-        if not (yield access_store.PUT_INSTALLATION, (name, value)):
-            raise AlreadyInitialised
+    facts = {"installation_id": plan.installation_id, "profile": plan.profile, "store_id": plan.store_id}
+    if not (yield from write_installation(facts)):
+        raise AlreadyInitialised
     now = world.now()
     org_id, app_id, user_id = world.new_id("or"), world.new_id("ap"), world.new_id("us")
     uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
@@ -261,13 +257,3 @@ def _tell_everyone(event: str, details: dict[str, str], world: World) -> Transac
             details=details,
         )
         yield from append(entry, None)
-
-
-def read_installation() -> Transaction[dict[str, str]]:
-    """What ``init`` wrote down about the installation; empty before it."""
-    found_values: dict[str, str] = {}
-    for name in ("installation_id", "profile", "store_id"):
-        rows = yield access_store.GET_INSTALLATION, (name,)
-        if rows:
-            found_values[name] = rows[0][0]
-    return found_values

@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.access.server_keys import read_server_secret
 from countersign.credentials import public_key
@@ -21,7 +22,6 @@ from countersign.identity.bootstrap import (
     first_session,
     found,
     prepare_keys,
-    read_installation,
     sandbox_account,
 )
 from countersign.keystores import create_root

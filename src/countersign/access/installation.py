@@ -1,0 +1,29 @@
+"""What ``init`` writes down about the installation, once: its id, its profile, its key store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from countersign.access import store
+from countersign.storage import Transaction
+
+#: Names of what is written down.
+NAMES = ("installation_id", "profile", "store_id")
+
+
+def read_installation() -> Transaction[dict[str, str]]:
+    """The values by name; empty before ``init``."""
+    found: dict[str, str] = {}
+    for name in NAMES:
+        rows = yield store.GET_INSTALLATION, (name,)
+        if rows:
+            found[name] = rows[0][0]
+    return found
+
+
+def write_installation(values: Mapping[str, str]) -> Transaction[bool]:
+    """Write the values down for good; false when one of them is there already, also written at the same moment."""
+    for name, value in values.items():
+        if not (yield store.PUT_INSTALLATION, (name, value)):
+            return False
+    return True
