@@ -26,16 +26,19 @@ def compact(body: Any) -> str:
 
 
 class Caller:
-    """One identity with one Ed25519 credential. Every answer is checked against the contract."""
+    """One identity with one Ed25519 credential. Every answer is checked against the contract.
 
-    def __init__(self, connection: Connection) -> None:
+    ``transport`` replaces the network (a server inside the test's own process).
+    """
+
+    def __init__(self, connection: Connection, transport: httpx.BaseTransport | None = None) -> None:
         self.connection = connection
         self.token = connection["authToken"]
         self.credential_id = connection["credentialId"]
         key = load_pem_private_key(private_key(connection).encode(), None)
         assert isinstance(key, Ed25519PrivateKey)
         self.key = key
-        self.http = httpx.Client(base_url=connection["baseUrl"], transport=ContractTransport(), timeout=30)
+        self.http = httpx.Client(base_url=connection["baseUrl"], transport=ContractTransport(transport), timeout=30)
 
     def send(
         self,

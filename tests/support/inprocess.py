@@ -1,0 +1,148 @@
+"""A server inside the test's own process, with a clock that the test moves: for what a separate process hides.
+
+    with InProcess(runner, tmp_path / "data", database_url) as server, server.caller(server.service) as caller:
+        caller.action_token("PUT", "/keys/key-…", {"name": "a"})
+        server.clock.move(seconds=-3600)
+
+The signer is a process of its own and keeps the true time: move the clock only around what needs no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from unittest import mock
+
+import httpx
+
+from countersign.server import runtime, sandbox
+from countersign.server.settings import load
+from countersign.storage.database import Statistics
+from countersign.world import World
+from tests.clients.connection import Connection, as_admin
+from tests.support.caller import Caller
+
+BASE_URL = "http://in-process.test"
+
+
+class Clock:
+    """The wall clock, moved by some milliseconds."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + self.offset
+
+    def move(self, *, seconds: float) -> None:
+        """Step forward, or back when negative."""
+        self.offset += int(seconds * 1000)
+
+
+class InProcess:
+    """A sandbox whose corridor is called directly. ``background``: whether sequencer and recovery run beside it."""
+
+    def __init__(
+        self, runner: asyncio.Runner, directory: Path, database: str, *, background: bool = True, **settings: Any
+    ) -> None:
+        self.runner = runner
+        self._background = background
+        self.clock = Clock()
+        self.world = World(clock=self.clock)
+        self.files = sandbox.SandboxFiles(directory)
+        values = {**sandbox.settings_values(self.files, 0, database), "log_level": "error", **settings}
+        self.settings = load(None, {}, values)
+        self._stack = AsyncExitStack()
+        self.runtime: runtime.Runtime
+
+    def __enter__(self) -> InProcess:
+        sandbox.prepare(self.files, self.settings, self.world)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Open everything, as a server process does when it starts."""
+        self._stack = AsyncExitStack()
+        jobs = runtime._background if self._background else lambda _runtime, _world: []
+        with mock.patch.object(runtime, "_background", jobs):
+            context = runtime.running(self.settings, self.world)
+            self.runtime = self.runner.run(self._stack.enter_async_context(context))
+        self.runner.run(sandbox.announce(self.files, self.runtime, 0))
+
+    def restart(self) -> None:
+        """Everything that lives in memory is gone; the clock stays where it is."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """Close everything."""
+        self.runner.run(self._stack.aclose())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What ``connection.json`` holds, with an address that leads here."""
+        return {**sandbox.read_connection(self.files), "baseUrl": BASE_URL}
+
+    @property
+    def service(self) -> Connection:
+        """The service account's way in."""
+        values = self.values
+        return {
+            "baseUrl": BASE_URL,
+            "orgId": values["orgId"],
+            "authToken": values["authToken"],
+            "credentialId": values["credentialId"],
+            "privateKeyPath": values["privateKeyPath"],
+        }
+
+    @property
+    def admin(self) -> Connection:
+        """The administrator's way in."""
+        return as_admin(self.values)
+
+    def caller(self, connection: Connection) -> Caller:
+        """A caller whose requests go straight into the corridor."""
+        return Caller({**connection, "baseUrl": BASE_URL}, _Transport(self))
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts of the server's own database connection so far."""
+        now = self.runtime.services.database.statistics
+        return Statistics(now.statements, now.commits, now.write_transactions)
+
+
+class _Transport(httpx.BaseTransport):
+    """One request as the ASGI server would hand it over; the raw target included."""
+
+    def __init__(self, server: InProcess) -> None:
+        self._server = server
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = request.read()
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "client": ("127.0.0.1", 1),
+            "countersign.target": request.url.raw_path,
+        }
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        self._server.runner.run(self._server.runtime.application(scope, receive, send))
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
