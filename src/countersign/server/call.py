@@ -18,8 +18,20 @@ from countersign.storage import ConstraintViolated, Transaction
 T = TypeVar("T")
 
 
+#: How often a transaction is tried that others' changes keep getting in the way of.
+_LOOKS = 3
+
+
 class _Spent(Exception):
     """The action has an audit entry already; rolls the effect back."""
+
+
+class _Refused(Exception):
+    """The effect refused; rolls it back."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class ServerCall(Call):
@@ -88,34 +100,44 @@ class ServerCall(Call):
         self._committed = True
         payload = self._sealed_payload()
         try:
-            try:
-                effect = await self._run(make, payload)
-            except PermissionsChanged:
-                self._caller = await self._refresh()
-                effect = await self._run(make, payload)
-            except ConstraintViolated:
-                # Someone else took the unique name meanwhile; run again, the effect's own check now sees it.
-                effect = await self._run(make, payload)
+            effect = await self._run(make, payload)
         except _Spent:
             raise ApiError("USER_ACTION_REUSED") from None
         except Stale as stale:
             raise ApiError(stale.code, reason=stale.reason) from None
-        except ApiError as error:
-            await self._spend_on_failure(error, payload)
-            raise
+        except _Refused as refused:
+            await self._spend_on_refusal(refused.error, payload)
+            raise refused.error from None
         return effect.value
 
+    async def refused(self, error: ApiError) -> None:
+        """An operation that refuses before it commits uses the action up as well; one that cannot be served does not."""
+        if self._consent is not None and not self._committed and error.status < 500:
+            await self._spend_on_refusal(error, self._sealed_payload())
+
     async def _run(self, make: Callable[[], Transaction[Effect[T]]], payload: bytes) -> Effect[T]:
-        return await self._services.database.write(lambda: self._spend(make(), payload))
+        """The transaction; run again when it met a change that its second look takes into account."""
+        for _ in range(_LOOKS):
+            try:
+                return await self._services.database.write(lambda: self._spend(make(), payload))
+            except PermissionsChanged:
+                self._caller = await self._refresh()
+            except ConstraintViolated:
+                # Someone took the unique name meanwhile; the effect's own check sees it now.
+                continue
+        raise ApiError("UNAVAILABLE", "Too much is changing at once.")
 
     def _spend(self, effect: Transaction[Effect[T]], payload: bytes) -> Transaction[Effect[T]]:
         yield from recheck(self.caller, self.consent, self.world.now())
-        done = yield from effect
+        try:
+            done = yield from effect
+        except ApiError as error:
+            raise _Refused(error) from None
         if not (yield from self._append(Outcome(status=200), done, payload)):
             raise _Spent
         return done
 
-    async def _spend_on_failure(self, error: ApiError, payload: bytes) -> None:
+    async def _spend_on_refusal(self, error: ApiError, payload: bytes) -> None:
         """The effect was rolled back; the action is used up all the same, in a transaction of its own."""
         outcome = Outcome(status=error.status, code=error.code)
         nothing: Effect[None] = Effect(None)

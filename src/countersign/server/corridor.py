@@ -111,7 +111,11 @@ class Corridor:
             return again
 
         call = ServerCall(self._services, request, caller, route.params, consent, refresh)
-        result = await operation.handler(call, **arguments)
+        try:
+            result = await operation.handler(call, **arguments)
+        except ApiError as error:
+            await call.refused(error)
+            raise
         if isinstance(result, Response):
             return result
         return Response(200, encode(result), headers=_no_store(operation))
