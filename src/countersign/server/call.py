@@ -111,7 +111,7 @@ class ServerCall(Call):
         return effect.value
 
     async def refused(self, error: ApiError) -> None:
-        """An operation that refuses before it commits uses the action up as well; one that cannot be served does not."""
+        """An operation that refuses before it commits uses the action up too; one that cannot be served does not."""
         if self._consent is not None and not self._committed and error.status < 500:
             await self._spend_on_refusal(error, self._sealed_payload())
 
