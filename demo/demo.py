@@ -7,105 +7,21 @@ Nothing of it stays. Exit status 0 only if all of it held.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, utils
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from dfns_sdk import DfnsClient, DfnsClientConfig
-from dfns_sdk.auth import KeySigner
-from dfns_sdk.base_auth_api import BaseAuthApi
-from rich.console import Console
 from rich.text import Text
+from transcript import NotHeld, Transcript, check, duration
 
-PAYMENT = b"pay 5 BTC to Alice"
-LETTER = b"We, the treasury, agree."
+START_SECONDS = 30.0
+LOG_LINES = 30
 ACCOUNT = "Robot 1"
 SOMEBODY_ELSE = "Robot 2"
-START_SECONDS = 30.0
-WIDTH = 100
-LOG_LINES = 30
-
-
-class NotHeld(Exception):
-    """Something that this demo promises did not hold; the text says what."""
-
-
-@dataclass
-class Transcript:
-    """Prints each step when it is done, with the time it took."""
-
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    steps: int = 0
-    title: str = ""
-    lines: list[Text] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """One step of the demo; what is said inside appears below its title."""
-        self.steps, self.title = self.steps + 1, title
-        self.lines = []
-        started = time.perf_counter()
-        try:
-            yield
-        except BaseException:
-            self._print("FAILED", "bold red")
-            raise
-        self._print(duration(time.perf_counter() - started), "cyan")
-
-    def _print(self, right: str, style: str) -> None:
-        head = Text(f"{self.steps}  {self.title}", style="bold")
-        head.append(right.rjust(max(2 + len(right), WIDTH - head.cell_len)), style=style)
-        self.console.print(head)
-        for line in self.lines:
-            self.console.print(line)
-        self.console.print()
-
-    def say(self, text: str) -> None:
-        """A plain sentence."""
-        self.lines.append(Text(f"   {text}"))
-
-    def fact(self, name: str, value: str) -> None:
-        """Something that was made or seen."""
-        self.lines.append(Text.assemble("   ", (f"{name:<12}", "dim"), value))
-
-    def command(self, *words: str) -> None:
-        """A command that the reader could have typed."""
-        self.lines.append(Text.assemble("   ", ("$ ", "dim"), ("countersign " + shlex.join(words), "blue")))
-
-    def held(self, text: str) -> None:
-        """A promise that was kept."""
-        self.lines.append(Text.assemble("   ", ("ok  ", "bold green"), text))
-
-
-def duration(seconds: float) -> str:
-    """``12 ms`` or ``1.20 s``."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def check(held: bool, otherwise: str) -> None:
-    """Raise :class:`NotHeld` unless it held."""
-    if not held:
-        raise NotHeld(otherwise)
-
-
-# The server and the command line, as a user has them.
 
 
 class Server:
@@ -113,6 +29,7 @@ class Server:
 
     def __init__(self, data: Path, log: Path) -> None:
         self.data, self.log = data, log
+        self.launched = time.perf_counter()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "countersign", "up", "--data", str(data), "--port", "0"],
@@ -158,79 +75,9 @@ def countersign(*words: str, cwd: Path) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-# The client's side: the official SDK, and a library that knows nothing of the server.
-
-
-@dataclass(frozen=True)
-class Party:
-    """Somebody who calls the server: an SDK client, and what it signs with."""
-
-    client: DfnsClient
-    signer: KeySigner
-    base_url: str
-    token: str
-
-    @classmethod
-    def of(cls, base_url: str, token: str, credential_id: str, private_key: str) -> Party:
-        """Connect with a token and a credential (PEM private key)."""
-        signer = KeySigner(credential_id, private_key)
-        return cls(
-            DfnsClient(DfnsClientConfig(auth_token=token, base_url=base_url, signer=signer)), signer, base_url, token
-        )
-
-    def countersigned(self, method: str, path: str, body: dict[str, Any]) -> str:
-        """Consent to one request, in the SDK's two calls: gives the one-time token for it."""
-        http = self.client._http
-        challenge = BaseAuthApi.create_user_action_challenge(
-            http, method, path, json.dumps(body, separators=(",", ":"))
-        )
-        answer = {
-            "challengeIdentifier": challenge["challengeIdentifier"],
-            "firstFactor": self.signer.sign(challenge),
-        }
-        token: str = BaseAuthApi.sign_user_action_challenge(http, answer)["userAction"]
-        return token
-
-    def send(self, method: str, path: str, body: dict[str, Any], one_time_token: str) -> httpx.Response:
-        """The bare request, with a one-time token of one's choice."""
-        headers = {"Authorization": f"Bearer {self.token}", "X-DFNS-USERACTION": one_time_token}
-        return httpx.request(method, self.base_url + path, json=body, headers=headers, timeout=30)
-
-
-def is_valid(verify: Callable[[bytes], None], message: bytes) -> bool:
-    """Whether a signature is one over this message."""
-    try:
-        verify(message)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def ecdsa_over(public_key: str, signature: dict[str, str]) -> Callable[[bytes], None]:
-    """Checks that an ECDSA signature by a compressed secp256k1 point is over the SHA-256 of a message."""
-    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256K1(), bytes.fromhex(public_key))
-    der = utils.encode_dss_signature(int(signature["r"], 16), int(signature["s"], 16))
-    return lambda message: point.verify(der, message, ec.ECDSA(SHA256()))
-
-
-def ed25519_over(public_key: str, signature: dict[str, str]) -> Callable[[bytes], None]:
-    """Checks that an Ed25519 signature is over a message."""
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))
-    raw = bytes.fromhex(signature["r"][2:] + signature["s"][2:])
-    return lambda message: key.verify(raw, message)
-
-
-def short(text: str) -> str:
-    """Enough of a long value to recognise it."""
-    return text if len(text) <= 44 else f"{text[:30]}...{text[-8:]}"
-
-
-# The demo itself.
-
-
 def start(show: Transcript, server: Server, place: Path) -> tuple[dict[str, str], str]:
     """Start the server; its connection, and the fingerprint that an auditor notes down outside of it."""
-    with show.step("Start a server that has never run before"):
+    with show.step("Start a server that has never run before", since=server.launched):
         show.command("up", "--data", server.data.name, "--port", "0")
         connection = server.connection()
         show.fact("serving", connection["baseUrl"])
@@ -240,92 +87,6 @@ def start(show: Transcript, server: Server, place: Path) -> tuple[dict[str, str]
         fingerprint: str = next(key["fingerprint"] for key in json.loads(text) if key["purpose"] == "checkpoint")
         show.fact("fingerprint", f"{fingerprint}  (the auditor notes it down)")
     return connection, fingerprint
-
-
-def hire(show: Transcript, connection: dict[str, str]) -> Party:
-    """A service account whose private key is made here and stays here."""
-    with show.step("Create a service account, with the official SDK"):
-        private = Ed25519PrivateKey.generate()
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        public_pem = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        admin = Party.of(
-            connection["baseUrl"],
-            connection["adminToken"],
-            connection["adminCredentialId"],
-            Path(connection["adminPrivateKeyPath"]).read_text(encoding="ascii"),
-        )
-        with admin.client:
-            known = admin.client.auth.get_service_account(connection["userId"])
-            rights = known["userInfo"]["permissionAssignments"][0]
-            made = admin.client.auth.create_service_account(
-                {"name": ACCOUNT, "publicKey": public_pem, "permissionId": rights["permissionId"]}
-            )
-        access = made["accessTokens"][0]
-        show.fact("client", f"dfns-sdk {importlib.metadata.version('dfns-sdk')} from PyPI, unmodified")
-        show.fact("account", f"{made['userInfo']['userId']}  with {rights['permissionName']}")
-        show.fact("credential", f"{access['credId']}  its private key never left this process")
-    return Party.of(connection["baseUrl"], access["accessToken"], access["credId"], pem)
-
-
-def make_keys(show: Transcript, robot: Party) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One key for digests, one for messages."""
-    with show.step("The account creates two keys, each call countersigned"):
-        bitcoin: Any = robot.client.keys.create_key({"scheme": "ECDSA", "curve": "secp256k1", "name": "Payments"})
-        letters: Any = robot.client.keys.create_key({"scheme": "EdDSA", "curve": "ed25519", "name": "Letters"})
-        for key in (bitcoin, letters):
-            show.fact(f"{key['scheme']}", f"{key['id']}  {short(key['publicKey'])}")
-        show.say("Their private halves exist only sealed, and open only inside a process of their own: the signer.")
-    return bitcoin, letters
-
-
-def sign_twice(show: Transcript, robot: Party, bitcoin: dict[str, Any], letters: dict[str, Any]) -> None:
-    """Two signatures, each checked by a library that knows nothing of the server."""
-    digest = hashlib.sha256(PAYMENT).hexdigest()
-    payment = {"kind": "Hash", "hash": f"0x{digest}"}
-    letter = {"kind": "Message", "message": f"0x{LETTER.hex()}"}
-    for title, key, body, message, over in (
-        ("Sign the digest of a payment", bitcoin, payment, PAYMENT, ecdsa_over),
-        ("Sign a message", letters, letter, LETTER, ed25519_over),
-    ):
-        with show.step(title):
-            request: Any = robot.client.keys.generate_signature(key["id"], body)
-            show.fact("to sign", f'"{message.decode()}"')
-            show.fact("request", f"{request['id']}  {request['status']}")
-            check(request["status"] == "Signed", f"the request is {request['status']}: {request.get('reason')}")
-            signature = request["signature"]
-            show.fact("signature", f"r {short(signature['r'])}  s {short(signature['s'])}")
-            verify = over(key["publicKey"], signature)
-            check(is_valid(verify, message), "the signature does not verify")
-            check(not is_valid(verify, message + b"!"), "the signature verifies for another message")
-            version = importlib.metadata.version("cryptography")
-            show.held(f"verified with cryptography {version}; for a message one letter longer it does not verify")
-
-
-def try_to_cheat(show: Transcript, robot: Party, key: dict[str, Any]) -> None:
-    """A one-time token is good for one request, once."""
-    path = f"/keys/{key['id']}"
-    honest, forged = {"name": "Payments 2026"}, {"name": "Mallory's"}
-    with show.step("Cheat: send another body than the one that was countersigned"):
-        token = robot.countersigned("PUT", path, honest)
-        show.fact("signed", f"PUT {path}  {json.dumps(honest)}")
-        show.fact("sent", f"PUT {path}  {json.dumps(forged)}")
-        answer = robot.send("PUT", path, forged, token)
-        refused(show, answer, 403, "USER_ACTION_INVALID")
-        name = robot.client.keys.get_key(key["id"])["name"]
-        check(name == key["name"], f"the key is called {name!r} now")
-        show.held(f'the key is still called "{name}"')
-    with show.step("Cheat: use a one-time token twice"):
-        answer = robot.send("PUT", path, honest, token)
-        check(answer.status_code == 200, f"the countersigned request was refused: {answer.status_code} {answer.text}")
-        show.held(f'{answer.status_code}  with the body that was countersigned: the key is called "{honest["name"]}"')
-        refused(show, robot.send("PUT", path, honest, token), 400, "USER_ACTION_REUSED")
-
-
-def refused(show: Transcript, answer: httpx.Response, status: int, code: str) -> None:
-    """The server must have refused in just this way."""
-    found = (answer.status_code, answer.json().get("error", {}).get("code"))
-    check(found == (status, code), f"expected {status} {code}, the server answered {answer.status_code} {answer.text}")
-    show.held(f"{status}  {code}: {answer.json()['message']}")
 
 
 def audit(show: Transcript, server: Server, place: Path, org_id: str, fingerprint: str) -> None:
@@ -371,12 +132,11 @@ def audit(show: Transcript, server: Server, place: Path, org_id: str, fingerprin
 
 def run(show: Transcript, server: Server, place: Path) -> None:
     """Every step, in order."""
+    # Loads the SDK while the server starts.
+    import ceremony
+
     connection, fingerprint = start(show, server, place)
-    robot = hire(show, connection)
-    with robot.client:
-        bitcoin, letters = make_keys(show, robot)
-        sign_twice(show, robot, bitcoin, letters)
-        try_to_cheat(show, robot, bitcoin)
+    ceremony.perform(show, connection, ACCOUNT)
     audit(show, server, place, connection["orgId"], fingerprint)
 
 
