@@ -1,0 +1,49 @@
+"""`python -m bench`: measure a real server on both engines against the bare minimum on the same software."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+
+def main() -> None:
+    """Run, print, and write the JSON file if one is named."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two short rounds, to see that it works")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each scenario in each round")
+    parser.add_argument("--json", type=Path, help="write the results to this file as well")
+    parser.add_argument("--scale", action="store_true", help="the cost of a ceremony over a large database")
+    parser.add_argument("--scale-keys", type=int, default=1_000_000)
+    parser.add_argument("--scale-entries", type=int, default=10_000_000)
+    parser.add_argument("--scale-directory", type=Path, help="where to make the database (default: a temporary one)")
+    options = parser.parse_args()
+    rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    if options.scale:
+        from bench import scale
+
+        document = scale.run(
+            options.scale_keys, options.scale_entries, options.scale_directory, rounds, seconds, console, tell
+        )
+    else:
+        from bench import report
+        from bench.run import run
+
+        results = run(rounds, seconds, tell)
+        report.show(results, console)
+        document = report.as_dict(results)
+    if options.json is not None:
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
