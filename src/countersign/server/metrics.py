@@ -6,13 +6,16 @@ import os
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 
+from countersign.storage import Statistics
+
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
     """Counters and timings by operation; children are looked up once per operation and status."""
 
-    def __init__(self) -> None:
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "countersign_requests_total", "Requests answered", ["operation", "status"], registry=self.registry
@@ -30,6 +33,16 @@ class Metrics:
         self.recovered = Counter(
             "countersign_signatures_recovered_total", "Requests finished by the recovery job", registry=self.registry
         )
+        # Name in the statistics -> its counter, and how much of it has been counted.
+        self._sql = {
+            name: Counter(f"countersign_sql_{name}_total", about, registry=self.registry)
+            for name, about in (
+                ("statements", "SQL statements of transactions and reads, BEGIN and COMMIT aside"),
+                ("commits", "Commits of the database engine; SQLite makes one for a batch of transactions"),
+                ("write_transactions", "Write transactions begun"),
+            )
+        }
+        self._counted = dict.fromkeys(self._sql, 0)
         self._cache: dict[tuple[str, int], tuple[object, object]] = {}
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
@@ -41,8 +54,16 @@ class Metrics:
         pair[0].inc()  # type: ignore[attr-defined]
         pair[1].observe(seconds)  # type: ignore[attr-defined]
 
+    def count_sql(self) -> None:
+        """Bring the counters of the database up to what it has done so far."""
+        for name, counter in self._sql.items():
+            done = getattr(self._statistics, name)
+            counter.inc(done - self._counted[name])
+            self._counted[name] = done
+
     def render(self) -> bytes:
         """The text exposition; over all processes where the multi-process directory is set."""
+        self.count_sql()
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
