@@ -199,7 +199,7 @@ class Ceremony:
         now = self._world.now() // 1000
         verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
-            await self._ring.refresh(unknown_kid=True)
+            await self._ring.look_again()
             verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
         if isinstance(verified, jwt.Refused):
             raise ApiError("CHALLENGE_INVALID", reason=verified.reason)

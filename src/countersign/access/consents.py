@@ -158,7 +158,7 @@ class Consents:
         now = self._world.now() // 1000
         verified = jwt.verify(token, place, self._ring.action_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
-            await self._ring.refresh(unknown_kid=True)
+            await self._ring.look_again()
             verified = jwt.verify(token, place, self._ring.action_keys, now)
         if isinstance(verified, jwt.Refused):
             raise _invalid(verified.reason)

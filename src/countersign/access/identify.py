@@ -36,6 +36,7 @@ class _Known:
     digest: str
     caller: Caller | Unauthenticated
     read_at: int
+    generation: int
 
 
 class Identifier:
@@ -56,7 +57,8 @@ class Identifier:
         """The caller behind a token; ``fresh`` reads the database whatever is remembered."""
         now = self._world.now()
         known = self._known.get(token)
-        if known is None:
+        # A token is looked at anew when the keys changed: the one that signed it may have been retired.
+        if known is None or known.generation != self._ring.token_generation:
             return await self._first_seen(token, now)
         if known.claims.exp * 1000 <= now:
             self._known.pop(token, None)
@@ -70,13 +72,15 @@ class Identifier:
         place = jwt.Place("JWT", "EdDSA", self._ring.issuer, frozenset({"Token", "ServiceAccount", "Pat"}))
         verified = jwt.verify(token, place, self._ring.token_keys, now // 1000)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
-            await self._ring.refresh(unknown_kid=True)
+            await self._ring.look_again()
             verified = jwt.verify(token, place, self._ring.token_keys, now // 1000)
         if isinstance(verified, jwt.Refused):
+            self._known.pop(token, None)
             return Unauthenticated(verified.reason)
+        generation = self._ring.token_generation
         digest = token_hash(token)
         caller = await self._read(verified.claims, digest, now)
-        self._known[token] = _Known(verified.claims, digest, caller, now)
+        self._known[token] = _Known(verified.claims, digest, caller, now, generation)
         if len(self._known) > _MOST_TOKENS:
             self._known.popitem(last=False)
         return caller

@@ -10,16 +10,14 @@ from countersign.access.server_keys import KeySet, PayloadSeal
 from countersign.storage import Database, Transaction
 from countersign.world import World
 
-#: A process looks for new keys at least this often (ms), and at once for a kid it does not know.
-REFRESH_MS = 30_000
 _UNKNOWN_KID_MS = 1_000
 
 
 class KeyRing:
     """The live key set, read again when it may have changed.
 
-    Every process of a server has one; a rotation reaches it within :data:`REFRESH_MS`, and a token under
-    a kid it has not seen makes it look at once (at most once a second).
+    Every process of a server has one. It looks for new keys when it is told to, and at once for a token under
+    a kid that it does not know (at most once a second).
     """
 
     def __init__(
@@ -31,6 +29,9 @@ class KeyRing:
         self.issuer = issuer
         #: Default life of an access token, in days.
         self.access_token_days = access_token_days
+        self.token_keys: dict[str, bytes] = {}
+        #: Rises whenever :attr:`token_keys` change, so that whoever remembers a verified token knows.
+        self.token_generation = 0
         self._read_at = 0
 
     async def load(self) -> None:
@@ -44,15 +45,18 @@ class KeyRing:
         self.token_signer = jwt.Ed25519Signer(token.kid, token.secret)
         self.challenge_signer = jwt.MacKey(challenge.kid, challenge.secret)
         self.action_signer = jwt.MacKey(action.kid, action.secret)
-        self.token_keys = {key.kid: key.public_key for key in keys.of("token")}
+        token_keys = {key.kid: key.public_key for key in keys.of("token")}
+        if token_keys != self.token_keys:
+            self.token_keys = token_keys
+            self.token_generation += 1
         self.challenge_keys = {key.kid: key.secret for key in keys.of("challenge")}
         self.action_keys = {key.kid: key.secret for key in keys.of("action")}
         self.payload_seal = PayloadSeal(keys.of("payload"), keys.active("payload"), self._world)
 
-    async def refresh(self, *, unknown_kid: bool = False) -> None:
-        """Read the keys again when their time has come."""
+    async def look_again(self) -> None:
+        """Read the keys again because a kid is unknown, unless that was done a moment ago."""
         age = self._world.now() - self._read_at
-        if age >= (_UNKNOWN_KID_MS if unknown_kid else REFRESH_MS) or age < 0:
+        if age >= _UNKNOWN_KID_MS or age < 0:
             await self.load()
 
     @property

@@ -48,7 +48,9 @@ def _url(data: Path | None, url: str | None) -> str:
         return url
     if data is None:
         raise click.UsageError("name the server's data directory with --data, or its database with --database")
-    return f"sqlite://{data.resolve() / 'countersign.db'}"
+    from countersign.server.sandbox import SandboxFiles
+
+    return SandboxFiles(data.resolve()).database
 
 
 @audit.command("export")

@@ -30,6 +30,16 @@ def read_settings(config: Path | None, overrides: dict[str, Any] | None = None) 
         raise click.ClickException(str(error)) from None
 
 
+def start_refusals() -> tuple[type[Exception], ...]:
+    """What keeps a server or a command from its work and is the operator's to mend: told in one line."""
+    from countersign.access.server_keys import ServerSecretWrong
+    from countersign.server.runtime import NotInitialised
+    from countersign.server.workers import CannotServe
+    from countersign.storage import SchemaError, StorageUnavailable
+
+    return BadSettings, CannotServe, NotInitialised, SchemaError, ServerSecretWrong, StorageUnavailable
+
+
 def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
     """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal."""
     descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")

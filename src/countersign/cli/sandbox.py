@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, read_settings
+from countersign.cli.common import config_option, read_settings, start_refusals
+
+if TYPE_CHECKING:
+    from countersign.server.sandbox import SandboxFiles
 
 data_option = click.option(
     "--data",
@@ -43,10 +47,10 @@ def up(
     The first start sets everything up: organisation, administrator, a service account with a key credential. Each
     start writes connection.json in the data directory, with what a client needs.
     """
+    from countersign.audit.checkpoint import fingerprint
     from countersign.server import logs, sandbox
     from countersign.server.runtime import Runtime
     from countersign.server.serve import run
-    from countersign.storage import SchemaError, StorageUnavailable
     from countersign.world import World
 
     files = sandbox.SandboxFiles(data.resolve())
@@ -65,31 +69,31 @@ def up(
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not force:
         raise click.ClickException(f"{settings.host} is not a loopback address; the sandbox needs --force for that")
     logs.configure(settings.log_level, settings.log_format)
+    refusals: tuple[type[Exception], ...] = (sandbox.NotASandbox, *start_refusals())
     try:
         first = sandbox.prepare(files, settings, World())
-    except (sandbox.NotASandbox, SchemaError, StorageUnavailable) as error:
+    except refusals as error:
         raise click.ClickException(str(error)) from None
 
     async def ready(runtime: Runtime, listening: int) -> None:
         connection = await sandbox.announce(files, runtime, listening)
-        _tell(connection, files, first)
+        audit = fingerprint(runtime.services.ring.keys.of("checkpoint")[0].public_key)
+        _tell(connection, files, first, audit)
 
     try:
         run(settings, migrate=True, ready=ready)
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    except start_refusals() as error:
+        raise click.ClickException(str(error)) from None
 
 
-def _tell(connection: dict[str, str], files: object, first: bool) -> None:
-    from countersign.server.sandbox import SandboxFiles
-
-    assert isinstance(files, SandboxFiles)
+def _tell(connection: dict[str, str], files: SandboxFiles, first: bool, audit: str) -> None:
     click.echo("Countersign sandbox (for development: its keys are sealed with a key that lies beside the data)")
     if first:
         click.echo("  made      an organisation, an administrator, a service account, a key store")
     click.echo(f"  serving   {connection['baseUrl']}")
     click.echo(f"  orgId     {connection['orgId']}")
-    click.echo(f"  settings  {files.connection}")
+    click.echo(f"  client    {files.connection}   (what a client needs; readable by you only)")
+    click.echo(f"  audit     {audit}   (what 'countersign audit verify --trust' takes)")
     click.echo("Stop with Ctrl-C.")
 
 
@@ -104,9 +108,9 @@ def token(data: Path) -> None:
     """Renew the administrator's session token in connection.json, and print it."""
     from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
-    from countersign.access.server_keys import read_server_secret
+    from countersign.access.server_keys import ServerSecretWrong, read_server_secret
     from countersign.server import sandbox as box
-    from countersign.storage import open_database
+    from countersign.storage import SchemaError, StorageUnavailable, open_database
     from countersign.world import World
 
     files = box.SandboxFiles(data.resolve())
@@ -114,8 +118,7 @@ def token(data: Path) -> None:
         raise click.ClickException(f"{data} holds no sandbox; start one with 'countersign up --data {data}'")
 
     async def renew() -> str:
-        url = box.read_connection(files).get("database", files.database)
-        database = await open_database(url, migrate=False)
+        database = await open_database(files.database, migrate=False)
         try:
             installation = await database.read(read_installation)
             installation_id = installation["installation_id"]
@@ -125,7 +128,10 @@ def token(data: Path) -> None:
         finally:
             await database.close()
 
-    click.echo(asyncio.run(renew()))
+    try:
+        click.echo(asyncio.run(renew()))
+    except (SchemaError, ServerSecretWrong, StorageUnavailable) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @sandbox.command()

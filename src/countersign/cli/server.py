@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, read_secret, read_settings
+from countersign.cli.common import config_option, read_secret, read_settings, start_refusals
 from countersign.server.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
     from countersign.access.server_keys import Purpose
+    from countersign.credentials.public_key import PublicKey
 
 
 @click.command()
@@ -63,16 +64,21 @@ def init(
     Needs access to the key-encryption key (setting signer_kek) and makes the server secret if its file is missing.
     Prints a session token for the administrator.
     """
-    from countersign.access.server_keys import ServerSecretWrong
+    from countersign.credentials import public_key as public_keys
     from countersign.identity.bootstrap import AlreadyInitialised, BadName
-    from countersign.storage import SchemaError, StorageUnavailable
 
     values = read_settings(config)
+    refusals: tuple[type[Exception], ...] = (BadName, ValueError, *start_refusals())
     try:
-        made = asyncio.run(_init(values, organisation, owner, public_key, rp_id, origin))
+        key = public_keys.load(public_key.read_text(encoding="ascii", errors="replace"))
+        if not isinstance(key, public_keys.PublicKey):
+            raise click.ClickException(f"{public_key}: {key.reason}")
+        made = asyncio.run(_init(values, organisation, owner, key, rp_id, origin))
     except AlreadyInitialised:
         raise click.ClickException("this database is initialised already; init is done once") from None
-    except (BadName, BadSettings, ServerSecretWrong, SchemaError, StorageUnavailable, ValueError) as error:
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    except refusals as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps(made, indent=2))
@@ -83,34 +89,27 @@ def init(
 
 
 async def _init(
-    values: Settings, organisation: str, owner: str, key_file: Path, rp_id: str, origin: str
+    values: Settings, organisation: str, owner: str, key: PublicKey, rp_id: str, origin: str
 ) -> dict[str, str]:
+    from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
-    from countersign.access.server_keys import read_server_secret
     from countersign.audit.checkpoint import fingerprint
-    from countersign.credentials import public_key
-    from countersign.identity.bootstrap import Plan, first_session, found, prepare_keys
+    from countersign.identity.bootstrap import AlreadyInitialised, Plan, first_session, found, prepare_keys
     from countersign.keystores import create_root
     from countersign.keystores.kek import open_provider
-    from countersign.server.serve import write_private
     from countersign.storage import open_database
     from countersign.world import World
 
     world = World()
-    loaded = public_key.load(key_file.read_text(encoding="ascii"))
-    if not isinstance(loaded, public_key.PublicKey):
-        raise click.ClickException(f"{key_file}: {loaded.reason}")
     if not values.signer_kek:
         raise BadSettings("signer_kek must name the key-encryption key at init: file:PATH or passphrase")
-    secret_file = Path(values.server_secret_file)
-    if not secret_file.exists():
-        secret_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(secret_file, secrets.token_bytes(32))
     provider = open_provider(values.signer_kek)
-    passphrase = read_secret("Passphrase for the key store", confirm=True) if provider.needs_secret else bytearray()
     database = await open_database(values.database, migrate=True)
     try:
-        server_secret = read_server_secret(secret_file)
+        if await database.read(read_installation):
+            raise AlreadyInitialised
+        server_secret = _make_server_secret(Path(values.server_secret_file))
+        passphrase = read_secret("Passphrase for the key store", confirm=True) if provider.needs_secret else bytearray()
         keys = await database.write(lambda: prepare_keys(server_secret, world))
         store_id, installation_id = world.new_id("ks"), world.new_id("in")
         root = create_root(provider, store_id, keys.active("authoriser").public_key, passphrase)
@@ -119,7 +118,7 @@ async def _init(
             profile=values.profile,
             organisation=organisation,
             administrator=owner,
-            administrator_key=loaded,
+            administrator_key=key,
             relying_party=rp_id,
             origin=origin,
             store_id=store_id,
@@ -145,6 +144,17 @@ async def _init(
         await database.close()
 
 
+def _make_server_secret(path: Path) -> bytes:
+    """The server secret, made when the file is missing. Raises ``OSError``, and ``ValueError`` for a wrong file."""
+    from countersign.access.server_keys import read_server_secret
+    from countersign.server.serve import write_private
+
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, secrets.token_bytes(32))
+    return read_server_secret(path)
+
+
 @click.command()
 @config_option
 @click.option("--host", help="Address to listen on.")
@@ -152,21 +162,14 @@ async def _init(
 @click.option("--processes", type=click.IntRange(1, 64), help="Server processes over one PostgreSQL.")
 def serve(config: Path | None, host: str | None, port: int | None, processes: int | None) -> None:
     """Run the production server."""
-    from countersign.access.server_keys import ServerSecretWrong
-    from countersign.server.runtime import NotInitialised
     from countersign.server.serve import run
-    from countersign.storage import SchemaError, StorageUnavailable
 
     values = read_settings(config, {"host": host, "port": port, "processes": processes})
     embedded = values.database.startswith("sqlite")
     try:
         run(values, migrate=embedded)
-    except NotInitialised:
-        raise click.ClickException("this database holds no organisation yet; run 'countersign init' first") from None
-    except (BadSettings, ServerSecretWrong, SchemaError, StorageUnavailable) as error:
+    except start_refusals() as error:
         raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {values.host}:{values.port}: {error.strerror}") from None
 
 
 @click.group("server-keys")
@@ -237,7 +240,7 @@ def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
     made = asyncio.run(
         with_database(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
     )
-    click.echo(f"{purpose}: {made} is active; running servers take it up within 30 seconds")
+    click.echo(f"{purpose}: {made} is active; running servers take it up within {values.key_refresh_seconds} seconds")
 
 
 @server_keys.command()

@@ -18,6 +18,7 @@ from countersign.access import nonce
 from countersign.access.ceremony import Ceremony
 from countersign.access.consents import Consents
 from countersign.access.identify import Identifier
+from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.access.routes import Routes
 from countersign.access.server_keys import read_server_secret
@@ -25,7 +26,6 @@ from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
-from countersign.identity.bootstrap import read_installation
 from countersign.jobs.leases import HeldLease
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
@@ -43,14 +43,11 @@ from countersign.server.table import operations
 from countersign.storage import Database, open_database
 from countersign.world import World
 
-_KEY_LOOK_SECONDS = 15.0
-_COUNT_SECONDS = 5.0
-
 log = structlog.get_logger("countersign.runtime")
 
 
 class NotInitialised(Exception):
-    """The database holds no organisation yet."""
+    """The database holds no organisation yet; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ async def running(
         stack.push_async_callback(database.close)
         installation = await database.read(read_installation)
         if "store_id" not in installation:
-            raise NotInitialised
+            raise NotInitialised("this database holds no organisation yet; run 'countersign init' first")
         if settings.profile == "production" and installation["profile"] != "production":
             raise BadSettings("this database was made by the sandbox; a production server does not serve it")
         ring = await _key_ring(settings, database, installation["installation_id"], world)
@@ -148,13 +145,14 @@ def _assemble(
     keys = Keys(signer, installation["store_id"], installation_id)
     prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
     routes = Routes(_looks_up(router), prefix)
-    base_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    scheme = "https" if settings.tls_certificate else "http"
+    base_url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     services = Services(
         settings, world, database, ring, signer, installation_id, (ceremony, keys, routes, document, log)
     )
-    metrics = Metrics(database.statistics)
+    metrics = Metrics()
     corridor = Corridor(router, services, identifier, consents, metrics)
     checkpoint_key = ring.keys.active("checkpoint")
     owner = f"{os.getpid()}-{world.randomness(8).hex()}"
@@ -181,7 +179,6 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
-        lambda: _count_sql(runtime.metrics),
     ]
 
 
@@ -190,8 +187,8 @@ async def _refresh_keys(runtime: Runtime, world: World) -> None:
     ring, database = runtime.services.ring, runtime.services.database
     kid = ring.keys.active("checkpoint").kid
     while True:
-        await asyncio.sleep(_KEY_LOOK_SECONDS)
-        await ring.refresh()
+        await asyncio.sleep(runtime.settings.key_refresh_seconds)
+        await ring.load()
         key = ring.keys.active("checkpoint")
         if key.kid != kid:
             kid = key.kid
@@ -207,13 +204,6 @@ async def _kept_up(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("background work failed and is begun again")
             await asyncio.sleep(1)
-
-
-async def _count_sql(metrics: Metrics) -> None:
-    """For the process that renders the metrics of all."""
-    while True:
-        await asyncio.sleep(_COUNT_SECONDS)
-        metrics.count_sql()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -63,8 +63,15 @@ class SandboxFiles:
         return self.directory / "dev.kek"
 
     @property
+    def database_url(self) -> Path:
+        """The URL of the database, mode 0600 because it may hold a password."""
+        return self.directory / "database.url"
+
+    @property
     def database(self) -> str:
-        """URL of the embedded database."""
+        """URL of the database that the sandbox was made with, by default an embedded one."""
+        if self.database_url.exists():
+            return self.database_url.read_text(encoding="utf-8").strip()
         return f"sqlite://{self.directory / 'countersign.db'}"
 
     @property
@@ -99,7 +106,10 @@ def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
     files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not files.server_secret.exists():
         write_private(files.server_secret, secrets.token_bytes(32))
-    return asyncio.run(_prepare(files, settings, world))
+    first = asyncio.run(_prepare(files, settings, world))
+    # So that the commands that take a data directory find the database, wherever it is.
+    write_private(files.database_url, f"{settings.database}\n".encode())
+    return first
 
 
 async def _prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
@@ -115,6 +125,11 @@ async def _prepare(files: SandboxFiles, settings: Settings, world: World) -> boo
                     "use the data directory it was made with"
                 )
             return False
+        if files.connection.exists():
+            raise NotASandbox(
+                f"{files.directory} belongs to another database, and this one is empty: "
+                "name the one it was made with, or another data directory"
+            )
         await _first_start(files, settings, database, world)
         return True
     finally:

@@ -6,13 +6,10 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import msgspec
 import structlog
 import uvicorn
 
@@ -20,7 +17,8 @@ from countersign.server import logs
 from countersign.server.admin import AdminApplication
 from countersign.server.http import cut_off_slow_clients, limited_protocol
 from countersign.server.runtime import Runtime, running
-from countersign.server.settings import Settings
+from countersign.server.settings import BadSettings, Settings
+from countersign.server.workers import run_processes
 from countersign.world import World
 
 log = structlog.get_logger("countersign.serve")
@@ -29,15 +27,15 @@ Ready = Callable[[Runtime, int], Awaitable[None]]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. ``OSError`` when the address is taken."""
+    """A listening socket. Raises ``BadSettings`` when the address is taken or none of this host."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise BadSettings(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     listener.listen(2048)
     listener.setblocking(False)
     return listener
@@ -80,15 +78,26 @@ async def serve_process(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings, world, first_process=first_process, migrate=migrate) as runtime:
+        admin_listener = (
+            listen(settings.admin_host, settings.admin_port) if first_process and settings.admin_port >= 0 else None
+        )
         server = _Server(_configuration(settings, runtime))
-        admin = _admin(settings, runtime) if first_process and settings.admin_port >= 0 else None
         tasks = [asyncio.create_task(server.serve([listener]))]
-        if admin is not None:
-            tasks.append(asyncio.create_task(admin.serve()))
+        admin: _Server | None = None
+        if admin_listener is not None:
+            admin = _admin(runtime)
+            tasks.append(asyncio.create_task(admin.serve([admin_listener])))
         slow = asyncio.create_task(cut_off_slow_clients(server.server_state.connections))
         await server.began.wait()
         port = listener.getsockname()[1]
-        log.info("serving", host=settings.host, port=port, profile=settings.profile, process=os.getpid())
+        log.info(
+            "serving",
+            host=settings.host,
+            port=port,
+            admin_port=None if admin_listener is None else admin_listener.getsockname()[1],
+            profile=settings.profile,
+            process=os.getpid(),
+        )
         if ready is not None:
             await ready(runtime, port)
         stopped = asyncio.create_task(stop.wait())
@@ -126,12 +135,10 @@ def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
     )
 
 
-def _admin(settings: Settings, runtime: Runtime) -> _Server:
+def _admin(runtime: Runtime) -> _Server:
     return _Server(
         uvicorn.Config(
             AdminApplication(runtime.metrics),
-            host=settings.admin_host,
-            port=settings.admin_port,
             loop="none",
             lifespan="off",
             ws="none",
@@ -143,72 +150,32 @@ def _admin(settings: Settings, runtime: Runtime) -> _Server:
 
 
 def run(settings: Settings, *, migrate: bool = False, ready: Ready | None = None) -> None:
-    """Serve with the configured number of processes; returns after an orderly stop."""
+    """Serve with the configured number of processes; returns after an orderly stop.
+
+    Raises ``BadSettings``, what ``running`` raises, and ``CannotServe`` when one of several processes cannot start.
+    """
     import uvloop
 
     logs.configure(settings.log_level, settings.log_format)
+    _check_tls(settings)
     listener = listen(settings.host, settings.port)
     if settings.processes == 1:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_process(settings, listener, migrate=migrate, ready=ready))
         return
-    _run_processes(settings, listener)
+    run_processes(settings, listener)
 
 
-def run_worker(descriptor: int, number: int) -> None:
-    """One process of several: settings on standard input, the listening socket inherited."""
-    import uvloop
-
-    settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
-    logs.configure(settings.log_level, settings.log_format)
-    listener = socket.socket(fileno=descriptor)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_process(settings, listener, first_process=number == 0))
-
-
-def _run_processes(settings: Settings, listener: socket.socket) -> None:
-    """Start the workers, start again those that die, pass a stop on to them."""
-    stopping = False
-
-    def stop(_number: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    for received in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(received, stop)
-    listener.set_inheritable(True)
-    with tempfile.TemporaryDirectory(prefix="countersign-metrics-") as metrics:
-        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics}
-        workers = {
-            number: _start_worker(settings, listener, number, environment) for number in range(settings.processes)
-        }
-        while not stopping:
-            signal.sigtimedwait([signal.SIGCHLD], 0.2)
-            for number, worker in workers.items():
-                if worker.poll() is not None and not stopping:
-                    log.error("process died and is started again", process=worker.pid, status=worker.returncode)
-                    workers[number] = _start_worker(settings, listener, number, environment)
-        for worker in workers.values():
-            worker.terminate()
-        for worker in workers.values():
-            try:
-                worker.wait(settings.shutdown_seconds + 5)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-
-
-def _start_worker(
-    settings: Settings, listener: socket.socket, number: int, environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "countersign.server.worker", str(listener.fileno()), str(number)]
-    worker = subprocess.Popen(  # noqa: S603 - a fixed command
-        command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()], env=environment
-    )
-    assert worker.stdin is not None
-    worker.stdin.write(msgspec.json.encode(settings))
-    worker.stdin.close()
-    return worker
+def _check_tls(settings: Settings) -> None:
+    if not settings.tls_certificate:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except ssl.SSLError as error:
+        raise BadSettings(f"tls_certificate and tls_key: {error.reason or error}") from None
+    except OSError as error:
+        raise BadSettings(f"tls_certificate or tls_key cannot be read: {error.strerror}") from None
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -75,6 +75,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
     ] = ""
+    key_refresh_seconds: Annotated[
+        int,
+        _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),
+    ] = 30
     session_seconds: Annotated[int, _about("Life of a session token.", ge=60, le=86_400)] = 21_600
     challenge_seconds: Annotated[int, _about("Life of an action challenge.", ge=10, le=900)] = 900
     action_seconds: Annotated[int, _about("Life of a user action token.", ge=10, le=900)] = 300
@@ -112,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("SQLite is served by one process; set processes = 1 or use PostgreSQL")
         if self.profile == "production" and self.allow_unsigned_query:
             raise ValueError("allow_unsigned_query is for the sandbox profile only")
+        if self.profile == "production" and self.signer_kek.startswith("dev:"):
+            raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or passphrase")
         if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
             raise ValueError("mount_prefix starts with a slash and does not end with one")
 

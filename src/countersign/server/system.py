@@ -53,7 +53,7 @@ async def readyz(call: Call) -> Response:
 async def jwks(call: Call) -> Response:
     """Publish the keys that verify session and access tokens (RFC 7517)."""
     ring = call.service(KeyRing)
-    await ring.refresh()
+    await ring.look_again()
     return Response(200, encode(ring.jwks), headers={"Cache-Control": "public, max-age=300"})
 
 
