@@ -140,6 +140,7 @@ def test_a8_a_mac_keyed_with_the_public_key_is_refused_even_where_macs_are_accep
         (_changed(metadata={"purpose": "action"}), "purpose of another place"),
         ({key: value for key, value in _CLAIMS.items() if key != "exp"}, "the claims are not those of our tokens"),
         ({key: value for key, value in _CLAIMS.items() if key != "jti"}, "the claims are not those of our tokens"),
+        (_changed({"tokenKind": ["Token"]}), "token kind of another place"),
     ],
 )
 def test_a8_every_claim_is_checked(claims: dict[str, Any], reason: str) -> None:

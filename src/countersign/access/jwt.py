@@ -230,7 +230,8 @@ def _check_claims(claims: Claims, place: Place, now: int) -> str | None:
         return "issued in the future"
     if claims.exp <= now:
         return "expired"
-    if claims.metadata.get("tokenKind") not in place.token_kinds:
+    kind = claims.metadata.get("tokenKind")
+    if type(kind) is not str or kind not in place.token_kinds:
         return "token kind of another place"
     if claims.metadata.get("purpose") != place.purpose:
         return "purpose of another place"
