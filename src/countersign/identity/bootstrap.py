@@ -83,6 +83,10 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
     yield store.INSERT_ORGANISATION, (org_id, plan.organisation, now)
     yield store.INSERT_APPLICATION, (org_id, app_id, "Default", plan.relying_party, plan.origin, now)
+    yield store.INSERT_APPLICATION_ID, (app_id, org_id)
+    yield store.INSERT_RELYING_PARTY, (org_id, plan.relying_party, plan.organisation, 1, now)
+    for owner in ("", app_id):
+        yield store.INSERT_ORIGIN, (org_id, owner, plan.relying_party, plan.origin, now)
     yield store.INSERT_USER, (org_id, user_id, 0, plan.administrator, key, None, now)
     fingerprint = plan.administrator_key.fingerprint
     credential = (
@@ -103,7 +107,8 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     end_user = json.dumps(catalogue.DEFAULT_END_USER_OPERATIONS)
     yield store.INSERT_PERMISSION, (org_id, admin_permission, catalogue.FULL_ADMIN, everything, 1, now, now)
     yield store.INSERT_PERMISSION, (org_id, world.new_id("pm"), catalogue.DEFAULT_END_USER, end_user, 0, now, now)
-    yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), admin_permission, user_id, 0, now, now)
+    for identity in (user_id, app_id):
+        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), admin_permission, identity, 0, now, now)
     yield from insert_root(plan.store_id, 1, "Sealed store", plan.wrapped_root, now)
     yield from append(
         System(

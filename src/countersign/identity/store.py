@@ -23,6 +23,19 @@ DEFAULT_APPLICATION = Statement(
     "default_application", "SELECT app_id FROM applications WHERE org_id = ? AND is_default = 1"
 )
 
+INSERT_APPLICATION_ID = Statement(
+    "insert_application_id", "INSERT INTO application_ids (app_id, org_id) VALUES (?, ?)"
+)
+INSERT_RELYING_PARTY = Statement(
+    "insert_relying_party",
+    "INSERT INTO relying_parties (org_id, rp_id, name, is_default, created_at) VALUES (?, ?, ?, ?, ?)",
+)
+INSERT_ORIGIN = Statement(
+    "insert_origin",
+    "INSERT INTO origins (org_id, app_id, rp_id, origin, created_at) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING RETURNING origin",
+)
+
 # A taken username answers no row.
 INSERT_USER = Statement(
     "insert_user",

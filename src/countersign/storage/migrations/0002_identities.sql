@@ -3,21 +3,57 @@
 ALTER TABLE users ADD COLUMN registration TEXT NOT NULL DEFAULT 'Direct';
 ALTER TABLE users ADD COLUMN is_sso_required BIGINT NOT NULL DEFAULT 0;
 
--- public_key: PEM of a server-signed application, '' of others. origins: JSON list; the first is the one shown.
+-- public_key: PEM of a server-signed application, '' of others. origin: the one shown; all of them are in origins.
+-- What an application demands of those who name it, whatever the server demands of all: 0 or 1.
 ALTER TABLE applications ADD COLUMN public_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE applications ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
 ALTER TABLE applications ADD COLUMN external_id TEXT;
-CREATE UNIQUE INDEX applications_name ON applications (org_id, name);
+ALTER TABLE applications ADD COLUMN require_application_id BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE applications ADD COLUMN require_nonce BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE applications ADD COLUMN require_api_signature BIGINT NOT NULL DEFAULT 0;
+CREATE UNIQUE INDEX applications_name ON applications (org_id, name) WHERE state <> 'Archived';
 
+-- A header names an application by its id alone.
+CREATE TABLE application_ids (
+    app_id TEXT NOT NULL PRIMARY KEY,
+    org_id TEXT NOT NULL
+);
+INSERT INTO application_ids (app_id, org_id) SELECT app_id, org_id FROM applications;
+
+-- An application may do what is assigned to it; the one made at the start, everything.
+INSERT INTO permission_assignments (org_id, assignment_id, permission_id, identity_id, is_immutable, created_at, updated_at)
+SELECT a.org_id, 'as-' || substr(a.app_id, 4), p.permission_id, a.app_id, 0, a.created_at, a.created_at
+FROM applications a JOIN permissions p ON p.org_id = a.org_id AND p.name = 'ManagedFullAdminAccess';
+
+CREATE INDEX tokens_application ON tokens (org_id, app_id, token_id);
+
+-- Relying parties of passkeys that an organisation has; one is the default. An application may have one of its own.
 CREATE TABLE relying_parties (
     org_id TEXT NOT NULL,
     rp_id TEXT NOT NULL,
     name TEXT NOT NULL,
-    origins TEXT NOT NULL,
     is_default BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, rp_id)
 );
+INSERT INTO relying_parties (org_id, rp_id, name, is_default, created_at)
+SELECT a.org_id, a.rp_id, o.name, 1, a.created_at
+FROM applications a JOIN organisations o ON o.org_id = a.org_id WHERE a.is_default = 1 AND a.rp_id <> '';
+
+-- Where passkeys of a relying party may be used: origins of the organisation's (app_id '') and of applications.
+CREATE TABLE origins (
+    org_id TEXT NOT NULL,
+    app_id TEXT NOT NULL,
+    rp_id TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (org_id, app_id, rp_id, origin)
+);
+CREATE INDEX origins_origin ON origins (origin, org_id);
+INSERT INTO origins (org_id, app_id, rp_id, origin, created_at)
+SELECT org_id, '', rp_id, origin, created_at FROM applications WHERE is_default = 1 AND rp_id <> '' AND origin <> '';
+INSERT INTO origins (org_id, app_id, rp_id, origin, created_at)
+SELECT org_id, app_id, rp_id, origin, created_at FROM applications WHERE rp_id <> '' AND origin <> '';
 
 -- What only passkeys have: JSON with aaguid, transports, backup flags, attestation format. challenge_id: of the last
 -- assertion, so that the same assertion sent again is told from a cloned authenticator.
