@@ -41,6 +41,11 @@ class Caller:
         return self.operations is None or operation in self.operations
 
     @property
+    def sees_only_delegated(self) -> bool:
+        """End users see nothing but keys and wallets delegated to them; no permission lifts that."""
+        return self.user_kind == "EndUser"
+
+    @property
     def label(self) -> str:
         """How messages and logs name the caller."""
         kind = "ServiceAccount" if self.is_service_account else self.user_kind

@@ -13,13 +13,16 @@ F = TypeVar("F", bound=Handler)
 
 #: Kinds of token a bearer may hold.
 TokenKind = Literal["Token", "ServiceAccount", "Pat"]
+#: Kinds of user a token may belong to; a service account counts as an employee.
+UserKind = Literal["CustomerEmployee", "EndUser"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table. ``path`` holds parameters as ``{name}``; ``body`` and ``query`` are wire types or ``None``.
 
-    ``callers`` are the token kinds admitted; ``media_types`` beyond JSON that the result may take.
+    ``callers`` are the token kinds admitted, ``user_kinds`` the kinds of user they may belong to: an operation for
+    employees and their sessions alone has ``Token`` and ``CustomerEmployee``.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Operation:
     permission: str | None
     signed: bool
     callers: frozenset[str]
+    user_kinds: frozenset[str]
     handler: Handler
     body: type[Any] | None
     query: type[Any] | None
@@ -58,14 +62,15 @@ def operation(
     permission: str | None = None,
     signed: bool = False,
     callers: Iterable[TokenKind] = ("Token", "ServiceAccount", "Pat"),
+    user_kinds: Iterable[UserKind] = ("CustomerEmployee", "EndUser"),
     max_body: int = JSON_LIMIT,
     public: bool = False,
 ) -> Callable[[F], F]:
     """Declare the decorated ``async def f(call, body?, query?)`` as the operation at ``method path``.
 
     ``permission``: the operation name that the caller must hold, ``None`` for none. ``signed``: needs a
-    user action signature. ``public``: takes no authentication. Bodies are typed by the annotation of
-    ``body``, queries by that of ``query``.
+    user action signature. ``callers`` and ``user_kinds``: who is admitted, whatever they hold. ``public``: takes no
+    authentication. Bodies are typed by the annotation of ``body``, queries by that of ``query``.
     """
 
     def declare(function: F) -> F:
@@ -82,6 +87,7 @@ def operation(
             permission=permission,
             signed=signed,
             callers=frozenset(callers),
+            user_kinds=frozenset(user_kinds),
             handler=function,
             body=hints.get("body"),
             query=hints.get("query"),

@@ -43,7 +43,7 @@ def _time(text: str, member: str) -> int:
         raise validation(member, str(error)) from None
 
 
-@operation("GET", "/auth/action/logs", permission="Auth:Logs:Read")
+@operation("GET", "/auth/action/logs", permission="Auth:Logs:Read", user_kinds=("CustomerEmployee",))
 async def list_audit_logs(call: Call, query: ListAuditLogs) -> Response:
     """List the audit log between two times, oldest first, as comma separated values.
 
@@ -63,7 +63,7 @@ async def list_audit_logs(call: Call, query: ListAuditLogs) -> Response:
     return Response(200, encode(found.text), headers=headers)
 
 
-@operation("GET", "/auth/action/logs/{id}", permission="Auth:Logs:Read")
+@operation("GET", "/auth/action/logs/{id}", permission="Auth:Logs:Read", user_kinds=("CustomerEmployee",))
 async def get_audit_log(call: Call) -> dict[str, Any]:
     """Get one entry with its evidence: enough to check the signature again without this server."""
     entry_id = call.params["id"]

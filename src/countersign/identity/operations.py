@@ -26,7 +26,14 @@ from countersign.storage import Transaction
 _DAY = 86_400
 
 
-@operation("POST", "/auth/service-accounts", permission="Auth:ServiceAccounts:Create", signed=True, callers=("Token",))
+@operation(
+    "POST",
+    "/auth/service-accounts",
+    permission="Auth:ServiceAccounts:Create",
+    signed=True,
+    callers=("Token",),
+    user_kinds=("CustomerEmployee",),
+)
 async def create_service_account(call: Call, body: CreateServiceAccount) -> ServiceAccount:
     """Create a service account.
 
@@ -64,13 +71,18 @@ async def create_service_account(call: Call, body: CreateServiceAccount) -> Serv
     )
 
 
-@operation("GET", "/auth/service-accounts", permission="Auth:ServiceAccounts:Read")
+@operation("GET", "/auth/service-accounts", permission="Auth:ServiceAccounts:Read", user_kinds=("CustomerEmployee",))
 async def list_service_accounts(call: Call) -> ServiceAccountList:
     """List service accounts, newest first."""
     return ServiceAccountList(items=await call.read(lambda: service_accounts.list_all(call.org_id)))
 
 
-@operation("GET", "/auth/service-accounts/{serviceAccountId}", permission="Auth:ServiceAccounts:Read")
+@operation(
+    "GET",
+    "/auth/service-accounts/{serviceAccountId}",
+    permission="Auth:ServiceAccounts:Read",
+    user_kinds=("CustomerEmployee",),
+)
 async def get_service_account(call: Call) -> ServiceAccount:
     """Get a service account."""
     account = await call.read(lambda: service_accounts.get(call.org_id, call.params["serviceAccountId"]))
@@ -85,6 +97,7 @@ async def get_service_account(call: Call) -> ServiceAccount:
     permission="Auth:ServiceAccounts:Update",
     signed=True,
     callers=("Token", "ServiceAccount"),
+    user_kinds=("CustomerEmployee",),
 )
 async def update_service_account(call: Call, body: UpdateServiceAccount) -> ServiceAccount:
     """Rename a service account, or set its `externalId`."""
@@ -103,6 +116,7 @@ async def update_service_account(call: Call, body: UpdateServiceAccount) -> Serv
     permission="Auth:ServiceAccounts:Activate",
     signed=True,
     callers=("Token", "ServiceAccount"),
+    user_kinds=("CustomerEmployee",),
 )
 async def activate_service_account(call: Call) -> ServiceAccount:
     """Activate a service account; its token and key work again."""
@@ -115,6 +129,7 @@ async def activate_service_account(call: Call) -> ServiceAccount:
     permission="Auth:ServiceAccounts:Deactivate",
     signed=True,
     callers=("Token", "ServiceAccount"),
+    user_kinds=("CustomerEmployee",),
 )
 async def deactivate_service_account(call: Call, body: Force) -> ServiceAccount:
     """Deactivate a service account: its token is refused from the next request on."""
@@ -131,6 +146,7 @@ def _set_active(call: Call, *, active: bool) -> Transaction[Effect[ServiceAccoun
     permission="Auth:ServiceAccounts:Delete",
     signed=True,
     callers=("Token", "ServiceAccount"),
+    user_kinds=("CustomerEmployee",),
 )
 async def delete_service_account(call: Call, query: ForceQuery) -> ServiceAccount:
     """Archive a service account for good."""

@@ -22,6 +22,9 @@ from countersign.keys.types import (
 @operation("POST", "/keys", permission="Keys:Create", signed=True)
 async def create_key(call: Call, body: CreateKey) -> Key:
     """Create a key in a key store."""
+    if call.caller.sees_only_delegated:
+        # It would belong to the end user, and keys cannot be delegated yet.
+        raise ApiError("KEY_UNSUPPORTED", "keys of end users are not supported by this server")
     if (body.scheme, body.curve) not in SUPPORTED:
         offered = ", ".join(sorted(f"{scheme}/{curve}" for scheme, curve in SUPPORTED))
         raise ApiError("KEY_UNSUPPORTED", f"{body.scheme} with {body.curve} is not supported; supported: {offered}")
@@ -43,8 +46,8 @@ async def create_key(call: Call, body: CreateKey) -> Key:
 async def list_keys(call: Call, query: ListKeys) -> KeyList:
     """List keys, newest first."""
     page = page_request(query, f"{call.org_id}/keys")
-    if query.owner is not UNSET:
-        # No key is delegated as long as there are no end users.
+    if query.owner is not UNSET or call.caller.sees_only_delegated:
+        # No key can be delegated yet.
         return KeyList(items=[])
     items, token = await call.read(lambda: keys.list_page(call.org_id, page))
     return KeyList(items=items, next_page_token=UNSET if token is None else token)
@@ -53,7 +56,8 @@ async def list_keys(call: Call, query: ListKeys) -> KeyList:
 @operation("GET", "/keys/{keyId}", permission="Keys:Read")
 async def get_key(call: Call) -> KeyDetail:
     """Get a key with its store and wallets."""
-    found = await call.read(lambda: keys.get(call.org_id, call.params["keyId"]))
+    key_id = visible_key(call)
+    found = await call.read(lambda: keys.get(call.org_id, key_id))
     if found is None:
         raise not_found("key")
     return found
@@ -62,10 +66,11 @@ async def get_key(call: Call) -> KeyDetail:
 @operation("PUT", "/keys/{keyId}", permission="Keys:Update", signed=True)
 async def update_key(call: Call, body: UpdateKey) -> Key:
     """Rename a key; `null` clears the name."""
-    return await call.commit(lambda: keys.rename(call.org_id, call.params["keyId"], body.name))
+    key_id = visible_key(call)
+    return await call.commit(lambda: keys.rename(call.org_id, key_id, body.name))
 
 
-@operation("DELETE", "/keys/{keyId}", permission="Keys:Delete", signed=True)
+@operation("DELETE", "/keys/{keyId}", permission="Keys:Delete", signed=True, user_kinds=("CustomerEmployee",))
 async def delete_key(call: Call) -> Key:
     """Archive a key for good: it signs nothing from then on."""
     return await call.commit(lambda: keys.archive(call.org_id, call.params["keyId"], call.world.now()))
@@ -78,7 +83,8 @@ async def generate_signature(call: Call, body: CreateSignature) -> SignatureRequ
     The answer already holds the signature. A repeated `externalId` with the same body answers the first request.
     """
     service = call.service(Keys)
-    key = await call.read(lambda: keys.to_sign_with(call.org_id, call.params["keyId"]))
+    key_id = visible_key(call)
+    key = await call.read(lambda: keys.to_sign_with(call.org_id, key_id))
     if key is None:
         raise not_found("key")
     wanted = to_sign(body, key.scheme)
@@ -91,7 +97,7 @@ async def generate_signature(call: Call, body: CreateSignature) -> SignatureRequ
 @operation("GET", "/keys/{keyId}/signatures", permission="Keys:Signatures:Read")
 async def list_signatures(call: Call, query: Page) -> SignatureList:
     """List the signature requests of a key, newest first."""
-    key_id = call.params["keyId"]
+    key_id = visible_key(call)
     page = page_request(query, f"{call.org_id}/signatures/{key_id}")
     found = await call.read(lambda: signatures.list_page(call.org_id, key_id, page))
     if found is None:
@@ -103,7 +109,18 @@ async def list_signatures(call: Call, query: Page) -> SignatureList:
 @operation("GET", "/keys/{keyId}/signatures/{signatureId}", permission="Keys:Signatures:Read")
 async def get_signature(call: Call) -> SignatureRequest:
     """Get a signature request."""
-    found = await call.read(lambda: signatures.get(call.org_id, call.params["keyId"], call.params["signatureId"]))
+    key_id = visible_key(call)
+    found = await call.read(lambda: signatures.get(call.org_id, key_id, call.params["signatureId"]))
     if found is None:
         raise not_found("signature request")
     return found
+
+
+def visible_key(call: Call) -> str:
+    """The id of the key that the path names.
+
+    404 for a caller who sees only what is delegated to it: no key can be yet.
+    """
+    if call.caller.sees_only_delegated:
+        raise not_found("key")
+    return call.params["keyId"]

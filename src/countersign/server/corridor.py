@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
@@ -20,6 +19,7 @@ from countersign.server.call import ServerCall
 from countersign.server.head import Head, bearer, check_media_type, read_headers
 from countersign.server.limits import TokenBuckets
 from countersign.server.metrics import Metrics
+from countersign.server.query import parse_query
 from countersign.server.router import NoMethod, Route, Router
 from countersign.server.services import Services
 from countersign.storage import StorageUnavailable
@@ -207,7 +207,7 @@ def parse_body(headers: Mapping[str, str], data: bytes) -> tuple[dict[str, Any],
 
 def authorise(operation: Operation, caller: Caller) -> None:
     """Station 5: 403 unless this kind of caller is admitted and holds the operation."""
-    if caller.token_kind not in operation.callers:
+    if caller.token_kind not in operation.callers or caller.user_kind not in operation.user_kinds:
         raise ApiError("CALLER_KIND_REFUSED")
     if operation.permission is not None and not caller.may(operation.permission):
         raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation ({operation.permission})")
@@ -221,7 +221,7 @@ def typed_arguments(operation: Operation, request: Request) -> dict[str, Any]:
     elif request.body:
         raise validation("", "this operation takes no body")
     if operation.query is not None:
-        arguments["query"] = _convert(parse_query(request.target.query), operation.query)
+        arguments["query"] = _convert(parse_query(request.target.query, operation.query), operation.query)
     elif request.target.query:
         raise validation("", "this operation takes no query")
     return arguments
@@ -233,22 +233,6 @@ def _convert(value: Mapping[str, Any], kind: type[Any]) -> Any:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         raise validation(path.rstrip("`").removeprefix("$").lstrip("."), message) from None
-
-
-def parse_query(text: str) -> dict[str, str]:
-    """Query members by name; one that occurs twice is refused."""
-    members: dict[str, str] = {}
-    if not text:
-        return members
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=32)
-    except ValueError as error:
-        raise ApiError("BAD_PATH", f"Bad Request: the query is malformed ({error})") from None
-    for name, value in pairs:
-        if name in members:
-            raise validation(name, "occurs more than once in the query")
-        members[name] = value
-    return members
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
