@@ -43,6 +43,8 @@ from countersign.server.table import operations
 from countersign.storage import Database, open_database
 from countersign.world import World
 
+_COUNT_SECONDS = 5.0
+
 log = structlog.get_logger("countersign.runtime")
 
 
@@ -152,7 +154,7 @@ def _assemble(
     services = Services(
         settings, world, database, ring, signer, installation_id, (ceremony, keys, routes, document, log)
     )
-    metrics = Metrics()
+    metrics = Metrics(database.statistics)
     corridor = Corridor(router, services, identifier, consents, metrics)
     checkpoint_key = ring.keys.active("checkpoint")
     owner = f"{os.getpid()}-{world.randomness(8).hex()}"
@@ -179,6 +181,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
+        lambda: _count_sql(runtime.metrics),
     ]
 
 
@@ -204,6 +207,13 @@ async def _kept_up(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("background work failed and is begun again")
             await asyncio.sleep(1)
+
+
+async def _count_sql(metrics: Metrics) -> None:
+    """For the process that renders the metrics of all."""
+    while True:
+        await asyncio.sleep(_COUNT_SECONDS)
+        metrics.count_sql()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
