@@ -211,6 +211,8 @@ class Ceremony:
         both_sessions = metadata.caller_kind == "Token" and caller.token_kind == "Token"
         if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id) or not (same_token or both_sessions):
             raise ApiError("CHALLENGE_INVALID", reason="made for another caller")
+        if metadata.app_id != caller.app_id:
+            raise ApiError("CHALLENGE_INVALID", reason="made through another application")
         epochs = metadata.epochs
         if (epochs.user, epochs.org) != (caller.epochs.user, caller.epochs.organisation):
             raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of state")

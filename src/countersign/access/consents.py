@@ -119,6 +119,8 @@ class Consents:
         metadata = claims.metadata
         if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id):
             raise _invalid("signed by another user")
+        if metadata.app_id != caller.app_id:
+            raise _invalid("signed through another application")
         same_token = (metadata.token_id, metadata.caller_kind) == (caller.token_id, caller.token_kind)
         # A person may sign in one session and act in another; a token that acts alone may not.
         if not same_token and (metadata.caller_kind, caller.token_kind) != ("Token", "Token"):
