@@ -156,7 +156,8 @@ class Tenants:
         loaded = public_key.load(pem)
         assert isinstance(loaded, public_key.PublicKey), loaded
         identifier = credential_id or base64url.encode(self.world.new_id("ci").encode())
-        self.run(lambda ring: lambda: self._insert_credential(of.org_id, of.user_id, loaded, identifier, "")[1])
+        _, insertion = self._insert_credential(of.org_id, of.user_id, loaded, identifier, "")
+        self.run(lambda ring: lambda: insertion)
         return identifier
 
     def _identity(
