@@ -25,7 +25,7 @@ from countersign.keystores import (
     SignerUnavailable,
     SignOrder,
 )
-from countersign.storage import Transaction
+from countersign.storage import StorageUnavailable, Transaction
 from countersign.world import World
 
 log = structlog.get_logger("countersign.keys")
@@ -100,15 +100,8 @@ class Keys:
         try:
             outcome = await order(self.signer, key, wanted, new.signature_id, call.evidence)
         except (SignerUnavailable, SignerSealed) as error:
-            # Stays Executing: the recovery job takes it up under the same id, and so may the caller read it.
-            raise ApiError(
-                "SIGNER_UNAVAILABLE",
-                "The signer went away while signing; the request is kept and will be finished.",
-                details={
-                    "signatureId": new.signature_id,
-                    "hint": "Read the signature request instead of repeating it.",
-                },
-                reason=str(error),
+            raise _kept(
+                "SIGNER_UNAVAILABLE", new.signature_id, "The signer went away while signing", str(error)
             ) from None
         done = Finish(
             self.installation_id,
@@ -120,7 +113,21 @@ class Keys:
             call.request.request_id,
             outcome,
         )
-        return await call.write(lambda: finish(done, call.world))
+        try:
+            return await call.write(lambda: finish(done, call.world))
+        except StorageUnavailable as error:
+            reason = "The signature could not be recorded"
+            raise _kept("OUTCOME_UNKNOWN", new.signature_id, reason, error.reason) from None
+
+
+def _kept(code: str, signature_id: str, what: str, reason: str) -> ApiError:
+    """503 after the consent was spent: the request stays ``Executing``, and the recovery takes it up under its id."""
+    return ApiError(
+        code,
+        f"{what}; the request is kept and will be finished.",
+        details={"signatureId": signature_id, "hint": "Read the signature request instead of repeating it."},
+        reason=reason,
+    )
 
 
 async def order(
