@@ -1,96 +1,56 @@
-"""Relying parties of passkeys and the origins where they may be used (WebAuthn Level 3, sections 5.1.2 and 13.4.9).
-
-Everything is compared as exact text: no wildcards, no matching of suffixes.
-"""
+"""Relying parties: for whom passkeys are made, and from which pages and apps they may be used."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import ipaddress
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from countersign.credentials.outcome import Refused
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_WEB_ORIGIN = re.compile(r"(https?)://([^/?#@:\[\]]+)(?::([1-9][0-9]{0,4}))?/?")
-_APP_ORIGIN = re.compile(r"android:apk-key-hash:[A-Za-z0-9_-]{43}|ios:bundle-id:[A-Za-z0-9.-]{1,155}")
+MAX_RP_ID = 253
+MAX_ORIGIN = 512
+
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+|localhost", re.ASCII)
+_APP = re.compile(r"android:apk-key-hash:[A-Za-z0-9_-]{43}|ios:bundle-id:[A-Za-z0-9.-]{1,155}", re.ASCII)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-@dataclass(frozen=True, slots=True)
-class RelyingParty:
-    """``rp_id``: host name; ``origins``: serialised web origins, and app origins verbatim."""
-
-    rp_id: str
-    name: str
-    origins: tuple[str, ...]
-
-    @property
-    def rp_id_hash(self) -> bytes:
-        """SHA-256 of the id, as authenticator data begins with."""
-        return hashlib.sha256(self.rp_id.encode("ascii")).digest()
-
-
 def parse_rp_id(text: str) -> str | Refused:
-    """A host name in lower-case ASCII (A-labels): a domain, or ``localhost``.
+    """A relying party id: a lower-case ASCII host name (A-labels) of two labels or more, or ``localhost``.
 
-    Addresses and top-level domains are refused. Suffixes under which strangers register names, such as ``co.uk``, are
-    refused by every browser when it is asked to use them; no list of them is kept here.
+    IP addresses are none. Which names are public suffixes is known to browsers, which refuse those.
     """
-    if text == "localhost":
-        return text
-    if len(text) > 253:
-        return Refused("the relying party id is longer than a host name")
-    if "/" in text or ":" in text:
-        return Refused("the relying party id is a host name, without scheme, port or path")
-    labels = text.split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        return Refused("the relying party id is not a host name in lower-case ASCII")
-    if len(labels) < 2:
-        return Refused("the relying party id is a top-level name; only localhost may be")
-    if labels[-1].isdigit() or _is_address(text):
-        return Refused("the relying party id is an address; it must be a name")
+    # No top-level domain is all digits, so this sets host names apart from IPv4 addresses.
+    if len(text) > MAX_RP_ID or not _HOST.fullmatch(text) or text.rpartition(".")[2].isdigit():
+        return Refused("a relying party id is a host name in lower-case ASCII")
     return text
 
 
 def parse_origin(text: str, rp_id: str, *, related: bool = False) -> str | Refused:
-    """The origin as browsers write it, for the relying party ``rp_id``: a trailing slash and a default port go.
+    """An origin in the one form that clients sign (RFC 6454 section 6.2), for the relying party ``rp_id``.
 
-    ``https``, or ``http`` for ``localhost`` only; the host is ``rp_id`` or below it. ``related`` admits another host,
-    which the relying party's host must then name in ``/.well-known/webauthn``. Origins of apps
-    (``android:apk-key-hash:…``, ``ios:bundle-id:…``) are taken as they are.
+    ``https://host[:port]``, or ``http`` for ``localhost`` alone, or ``android:apk-key-hash:`` and
+    ``ios:bundle-id:`` for apps. One trailing slash is taken off. The host must be ``rp_id`` or below it,
+    unless the origin is ``related``: then the host of ``rp_id`` must list it under ``/.well-known/webauthn``.
     """
-    if text.startswith(("android:", "ios:")):
-        return text if _APP_ORIGIN.fullmatch(text) else Refused("the origin of an app is malformed")
-    matched = _WEB_ORIGIN.fullmatch(text)
-    if matched is None:
-        return Refused("the origin must be scheme://host[:port], without a path")
-    scheme, host, port = matched.groups()
-    if isinstance(refused := parse_rp_id(host), Refused):
-        return Refused(f"the host of the origin: {refused.reason}")
-    if scheme == "http" and host != "localhost" and not host.endswith(".localhost"):
-        return Refused("the origin must be https; http is for localhost only")
-    if host != rp_id and not host.endswith(f".{rp_id}") and not related:
-        return Refused("the host of the origin is neither the relying party id nor below it")
-    if port is None or int(port) == _DEFAULT_PORTS[scheme]:
-        return f"{scheme}://{host}"
-    return f"{scheme}://{host}:{port}" if int(port) <= 65535 else Refused("the port of the origin is out of range")
-
-
-def resolve(parties: Iterable[RelyingParty], rp_id_hash: bytes, origin: str) -> RelyingParty | None:
-    """The relying party with this hash that names this very origin; both must fit the same one."""
-    for party in parties:
-        if hmac.compare_digest(party.rp_id_hash, rp_id_hash) and origin in party.origins:
-            return party
-    return None
-
-
-def _is_address(text: str) -> bool:
+    if len(text) > MAX_ORIGIN:
+        return Refused(f"an origin has at most {MAX_ORIGIN} characters")
+    if _APP.fullmatch(text):
+        return text
+    text = text.removesuffix("/")
     try:
-        ipaddress.ip_address(text)
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        return False
-    return True
+        return Refused("the origin is no URL")
+    if not _HOST.fullmatch(host) or parts.scheme not in _DEFAULT_PORTS:
+        return Refused("an origin is https://host[:port], or that of an app")
+    if parts.scheme == "http" and host != "localhost":
+        return Refused("an origin with http is only possible for localhost")
+    origin = f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+    if origin != text or port == _DEFAULT_PORTS[parts.scheme]:
+        return Refused("an origin is scheme, host and port (if not the default) in lower case, and nothing else")
+    if not related and host != rp_id and not host.endswith("." + rp_id):
+        return Refused("the origin's host is neither the relying party id nor below it")
+    return origin
