@@ -143,12 +143,18 @@ class Tenants:
         """A service account with these permissions."""
         return self._identity(org_id, "ServiceAccount", permissions, everything, lifetime)
 
+    def end_user(self, org_id: str, *permissions: str) -> Identity:
+        """An end user with a session and these permissions."""
+        made = self._identity(org_id, "Token", permissions, False, YEAR)
+        self.execute("UPDATE users SET kind = 'EndUser' WHERE user_id = ?", made.user_id)
+        return made
+
     def another_session(self, of: Identity) -> Identity:
         """The same person, signed in a second time."""
         return self._token_of(of, "Token", "uj")
 
     def personal_access_token(self, of: Identity, *permissions: str) -> Identity:
-        """A personal access token of a person, with a key of its own."""
+        """A personal access token of a person, with its own key; all that the owner may unless permissions are named."""
         return self._token_of(of, "Pat", "to", permissions)
 
     def credential(self, of: Identity, pem: str, credential_id: str | None = None) -> str:
@@ -206,7 +212,10 @@ class Tenants:
                 ring, of.org_id, of.user_id, "of a test", token_id, kind, made["uuid"], YEAR
             )
             now = self.world.now()
-            for permission_id in permissions:
+            granted = list(permissions)
+            if kind == "Pat" and not granted:
+                granted.append((yield store.FIND_PERMISSION, (of.org_id, catalogue.FULL_ADMIN))[0][0])
+            for permission_id in granted:
                 assignment = (of.org_id, self.world.new_id("as"), permission_id, token_id, 0, now, now)
                 yield store.ASSIGN_PERMISSION, assignment
 
@@ -267,7 +276,7 @@ class Tenants:
             now_ms=now,
         )
         yield from keyring.insert(
-            org_id, token_id, user_id, "of a test", digest, credential_uuid, now, now + lifetime * 1000, kind=kind
+            org_id, token_id, user_id, token_id, digest, credential_uuid, now, now + lifetime * 1000, kind=kind
         )
         return text
 

@@ -111,7 +111,7 @@ def read_caller(org_id: str, token_id: str, digest: str, now: int) -> Transactio
         app_id=app_id,
         epochs=Epochs(user=user_epoch, token=token_epoch, organisation=row[13]),
         permission_revision=row[14],
-        operations=_operations(granted, user_id, token_id),
+        operations=_operations(granted, user_id, token_id, kind),
         expires_at=expires_at,
     )
 
@@ -129,11 +129,14 @@ def _refusal(row: Row, digest: str, now: int) -> str | None:
     return None if organisation_active else "organisation is not active"
 
 
-def _operations(granted: Iterable[Row], user_id: str, token_id: str) -> frozenset[str] | None:
-    """What the assignments grant; a token with assignments of its own is held to those as well."""
+def _operations(granted: Iterable[Row], user_id: str, token_id: str, kind: str) -> frozenset[str] | None:
+    """What the assignments grant; a token with assignments of its own is held to those as well.
+
+    A personal access token always is: without any, or when its permission was archived, it grants nothing.
+    """
     of_user = _union([row for row in granted if row[0] == user_id])
     own = [row for row in granted if row[0] == token_id]
-    if not own:
+    if not own and kind != "Pat":
         return of_user
     of_token = _union(own)
     if of_user is None or of_token is None:

@@ -84,6 +84,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "CONFLICT": ErrorKind(
         409, "Conflict", "Read the existing entity named in details.duplicate, or choose another value."
     ),
+    "LAST_ADMINISTRATOR": ErrorKind(
+        409,
+        "The last administrator can neither be deactivated nor deleted.",
+        "Give ManagedFullAdminAccess to another registered user first.",
+    ),
     "KEY_ARCHIVED": ErrorKind(400, "The key is archived.", "Use an active key."),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),
     "MEDIA_TYPE": ErrorKind(415, "Unsupported Media Type", "Send application/json in UTF-8, without content encoding."),

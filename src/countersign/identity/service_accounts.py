@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from countersign.access import catalogue
 from countersign.api import UNSET, ApiError, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.credentials.public_key import PublicKey
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.identity import store
+from countersign.identity import grants, store
 from countersign.identity.types import AccessToken, PermissionAssignment, ServiceAccount, UserInfo
 from countersign.identity.usernames import username_key
 from countersign.storage import Row, Transaction
@@ -33,14 +30,6 @@ class NewServiceAccount:
     external_id: str | None
     lifetime: int
     payload_hash: str
-
-
-def _assignment(row: Row) -> PermissionAssignment:
-    _, name, permission_id, assignment_id, operations, is_immutable = row
-    listed = list(catalogue.OPERATIONS) if is_immutable else json.loads(operations)
-    return PermissionAssignment(
-        permission_name=name, permission_id=permission_id, assignment_id=assignment_id, operations=listed
-    )
 
 
 def _view(org_id: str, row: Row, assignments: list[PermissionAssignment], token: str | None = None) -> ServiceAccount:
@@ -84,15 +73,13 @@ def get(org_id: str, user_id: str) -> Transaction[ServiceAccount | None]:
     if not rows:
         return None
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, user_id)
-    return _view(org_id, rows[0], [_assignment(row) for row in assignments])
+    return _view(org_id, rows[0], [grants.assignment(row) for row in assignments])
 
 
 def list_all(org_id: str) -> Transaction[list[ServiceAccount]]:
     """Every account that is not archived, newest first."""
     rows = yield store.LIST_SERVICE_ACCOUNTS, (org_id,)
-    granted: defaultdict[str, list[PermissionAssignment]] = defaultdict(list)
-    for row in (yield store.LIST_SERVICE_ACCOUNT_ASSIGNMENTS, (org_id,)):
-        granted[row[0]].append(_assignment(row))
+    granted = grants.by_identity((yield store.LIST_SERVICE_ACCOUNT_ASSIGNMENTS, (org_id,)))
     return [_view(org_id, row, granted[row[0]]) for row in rows]
 
 
@@ -153,7 +140,7 @@ def create(
         yield store.RAISE_PERMISSION_REVISION, (org_id,)
     rows = yield store.GET_SERVICE_ACCOUNT, (org_id, user_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, user_id)
-    account = _view(org_id, rows[0], [_assignment(row) for row in assignments], token)
+    account = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], token)
     enrolled = Enrolled(uuid, user_id, "Key", new.public_key.fingerprint)
     return Effect(account, (user_id, token_id, uuid), (enrolled,))
 
@@ -163,16 +150,10 @@ InsertToken = Callable[[str, str, str, str, str, str, int, int], Transaction[Non
 
 
 def _check_grant(caller: Caller, permission_id: str) -> Transaction[None]:
-    """Nobody grants what they do not hold, and granting takes the right to assign."""
+    """Nobody grants what they do not hold, and granting to someone else takes the right to assign."""
     if not caller.may("Permissions:Assign"):
         raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation (Permissions:Assign)")
-    rows = yield store.READ_PERMISSION, (caller.org_id, permission_id)
-    if not rows:
-        raise not_found("permission")
-    name, operations, is_immutable = rows[0]
-    lacking = is_immutable or not all(caller.may(item) for item in catalogue.resolve(json.loads(operations)))
-    if caller.operations is not None and lacking:
-        raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to grant the permission {name}")
+    yield from grants.require_subset(caller, permission_id)
 
 
 def update(org_id: str, user_id: str, name: str | None, external_id: str | None) -> Transaction[Effect[ServiceAccount]]:
@@ -192,6 +173,8 @@ def update(org_id: str, user_id: str, name: str | None, external_id: str | None)
 def set_active(org_id: str, user_id: str, *, active: bool) -> Transaction[Effect[ServiceAccount]]:
     """Activate or deactivate; idempotent. A deactivated account's token and open actions are of no use."""
     state = "Active" if active else "Inactive"
+    if not active:
+        yield from grants.require_another_administrator(org_id, user_id)
     if not (yield store.SET_SERVICE_ACCOUNT_STATE, (state, state, org_id, user_id)):
         raise not_found("service account")
     return Effect((yield from _existing(org_id, user_id)), (user_id,))
@@ -199,6 +182,7 @@ def set_active(org_id: str, user_id: str, *, active: bool) -> Transaction[Effect
 
 def archive(org_id: str, user_id: str) -> Transaction[Effect[ServiceAccount]]:
     """Archive for good: the account vanishes from lists, its token and credentials end. Answers it inactive."""
+    yield from grants.require_another_administrator(org_id, user_id)
     set_inactive = yield store.SET_SERVICE_ACCOUNT_STATE, ("Inactive", "Inactive", org_id, user_id)
     if not set_inactive:
         raise not_found("service account")

@@ -10,6 +10,8 @@ _MODULES = (
     "countersign.access.operations",
     "countersign.audit.operations",
     "countersign.identity.operations",
+    "countersign.identity.pat_operations",
+    "countersign.identity.user_operations",
     "countersign.keys.operations",
     "countersign.server.system",
 )

@@ -2,6 +2,10 @@
 
 ALTER TABLE users ADD COLUMN registration TEXT NOT NULL DEFAULT 'Direct';
 ALTER TABLE users ADD COLUMN is_sso_required BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX users_kind ON users (org_id, is_service_account, kind, user_id);
+
+ALTER TABLE tokens ADD COLUMN external_id TEXT;
+CREATE UNIQUE INDEX tokens_personal_name ON tokens (org_id, user_id, name) WHERE kind = 'Pat' AND state <> 'Archived';
 
 -- public_key: PEM of a server-signed application, '' of others. origin: the one shown; all of them are in origins.
 -- What an application demands of those who name it, whatever the server demands of all: 0 or 1.
