@@ -134,17 +134,18 @@ def _operations(granted: Iterable[Row], user_id: str, token_id: str, kind: str) 
 
     A personal access token always is: without any, or when its permission was archived, it grants nothing.
     """
-    of_user = _union([row for row in granted if row[0] == user_id])
+    of_user = union([row for row in granted if row[0] == user_id])
     own = [row for row in granted if row[0] == token_id]
     if not own and kind != "Pat":
         return of_user
-    of_token = _union(own)
+    of_token = union(own)
     if of_user is None or of_token is None:
         return of_token if of_user is None else of_user
     return of_user & of_token
 
 
-def _union(rows: list[Row]) -> frozenset[str] | None:
+def union(rows: list[Row]) -> frozenset[str] | None:
+    """What assignments (rows of ``store.LIST_GRANTED``) grant together; ``None`` for every operation."""
     if any(row[1] == catalogue.FULL_ADMIN and row[2] for row in rows):
         return None
     return catalogue.resolve(name for row in rows for name in json.loads(row[3]))
