@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,10 +68,14 @@ class SigningCredential:
 
 
 def signing_credentials(caller: Caller) -> Transaction[tuple[list[SigningCredential], RelyingParty | None]]:
-    """What the caller may sign with, and the default relying party."""
+    """What the caller may sign with, and the relying party: the application's where one is named, else the default."""
     bound = caller.token_id if caller.token_kind == "Pat" else ""
     rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.org_id, caller.user_id, bound)
-    party = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
+    party: Sequence[Row] = ()
+    if caller.app_id is not None:
+        party = yield store.RELYING_PARTY_OF_APPLICATION, (caller.org_id, caller.app_id)
+    if not party:
+        party = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
     return [SigningCredential.of(row) for row in rows], (
         RelyingParty(id=party[0][0], name=party[0][1]) if party else None
     )

@@ -86,12 +86,39 @@ READ_CREDENTIAL = Statement(
 )
 
 DEFAULT_RELYING_PARTY = Statement(
-    "default_relying_party",
-    "SELECT rp_id, name FROM applications WHERE org_id = ? AND is_default = 1 AND state = 'Active'",
+    "default_relying_party", "SELECT rp_id, name FROM relying_parties WHERE org_id = ? AND is_default = 1"
 )
+RELYING_PARTY_OF_APPLICATION = Statement(
+    "relying_party_of_application",
+    "SELECT rp_id, name FROM applications WHERE org_id = ? AND app_id = ? AND rp_id <> '' AND state = 'Active'",
+)
+
 READ_APPLICATION = Statement(
     "read_application",
-    "SELECT kind, state, epoch FROM applications WHERE org_id = ? AND app_id = ?",
+    "SELECT a.org_id, a.kind, a.state, a.epoch, a.public_key, a.require_application_id, a.require_nonce, "
+    "a.require_api_signature, o.is_active, o.permission_revision "
+    "FROM application_ids i "
+    "JOIN applications a ON a.org_id = i.org_id AND a.app_id = i.app_id "
+    "JOIN organisations o ON o.org_id = a.org_id "
+    "WHERE i.app_id = ? AND a.state <> 'Archived'",
+)
+RECHECK_APPLICATION = Statement(
+    "recheck_application",
+    "SELECT a.state, a.epoch, o.permission_revision "
+    "FROM applications a JOIN organisations o ON o.org_id = a.org_id WHERE a.org_id = ? AND a.app_id = ?",
+)
+# A token that replaces another leaves the epoch of the application raised, so a handful at most is live.
+LIST_APPLICATION_SECRETS = Statement(
+    "list_application_secrets",
+    "SELECT token_id, hash, expires_at FROM tokens "
+    "WHERE org_id = ? AND app_id = ? AND kind = 'Application' AND state = 'Active' ORDER BY token_id DESC LIMIT 8",
+)
+# Which pages may read answers: those of any active application or organisation, as a preflight names neither.
+IS_ORIGIN = Statement(
+    "is_origin",
+    "SELECT 1 FROM origins o "
+    "LEFT JOIN applications a ON a.org_id = o.org_id AND a.app_id = o.app_id "
+    "WHERE o.origin = ? AND (o.app_id = '' OR a.state = 'Active') LIMIT 1",
 )
 
 REMEMBER_NONCE = Statement(
