@@ -16,6 +16,8 @@ from countersign.storage import Transaction
 
 PAST_MS = 300_000
 FUTURE_MS = 60_000
+LEAST_LENGTH = 12
+STRICT_LEAST_LENGTH = 13
 _MAX_HEADER = 512
 _MAX_ID = 128
 
@@ -35,8 +37,11 @@ class Refused:
     reason: str
 
 
-def parse(header: str, now_ms: int, *, strict: bool) -> Nonce | Refused:
-    """Read the header. ``strict`` takes only base64url of ``{uuid, date}`` with an id of 13 characters or more."""
+def parse(header: str, now_ms: int, *, strict: bool, least_length: int = LEAST_LENGTH) -> Nonce | Refused:
+    """Read the header: an id of at least ``least_length`` characters.
+
+    ``strict`` takes only base64url of ``{uuid, date}``, with an id of 13 characters or more.
+    """
     if len(header) > _MAX_HEADER:
         return Refused("longer than 512 characters")
     raw_json = header.startswith("{")
@@ -52,7 +57,8 @@ def parse(header: str, now_ms: int, *, strict: bool) -> Nonce | Refused:
     if strict and (raw_json or ids != ["uuid"] or dates != ["date"]):
         return Refused("not the base64url form of uuid and date")
     identifier, date = value[ids[0]], value[dates[0]]
-    if not isinstance(identifier, str) or not (13 if strict else 12) <= len(identifier) <= _MAX_ID:
+    least = max(least_length, STRICT_LEAST_LENGTH) if strict else least_length
+    if not isinstance(identifier, str) or not least <= len(identifier) <= _MAX_ID:
         return Refused("the id is not a text of permitted length")
     if not all("!" <= character <= "~" for character in identifier):
         return Refused("the id holds other than visible ASCII")
