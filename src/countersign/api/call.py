@@ -54,7 +54,11 @@ class Call(ABC):
 
     @abstractmethod
     async def write(self, make: Callable[[], Transaction[T]]) -> T:
-        """Run a transaction that follows :meth:`commit`, such as the outcome of a signature."""
+        """Run a transaction that follows :meth:`commit`, such as the outcome of a signature.
+
+        An operation that takes no user action writes with it as well, and appends an audit entry of its own where it
+        changes who can do what.
+        """
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ import msgspec
 
 from countersign.credentials.client_data import answers, read_client_data
 from countersign.credentials.key_assertion import MAX_CLIENT_DATA, MAX_SIGNATURE, Base64Text, CredentialId
-from countersign.credentials.outcome import Refused
+from countersign.credentials.outcome import KeyRefused, Refused
 from countersign.credentials.public_key import MAX_PEM, PublicKey, load
 from countersign.encoding import base64url
 from countersign.encoding.strictjson import BadJson, parse_object
@@ -80,7 +80,7 @@ def verify_attestation(attestation: KeyAttestation, expected_challenge: str) -> 
         return Refused("attestationData must be JSON with publicKey, signature and optionally algorithm")
     public_key = load(pem)
     if isinstance(public_key, Refused):
-        return public_key
+        return KeyRefused(public_key.reason)
     raw = _hex(signature)
     if raw is None:
         return Refused("the attestation signature must be hex")

@@ -10,3 +10,8 @@ class Refused:
     """The evidence does not hold; ``reason`` is for the log, callers are told no details."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefused(Refused):
+    """The public key itself is not accepted, whatever was signed with it."""

@@ -71,8 +71,8 @@ class ServerCall(Call):
         return await self._services.database.read(make)
 
     async def write(self, make: Callable[[], Transaction[T]]) -> T:
-        """Run a transaction that follows the one which spent the consent (the outcome of a signature)."""
-        if not self._committed:
+        """Run a transaction that follows the one which spent the consent, or that of an operation without one."""
+        if self._consent is not None and not self._committed:
             raise RuntimeError("nothing is written before the consent is spent")
         return await self._services.database.write(make)
 

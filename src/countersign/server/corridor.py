@@ -13,11 +13,11 @@ from countersign.access import nonce
 from countersign.access.consents import Consent, Consents
 from countersign.access.identify import Identifier, Unauthenticated
 from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
+from countersign.api.limits import TokenBuckets
 from countersign.encoding import strictjson
 from countersign.encoding.target import BadPath, Target, parse_target
 from countersign.server.call import ServerCall
 from countersign.server.head import Head, bearer, check_media_type, read_headers
-from countersign.server.limits import TokenBuckets
 from countersign.server.metrics import Metrics
 from countersign.server.query import parse_query
 from countersign.server.router import NoMethod, Route, Router

@@ -1,4 +1,4 @@
-"""Station 0: how many requests an organisation, or an unknown caller's address, may make."""
+"""How often something may be done: by an organisation, from an address, with a code. Counted in this process."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import OrderedDict
 
 
 class TokenBuckets:
-    """One bucket a key: ``per_minute`` requests a minute, a burst of the same size. Memory is bounded.
+    """One bucket a key: ``size`` requests in ``window_ms``, a burst of the same size. Memory is bounded.
 
     A forgotten bucket is a full one, so the oldest are dropped first.
     """
 
-    def __init__(self, per_minute: int, *, most_keys: int = 100_000) -> None:
-        self._rate = per_minute / 60_000
-        self._size = float(per_minute)
+    def __init__(self, size: int, *, window_ms: int = 60_000, most_keys: int = 100_000) -> None:
+        self._rate = size / window_ms
+        self._size = float(size)
         self._most_keys = most_keys
         self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
