@@ -37,6 +37,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "CHALLENGE_INVALID": ErrorKind(
         400, "Challenge token is not valid.", "Ask for a new challenge with POST /auth/action/init and sign that one."
     ),
+    "APP_SELF_STATE": ErrorKind(
+        400,
+        "application cannot modify its own state",
+        "Name another application in X-DFNS-APPID, or none.",
+    ),
     "PUBLIC_KEY_REFUSED": ErrorKind(
         400, "The public key is not accepted.", "Send a PEM public key: Ed25519, P-256, P-384, P-521, secp256k1 or RSA."
     ),
@@ -66,6 +71,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     ),
     "CALLER_KIND_REFUSED": ErrorKind(
         403, "This kind of caller cannot perform the operation.", "Call with another kind of identity."
+    ),
+    "APPLICATION_REFUSED": ErrorKind(
+        403,
+        "The application is missing, not active, not this organisation's, or did not sign the request.",
+        "Send X-DFNS-APPID of an active application of the organisation; a server-signed one also sends X-DFNS-NONCE, "
+        "X-DFNS-APPSECRET and X-DFNS-APISIGNATURE.",
     ),
     "USER_ACTION_INVALID": ErrorKind(
         403,
