@@ -91,6 +91,22 @@ def test_d2_a_full_disk_stops_mutations_only_and_only_while_it_is_full(tmp_path:
         assert "Traceback" not in log
 
 
+def test_d2_a_full_disk_under_the_log_file_stops_nothing(tmp_path: Path) -> None:
+    # The harness writes the log beside the data directory.
+    with (
+        tiny_disk(tmp_path / "logs", "1m") as disk,
+        Sandbox(disk / "data", f"sqlite://{tmp_path / 'countersign.db'}") as sandbox,
+        Caller(sandbox.service) as caller,
+    ):
+        key = caller.create_key()
+        fill(disk / "filler")
+        for number in range(30):
+            assert caller.signed("PUT", f"/keys/{key}", {"name": f"name {number}"}).status_code == 200
+        (disk / "filler").unlink()
+        assert caller.send("GET", f"/keys/{key}").json()["name"] == "name 29"
+        assert "log lines were lost" in sandbox.log()
+
+
 def _is_refused(caller: Caller, key: str) -> bool:
     answer = caller.signed("PUT", f"/keys/{key}", {"name": "x" * 100})
     assert answer.status_code == 200 or refusal(answer) == (503, "UNAVAILABLE"), answer.text

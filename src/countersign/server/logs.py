@@ -7,6 +7,7 @@ headers are never logged.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -29,22 +30,52 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    factory: Any
     if form == "json":
         shared.append(_render)
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
         shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+    lines = Lines(sys.stderr.fileno())
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=factory,
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(logging.WARNING)
+
+
+class Lines:
+    """Writes log lines to a file descriptor, each with one call and unbuffered.
+
+    A place that takes no more (a full disk, a reader that went away) must not stop the server: the line is lost and
+    counted, and the first line that goes through again says how many were.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._torn = False
+        self._lost = 0
+
+    def msg(self, line: str | bytes) -> None:
+        """Write one line, given without its end."""
+        text = line.encode() if isinstance(line, str) else line
+        if self._lost and self._write(_render(None, "", {"event": "log lines were lost", "lines": self._lost})):
+            self._lost = 0
+        if not self._write(text):
+            self._lost += 1
+
+    log = debug = info = warning = error = critical = exception = msg
+
+    def _write(self, line: bytes) -> bool:
+        whole = b"\n" * self._torn + line + b"\n"
+        try:
+            written = os.write(self._descriptor, whole)
+        except OSError:
+            return False
+        self._torn = written < len(whole)
+        return not self._torn
 
 
 class _Bridge(logging.Handler):
