@@ -154,7 +154,7 @@ class Tenants:
         return self._token_of(of, "Token", "uj")
 
     def personal_access_token(self, of: Identity, *permissions: str) -> Identity:
-        """A personal access token of a person, with its own key; all that the owner may unless permissions are named."""
+        """A personal access token of a person, with a key; all that the owner may unless permissions are given."""
         return self._token_of(of, "Pat", "to", permissions)
 
     def credential(self, of: Identity, pem: str, credential_id: str | None = None) -> str:
@@ -183,20 +183,16 @@ class Tenants:
             uuid, insertion = self._insert_credential(org_id, user_id, key, credential_id, "")
             yield from insertion
             text = yield from self._insert_token(ring, org_id, user_id, name, token_id, kind, uuid, lifetime)
-            granted = list(permissions)
-            if everything:
-                granted.append((yield store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0])
-            for permission_id in granted:
-                assignment = (org_id, self.world.new_id("as"), permission_id, user_id, 0, now, now)
-                yield store.ASSIGN_PERMISSION, assignment
-            yield store.RAISE_PERMISSION_REVISION, (org_id,)
+            yield from self._assign(org_id, user_id, permissions, everything)
             made.update(token=text, uuid=uuid)
 
         self.run(lambda ring: lambda: work(ring))
         connection = self._connection(org_id, made["token"], credential_id, path)
         return Identity(connection, user_id, token_id, made["uuid"])
 
-    def _token_of(self, of: Identity, kind: str, prefix: str, permissions: Iterable[str] = ()) -> Identity:
+    def _token_of(
+        self, of: Identity, kind: str, prefix: str, permissions: Iterable[str] = (), everything: bool = False
+    ) -> Identity:
         token_id = self.world.new_id(prefix)
         made: dict[str, str] = {"uuid": of.credential_uuid}
         path, credential_id = Path(of.connection["privateKeyPath"]), of.connection["credentialId"]
@@ -222,6 +218,15 @@ class Tenants:
         self.run(lambda ring: lambda: work(ring))
         connection = self._connection(of.org_id, made["token"], credential_id, path)
         return Identity(connection, of.user_id, token_id, made["uuid"])
+
+    def _assign(self, org_id: str, identity_id: str, permissions: Iterable[str], everything: bool) -> Transaction[None]:
+        granted, now = list(permissions), self.world.now()
+        if everything:
+            granted.append((yield store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0])
+        for permission_id in granted:
+            assignment = (org_id, self.world.new_id("as"), permission_id, identity_id, 0, now, now)
+            yield store.ASSIGN_PERMISSION, assignment
+        yield store.RAISE_PERMISSION_REVISION, (org_id,)
 
     def _connection(self, org_id: str, token: str, credential_id: str, path: Path) -> Connection:
         return {

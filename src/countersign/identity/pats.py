@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import structs
+
 from countersign.access import keyring
 from countersign.api import UNSET, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
@@ -40,7 +42,7 @@ class NewToken:
 def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Transaction[Effect[AccessToken]]:
     """A token of the caller with a key of its own; without a permission it may do nothing that needs one.
 
-    A repeat of the same ``externalId`` answers the token object without its secret, which is stored nowhere.
+    A repeat of the same ``externalId`` answers the token object with an empty ``accessToken``: it is stored nowhere.
     """
     org_id, user_id, token_id = caller.org_id, caller.user_id, world.new_id("to")
     if username_key(new.name) is None:
@@ -57,7 +59,8 @@ def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Tran
             )
         if isinstance(bound, Repeat):
             existing = yield from _existing(org_id, user_id, bound.entity_id, archived=True)
-            return Effect(existing, (bound.entity_id,))
+            # The clients' type of this answer demands the member.
+            return Effect(structs.replace(existing, access_token=""), (bound.entity_id,))
     if new.permission_id is not None:
         yield from grants.require_subset(caller, new.permission_id)
     yield from _require_free_name(org_id, user_id, new.name, token_id)
