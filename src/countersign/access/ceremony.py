@@ -23,7 +23,7 @@ from countersign.access.types import (
     SupportedKind,
     UserActionChallenge,
 )
-from countersign.api import UNSET, ApiError, Caller
+from countersign.api import UNSET, ApiError, Caller, Epochs
 from countersign.consent.action_token import (
     ActionClaims,
     ActionEpochs,
@@ -63,21 +63,35 @@ class SigningCredential:
 
     @classmethod
     def of(cls, row: Row) -> SigningCredential:
-        """From a row of ``store.LIST_SIGNING_CREDENTIALS``."""
+        """From a row of ``store.LIST_SIGNING_CREDENTIALS`` behind the epochs."""
         return cls(*row)
 
 
-def signing_credentials(caller: Caller) -> Transaction[tuple[list[SigningCredential], RelyingParty | None]]:
-    """What the caller may sign with, and the relying party: the application's where one is named, else the default."""
+@dataclass(frozen=True, slots=True)
+class SignsWith:
+    """What a caller may sign with, and the caller's epochs as they stand in the database.
+
+    ``party``: the relying party of the application where one is named, else the default.
+    """
+
+    credentials: list[SigningCredential]
+    party: RelyingParty | None
+    epochs: Epochs
+
+
+def signs_with(caller: Caller) -> Transaction[SignsWith]:
+    """Read it."""
     bound = caller.token_id if caller.token_kind == "Pat" else ""
-    rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.org_id, caller.user_id, bound)
+    rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.token_id, caller.org_id, caller.user_id, bound)
     party: Sequence[Row] = ()
     if caller.app_id is not None:
         party = yield store.RELYING_PARTY_OF_APPLICATION, (caller.org_id, caller.app_id)
     if not party:
         party = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
-    return [SigningCredential.of(row) for row in rows], (
-        RelyingParty(id=party[0][0], name=party[0][1]) if party else None
+    return SignsWith(
+        [SigningCredential.of(row[3:]) for row in rows],
+        RelyingParty(id=party[0][0], name=party[0][1]) if party else None,
+        Epochs(*rows[0][:3]) if rows else caller.epochs,
     )
 
 
@@ -112,6 +126,7 @@ class Ceremony:
         digest = action_digest(
             self._installation_id, caller.org_id, caller.user_id, method, path, canonical_query(target), payload_hash
         )
+        found = await self._database.read(lambda: signs_with(caller))
         expires = now + self._challenge_seconds
         challenge = ActionChallenge(self._world.new_id("ch"), self._world.new_id("no"), expires, digest)
         claims = ChallengeClaims(
@@ -134,29 +149,27 @@ class Ceremony:
                 method=method,
                 path=path,
                 query=target.query if target.has_query else None,
-                epochs=ChallengeEpochs(
-                    user=caller.epochs.user, token=caller.epochs.token, org=caller.epochs.organisation
-                ),
+                epochs=ChallengeEpochs(user=found.epochs.user, token=found.epochs.token, org=found.epochs.organisation),
             ),
         )
         identifier = jwt.encode(claims, "challenge+jwt", self._ring.challenge_signer)
-        credentials, party = await self._database.read(lambda: signing_credentials(caller))
-        kinds = dict.fromkeys(credential.kind for credential in credentials)
+        kinds = dict.fromkeys(credential.kind for credential in found.credentials)
         return UserActionChallenge(
             challenge=challenge.text,
             challenge_identifier=identifier,
-            rp=UNSET if party is None else party,
+            rp=UNSET if found.party is None else found.party,
             supported_credential_kinds=[SupportedKind(kind=kind) for kind in kinds],
-            allow_credentials=_allowed(credentials),
+            allow_credentials=_allowed(found.credentials),
         )
 
     async def action(self, caller: Caller, signed: SignedChallenge) -> str:
         """The action token. Raises 400 ``CHALLENGE_INVALID``, 401 ``NO_CREDENTIAL`` or ``ASSERTION_INVALID``."""
         claims, challenge = await self._challenge_claims(caller, signed.challenge_identifier)
-        credentials, _ = await self._database.read(lambda: signing_credentials(caller))
-        first = self._prove(credentials, signed.first_factor, challenge)
+        found = await self._database.read(lambda: signs_with(caller))
+        _check_epochs(claims.metadata, found.epochs)
+        first = self._prove(found.credentials, signed.first_factor, challenge)
         if signed.second_factor is not UNSET:
-            second = self._prove(credentials, signed.second_factor, challenge)
+            second = self._prove(found.credentials, signed.second_factor, challenge)
             if second[0].uuid == first[0].uuid:
                 raise ApiError("ASSERTION_INVALID", "The second factor must be another credential.")
         credential, evidence, key = first
@@ -184,9 +197,9 @@ class Ceremony:
                 path=metadata.path,
                 query=metadata.query,
                 epochs=ActionEpochs(
-                    user=caller.epochs.user,
-                    token=caller.epochs.token,
-                    org=caller.epochs.organisation,
+                    user=found.epochs.user,
+                    token=found.epochs.token,
+                    org=found.epochs.organisation,
                     credential=credential.epoch,
                 ),
                 evidence=evidence,
@@ -218,11 +231,6 @@ class Ceremony:
             raise ApiError("CHALLENGE_INVALID", reason="made for another caller")
         if metadata.app_id != caller.app_id:
             raise ApiError("CHALLENGE_INVALID", reason="made through another application")
-        epochs = metadata.epochs
-        if (epochs.user, epochs.org) != (caller.epochs.user, caller.epochs.organisation):
-            raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of state")
-        if not both_sessions and epochs.token != caller.epochs.token:
-            raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of the token")
         challenge = parse_challenge(metadata.challenge)
         if isinstance(challenge, Refused):
             raise ApiError("CHALLENGE_INVALID", reason=challenge.reason)
@@ -263,6 +271,15 @@ class Ceremony:
         self._attempts[challenge_id] = self._attempts.pop(challenge_id, 0) + 1
         if len(self._attempts) > _MOST_CHALLENGES:
             self._attempts.popitem(last=False)
+
+
+def _check_epochs(metadata: ChallengeMetadata, now: Epochs) -> None:
+    then = metadata.epochs
+    if (then.user, then.org) != (now.user, now.organisation):
+        raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of state")
+    # A person may sign in another session than the one that asked.
+    if metadata.caller_kind != "Token" and then.token != now.token:
+        raise ApiError("CHALLENGE_INVALID", reason="cancelled by a change of the token")
 
 
 def _allowed(credentials: list[SigningCredential]) -> AllowCredentials:

@@ -72,12 +72,18 @@ LIST_GRANTED = Statement(
     "WHERE a.org_id = ? AND a.identity_id IN (?, ?) AND p.is_archived = 0",
 )
 
-# Credentials a caller may sign with: bound to the caller's token, or (a person's session) to none.
+# Credentials a caller may sign with: bound to the caller's token, or (a person's session) to none. With them the
+# epochs as they stand: those of a remembered caller may be a moment old, and what is signed under them would be void.
 LIST_SIGNING_CREDENTIALS = Statement(
     "list_signing_credentials",
-    "SELECT credential_uuid, kind, credential_id, credential_key, public_key, encrypted_private_key, epoch "
-    "FROM credentials WHERE org_id = ? AND user_id = ? AND token_id = ? AND state = 'Active' "
-    "AND kind <> 'RecoveryKey' ORDER BY credential_uuid LIMIT 200",
+    "SELECT u.epoch, t.epoch, o.epoch, c.credential_uuid, c.kind, c.credential_id, c.credential_key, c.public_key, "
+    "c.encrypted_private_key, c.epoch "
+    "FROM credentials c "
+    "JOIN users u ON u.org_id = c.org_id AND u.user_id = c.user_id "
+    "JOIN organisations o ON o.org_id = c.org_id "
+    "JOIN tokens t ON t.org_id = c.org_id AND t.token_id = ? "
+    "WHERE c.org_id = ? AND c.user_id = ? AND c.token_id = ? AND c.state = 'Active' "
+    "AND c.kind <> 'RecoveryKey' ORDER BY c.credential_uuid LIMIT 200",
 )
 READ_CREDENTIAL = Statement(
     "read_credential",
@@ -129,4 +135,22 @@ REMEMBER_NONCE = Statement(
 FORGET_NONCES = Statement(
     "forget_nonces",
     "DELETE FROM nonces WHERE expires_at < ?",
+)
+
+# An outer join: a session that asked may have ended since, the token of a program may not.
+READ_EPOCHS = Statement(
+    "read_epochs",
+    "SELECT u.state, u.epoch, o.is_active, o.epoch, t.state, t.epoch FROM users u "
+    "JOIN organisations o ON o.org_id = u.org_id "
+    "LEFT JOIN tokens t ON t.org_id = u.org_id AND t.token_id = ? "
+    "WHERE u.org_id = ? AND u.user_id = ?",
+)
+SPEND_CHALLENGE = Statement(
+    "spend_challenge",
+    "INSERT INTO spent_challenges (org_id, challenge_id, expires_at) VALUES (?, ?, ?) "
+    "ON CONFLICT (org_id, challenge_id) DO NOTHING RETURNING challenge_id",
+)
+FORGET_SPENT_CHALLENGES = Statement(
+    "forget_spent_challenges",
+    "DELETE FROM spent_challenges WHERE expires_at < ?",
 )
