@@ -1,0 +1,62 @@
+"""Station 0 and what public operations add to it: how often someone may ask, before any work is done for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from countersign.api import ApiError
+from countersign.api.limits import TokenBuckets
+from countersign.world import World
+
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Requests a minute: of an organisation, of an address without a known token, of an address at public operations,
+    for one username, and tries of a code from one address; tries of codes an hour from everywhere."""
+
+    organisation: int
+    address: int
+    public: int
+    username: int
+    code: int
+    codes_an_hour: int
+
+
+class RateLimits:
+    """The buckets of one process. Each method raises 429 ``RATE_LIMITED`` with ``Retry-After`` in seconds."""
+
+    def __init__(self, rates: Rates, world: World) -> None:
+        self._world = world
+        self._organisations = TokenBuckets(rates.organisation)
+        self._addresses = TokenBuckets(rates.address)
+        self._public = TokenBuckets(rates.public)
+        self._usernames = TokenBuckets(rates.username)
+        self._codes = TokenBuckets(rates.code)
+        self._all_codes = TokenBuckets(rates.codes_an_hour, window_ms=_HOUR_MS)
+
+    def admit(self, organisation: str | None, address: str) -> None:
+        """Count a request: of the organisation that a token known to be good names, else of the address."""
+        if organisation is not None:
+            self._take(self._organisations, organisation)
+        else:
+            self._take(self._addresses, address)
+
+    def public(self, address: str) -> None:
+        """Count a request of an operation that takes no authentication."""
+        self._take(self._public, address)
+
+    def username(self, org_id: str, username_key: str) -> None:
+        """Count a public request about this user, whoever asks: ``username_key`` as names are compared."""
+        self._take(self._usernames, f"{org_id} {username_key}")
+
+    def code(self, address: str) -> None:
+        """Count a try of a one-time code: from the address, and against guessing from many, all of this process."""
+        self._take(self._codes, address)
+        self._take(self._all_codes, "")
+
+    def _take(self, buckets: TokenBuckets, key: str) -> None:
+        wait = buckets.take(key, self._world.now())
+        if wait is not None:
+            raise ApiError("RATE_LIMITED", headers={"Retry-After": str(wait)})
