@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 Handler = Callable[..., Awaitable[Any]]
@@ -41,12 +41,12 @@ class Operation:
     tag: str
     max_body: int
     public: bool
+    #: Stable id: the function's name in camel case.
+    id: str = field(init=False)
 
-    @property
-    def id(self) -> str:
-        """Stable id: the function's name in camel case."""
+    def __post_init__(self) -> None:
         head, *rest = self.name.split("_")
-        return head + "".join(word.capitalize() for word in rest)
+        object.__setattr__(self, "id", head + "".join(word.capitalize() for word in rest))
 
 
 _TABLE: dict[tuple[str, str], Operation] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -31,8 +32,12 @@ class ActionChallenge:
         return base64url.encode(msgspec.json.encode(members))
 
 
+@lru_cache(maxsize=256)
 def parse_challenge(text: str) -> ActionChallenge | Refused:
-    """Read a challenge string of an action. Never raises for bad input."""
+    """Read a challenge string of an action. Never raises for bad input.
+
+    Cached, because the same text stands in the challenge identifier and in the signed client data.
+    """
     try:
         members = parse_object(base64url.decode(text))
     except BadJson as error:

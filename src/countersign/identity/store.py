@@ -23,9 +23,7 @@ DEFAULT_APPLICATION = Statement(
     "default_application", "SELECT app_id FROM applications WHERE org_id = ? AND is_default = 1"
 )
 
-INSERT_APPLICATION_ID = Statement(
-    "insert_application_id", "INSERT INTO application_ids (app_id, org_id) VALUES (?, ?)"
-)
+INSERT_APPLICATION_ID = Statement("insert_application_id", "INSERT INTO application_ids (app_id, org_id) VALUES (?, ?)")
 INSERT_RELYING_PARTY = Statement(
     "insert_relying_party",
     "INSERT INTO relying_parties (org_id, rp_id, name, is_default, created_at) VALUES (?, ?, ?, ?, ?)",

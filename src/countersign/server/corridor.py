@@ -16,6 +16,7 @@ from countersign.api import ApiError, Caller, Operation, Request, Response, enco
 from countersign.api.limits import TokenBuckets
 from countersign.encoding import strictjson
 from countersign.encoding.target import BadPath, Target, parse_target
+from countersign.server import logs
 from countersign.server.call import ServerCall
 from countersign.server.head import Head, bearer, check_media_type, read_headers
 from countersign.server.metrics import Metrics
@@ -70,15 +71,16 @@ class Corridor:
             response = error_response(ApiError("INTERNAL"), request_id)
         seconds = time.perf_counter() - started
         self._metrics.observe(walked.operation, response.status, seconds)
-        log.info(
-            "request",
-            request_id=request_id,
-            operation=walked.operation,
-            status=response.status,
-            milliseconds=round(seconds * 1000, 2),
-            organisation=walked.organisation,
-            user=walked.user,
-            reason=walked.reason,
+        logs.request(
+            logs.RequestLine(
+                request_id,
+                walked.operation,
+                response.status,
+                round(seconds * 1000, 2),
+                walked.organisation,
+                walked.user,
+                walked.reason,
+            )
         )
         return response
 

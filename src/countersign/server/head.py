@@ -25,6 +25,8 @@ _SECURITY = frozenset(
 )
 #: Of those, the ones whose proper values hold no comma, so that a joined pair is seen.
 _NO_COMMA = frozenset({"authorization", "x-dfns-useraction", "x-dfns-appid", "x-dfns-appsecret", "x-dfns-apisignature"})
+#: The same as they mostly arrive, to spare their decoding.
+_NAMES = {name.encode(): name for name in (*_SECURITY, "accept", "user-agent", "connection", "accept-encoding")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,21 @@ def read_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     Raises 400 ``BAD_HEADER`` when a security header occurs twice, also joined by a comma.
     """
     headers: dict[str, str] = {}
+    seen: set[str] = set()
     for raw_name, raw_value in lines:
-        name = raw_name.decode("latin-1").lower()
+        name = _NAMES.get(raw_name) or raw_name.decode("latin-1").lower()
         value = raw_value.decode("latin-1").strip()
         if name in _SECURITY:
-            if name in headers:
+            if name in seen:
                 raise _bad(name, "occurs more than once")
-            if name in _NO_COMMA and "," in value:
+            seen.add(name)
+            if "," in value and name in _NO_COMMA:
                 raise _bad(name, "holds a list; send one value")
-        headers[name] = value
-    return {name: value for name, value in headers.items() if value}
+        if value:
+            headers[name] = value
+        else:
+            headers.pop(name, None)
+    return headers
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:

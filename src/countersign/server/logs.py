@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
@@ -20,6 +21,43 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 def _render(_logger: Any, _name: str, event: dict[str, Any]) -> bytes:
     return _ENCODER.encode(event)
+
+
+class RequestLine(msgspec.Struct, gc=False):
+    """The line that every request leaves behind; ``milliseconds`` from the whole head to the answer."""
+
+    request_id: str
+    operation: str
+    status: int
+    milliseconds: float
+    organisation: str | None
+    user: str | None
+    reason: str | None
+    event: str = "request"
+    level: str = "info"
+    timestamp: str = ""
+
+
+class _Requests:
+    """Where request lines go: straight to the stream as JSON, which costs a third of the way through structlog."""
+
+    stream: BinaryIO | None = None
+    wanted = True
+
+
+def request(line: RequestLine) -> None:
+    """Log an answered request."""
+    if not _Requests.wanted:
+        return
+    if _Requests.stream is None:
+        members = msgspec.structs.asdict(line)
+        for name in ("event", "level", "timestamp"):
+            del members[name]
+        structlog.get_logger("countersign.request").info(line.event, **members)
+        return
+    line.timestamp = datetime.now(UTC).isoformat()[:-6] + "Z"
+    _Requests.stream.write(_ENCODER.encode(line) + b"\n")
+    _Requests.stream.flush()
 
 
 def configure(level: str, form: str) -> None:
@@ -41,6 +79,8 @@ def configure(level: str, form: str) -> None:
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
+    _Requests.wanted = _LEVELS[level] <= logging.INFO
+    _Requests.stream = sys.stderr.buffer if form == "json" else None
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(logging.WARNING)

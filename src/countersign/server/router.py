@@ -31,14 +31,16 @@ class _Node:
 
 
 class Router:
-    """A trie over segments; a literal wins over a parameter."""
+    """A trie over segments; a literal wins over a parameter. Paths without parameters are found at once."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._root = _Node()
+        self._fixed: dict[tuple[str, ...], _Node] = {}
         for operation in operations:
             names: list[str] = []
             node = self._root
-            for segment in operation.path.strip("/").split("/"):
+            segments = tuple(operation.path.strip("/").split("/"))
+            for segment in segments:
                 if segment.startswith("{"):
                     names.append(segment[1:-1])
                     node.parameter = node.parameter or _Node()
@@ -46,11 +48,16 @@ class Router:
                 else:
                     node = node.literals.setdefault(segment, _Node())
             node.methods[operation.method] = (operation, tuple(names))
+            if not names:
+                self._fixed[segments] = node
 
     def find(self, method: str, segments: Sequence[str]) -> Route | NoMethod | None:
         """The route, or why there is none."""
-        node, values = self._walk(self._root, segments, 0)
-        if node is None or not node.methods:
+        node: _Node | None = self._fixed.get(tuple(segments))
+        values: tuple[str, ...] = ()
+        if node is None:
+            node, values = self._walk(self._root, segments, 0)
+        if node is None:
             return None
         hit = node.methods.get(method)
         if hit is None:
