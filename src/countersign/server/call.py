@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from countersign.access.applications import Application, has_changed
 from countersign.access.consents import Consent, PermissionsChanged, Stale, recheck
 from countersign.api import ApiError, Call, Caller, Effect, Request
 from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, pack_payload
@@ -44,7 +45,8 @@ class ServerCall(Call):
         caller: Caller | None,
         params: Mapping[str, str],
         consent: Consent | None,
-        refresh: Callable[[], Awaitable[Caller]],
+        application: Application | None,
+        refresh: Callable[[], Awaitable[tuple[Caller, Application | None]]],
     ) -> None:
         self._services = services
         self.request = request
@@ -52,6 +54,7 @@ class ServerCall(Call):
         self.world = services.world
         self._caller = caller
         self._consent = consent
+        self._application = application
         self._refresh = refresh
         self._committed = False
 
@@ -121,7 +124,7 @@ class ServerCall(Call):
             try:
                 return await self._services.database.write(lambda: self._spend(make(), payload))
             except PermissionsChanged:
-                self._caller = await self._refresh()
+                self._caller, self._application = await self._refresh()
             except ConstraintViolated:
                 # Someone took the unique name meanwhile; the effect's own check sees it now.
                 continue
@@ -129,6 +132,8 @@ class ServerCall(Call):
 
     def _spend(self, effect: Transaction[Effect[T]], payload: bytes) -> Transaction[Effect[T]]:
         yield from recheck(self.caller, self.consent, self.world.now())
+        if self._application is not None and (yield from has_changed(self._application)):
+            raise PermissionsChanged
         try:
             done = yield from effect
         except ApiError as error:

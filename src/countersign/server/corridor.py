@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from countersign.access import nonce
+from countersign.access.admission import Admission, Presented, authorise_application
+from countersign.access.api_signature import SignedRequest
+from countersign.access.applications import Application
 from countersign.access.consents import Consent, Consents
 from countersign.access.identify import Identifier, Unauthenticated
+from countersign.access.limits import RateLimits
 from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
-from countersign.api.limits import TokenBuckets
 from countersign.encoding import strictjson
 from countersign.encoding.target import BadPath, Target, parse_target
 from countersign.server import logs
@@ -38,16 +40,22 @@ class Corridor:
     """Stations 0 to 9 for the declared operations."""
 
     def __init__(
-        self, router: Router, services: Services, identifier: Identifier, consents: Consents, metrics: Metrics
+        self,
+        router: Router,
+        services: Services,
+        identifier: Identifier,
+        admission: Admission,
+        consents: Consents,
+        metrics: Metrics,
     ) -> None:
         self._router = router
         self._services = services
         self._identifier = identifier
+        self._admission = admission
         self._consents = consents
+        self._limits = services.get(RateLimits)
         self._metrics = metrics
         settings = services.settings
-        self._organisation_limit = TokenBuckets(settings.organisation_requests_per_minute)
-        self._address_limit = TokenBuckets(settings.address_requests_per_minute)
         self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
         self._hosts = frozenset(host.lower() for host in settings.public_hosts)
 
@@ -87,32 +95,46 @@ class Corridor:
     async def _walk(self, walked: _Walk, head: Head, read_body: ReadBody) -> Response:
         headers = read_headers(head.headers)
         token = bearer(headers)
-        self._admit(token, head.client_address)
+        # Station 0, before any signature is checked.
+        self._limits.admit(self._identifier.remembered(token) if token is not None else None, head.client_address)
         if self._hosts and headers.get("host", "").lower() not in self._hosts:
             raise ApiError("BAD_HEADER", "Bad Request: header host names another server")
         target = self._target(head)
         route = self._route(head.method, target)
         operation = walked.enter(route.operation)
+        if operation.public and _is_of_api(operation):
+            self._limits.public(head.client_address)
         limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
-        body, canonical = parse_body(headers, await read_body(limit))
+        data = await read_body(limit)
+        body, canonical = parse_body(headers, data)
         request = Request(walked.request_id, head.method, target, headers, head.client_address, body, canonical)
         caller: Caller | None = None
         consent: Consent | None = None
+        presented: Presented | None = None
+        if _is_of_api(operation):
+            presented = await self._admission.present(SignedRequest(head.method, _text(head), headers, data))
         if not operation.public:
-            caller = await self._identify(walked, request, token)
+            caller = await self._admission.admit(presented, await self._identify(walked, token))
             if operation.signed:
                 consent = await self._consents.read(request, caller)
+            authorise_application(operation, presented)
             authorise(operation, caller)
+        elif presented is not None:
+            await self._admission.admit_public(presented)
+            authorise_application(operation, presented)
         arguments = typed_arguments(operation, request)
 
-        async def refresh() -> Caller:
-            again = await self._identifier.identify(token or "", fresh=True)
-            if isinstance(again, Unauthenticated):
-                raise ApiError("UNAUTHENTICATED", reason=again.reason)
+        async def refresh() -> tuple[Caller, Application | None]:
+            newest = await self._admission.look_again(presented)
+            authorise_application(operation, newest)
+            found = await self._identifier.identify(token or "", fresh=True)
+            if isinstance(found, Unauthenticated):
+                raise ApiError("UNAUTHENTICATED", reason=found.reason)
+            again = await self._admission.match(newest, found)
             authorise(operation, again)
-            return again
+            return again, _application(newest)
 
-        call = ServerCall(self._services, request, caller, route.params, consent, refresh)
+        call = ServerCall(self._services, request, caller, route.params, consent, _application(presented), refresh)
         try:
             result = await operation.handler(call, **arguments)
         except ApiError as error:
@@ -121,17 +143,6 @@ class Corridor:
         if isinstance(result, Response):
             return result
         return Response(200, encode(result), headers=_no_store(operation))
-
-    def _admit(self, token: str | None, address: str) -> None:
-        """Station 0: before any signature is checked."""
-        organisation = self._identifier.remembered(token) if token is not None else None
-        now = self._services.world.now()
-        if organisation is not None:
-            wait = self._organisation_limit.take(organisation, now)
-        else:
-            wait = self._address_limit.take(address, now)
-        if wait is not None:
-            raise ApiError("RATE_LIMITED", headers={"Retry-After": str(wait)})
 
     def _target(self, head: Head) -> Target:
         raw = head.path + b"?" + head.query if head.query else head.path
@@ -154,27 +165,13 @@ class Corridor:
             raise ApiError("METHOD", headers={"Allow": ", ".join(found.allowed)})
         raise ApiError("NOT_FOUND", "route not found")
 
-    async def _identify(self, walked: _Walk, request: Request, token: str | None) -> Caller:
+    async def _identify(self, walked: _Walk, token: str | None) -> Caller:
         if token is None:
             raise ApiError("UNAUTHENTICATED", reason="no bearer token")
-        found = nonce.Refused("missing")
-        header = request.headers.get("x-dfns-nonce")
-        strict = self._services.settings.require_nonce
-        fresh: nonce.Nonce | None = None
-        if header is not None:
-            parsed = nonce.parse(header, self._services.world.now(), strict=strict)
-            fresh, found = (parsed, found) if isinstance(parsed, nonce.Nonce) else (None, parsed)
-        if fresh is None and (strict or header is not None):
-            raise ApiError("NONCE_INVALID", reason=found.reason)
         caller = await self._identifier.identify(token)
         if isinstance(caller, Unauthenticated):
             raise ApiError("UNAUTHENTICATED", reason=caller.reason)
         walked.organisation, walked.user = caller.org_id, caller.user_id
-        if fresh is not None:
-            # Only after authentication, so that strangers cannot fill the memory.
-            once = fresh
-            if not await self._services.database.write(lambda: nonce.remember(caller.org_id, once)):
-                raise ApiError("NONCE_REUSED")
         return caller
 
 
@@ -252,6 +249,21 @@ def error_response(error: ApiError, request_id: str) -> Response:
         encode({"error": body, "message": error.message}),
         headers={"Cache-Control": "no-store", **error.headers},
     )
+
+
+def _is_of_api(operation: Operation) -> bool:
+    """Whether it belongs to the API, and not to what the server offers beside it (health, key set, documents)."""
+    return not operation.public or operation.path.startswith("/auth/")
+
+
+def _application(presented: Presented | None) -> Application | None:
+    return None if presented is None else presented.application
+
+
+def _text(head: Head) -> str:
+    """The request target as it stood on the wire."""
+    raw = head.path + b"?" + head.query if head.has_query else head.path
+    return raw.decode("latin-1")
 
 
 def _is_auth(operation: Operation) -> bool:

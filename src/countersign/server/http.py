@@ -10,9 +10,11 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from countersign.access.origins import Origins
 from countersign.api import ApiError, Response
 from countersign.server.corridor import Corridor, error_response
 from countersign.server.head import Head
+from countersign.storage import StorageUnavailable
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -102,12 +104,12 @@ async def cut_off_slow_clients(connections: set[Any], interval: float = 1.0) -> 
 
 
 class Application:
-    """The ASGI application: one HTTP request in, one answer out."""
+    """The ASGI application: one HTTP request in, one answer out. Without ``origins`` any page may read answers."""
 
-    def __init__(self, corridor: Corridor, trusted_proxies: tuple[str, ...], *, any_origin: bool) -> None:
+    def __init__(self, corridor: Corridor, trusted_proxies: tuple[str, ...], origins: Origins | None) -> None:
         self._corridor = corridor
         self._trusted = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
-        self._any_origin = any_origin
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -117,8 +119,10 @@ class Application:
         path, mark, query = scope["countersign.target"].partition(b"?")
         peer = scope["client"][0] if scope["client"] else ""
         method = scope["method"]
-        if method == "OPTIONS" and self._any_origin:
-            await _send(send, Response(204, b""), _CORS_PREFLIGHT)
+        cross = await self._cross_origin(lines)
+        if method == "OPTIONS" and _is_preflight(lines):
+            allowed = any(name == b"access-control-allow-origin" for name, _ in cross)
+            await _send(send, Response(204, b""), [*cross, *(_CORS_PREFLIGHT if allowed else [])])
             return
         head = Head(method, path, query, lines, self._client_address(peer, lines), bool(mark))
         complete = False
@@ -147,11 +151,26 @@ class Application:
                     return b"".join(chunks)
 
         response = await self._corridor.handle(head, read_body)
-        extra = _CORS if self._any_origin else []
+        extra = cross
         if not complete and _has_body(lines):
             # Whatever is left of the body is not read; the connection can't be used again.
             extra = [*extra, (b"connection", b"close")]
         await _send(send, response, extra)
+
+    async def _cross_origin(self, lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Headers that let the page at the origin read the answer, if it is one that is named here."""
+        if self._origins is None:
+            return _CORS_ANY
+        origin = next((value for name, value in lines if name == b"origin"), None)
+        if origin is None:
+            return _CORS_NONE
+        try:
+            known = await self._origins.knows(origin.decode("latin-1"))
+        except StorageUnavailable:
+            known = False
+        if not known:
+            return _CORS_NONE
+        return [(b"access-control-allow-origin", origin), *_CORS_NONE, _EXPOSED]
 
     def _client_address(self, peer: str, lines: list[tuple[bytes, bytes]]) -> str:
         """The peer, or what trusted proxies say of it: the last address of the chain that is not one of them."""
@@ -198,12 +217,15 @@ def _has_body(lines: list[tuple[bytes, bytes]]) -> bool:
     return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in lines)
 
 
-_CORS: list[tuple[bytes, bytes]] = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"x-dfns-result-truncated, retry-after, x-request-id"),
-]
+def _is_preflight(lines: list[tuple[bytes, bytes]]) -> bool:
+    names = {name for name, _ in lines}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+_EXPOSED = (b"access-control-expose-headers", b"x-dfns-result-truncated, retry-after, x-request-id")
+_CORS_ANY: list[tuple[bytes, bytes]] = [(b"access-control-allow-origin", b"*"), _EXPOSED]
+_CORS_NONE: list[tuple[bytes, bytes]] = [(b"vary", b"Origin")]
 _CORS_PREFLIGHT: list[tuple[bytes, bytes]] = [
-    *_CORS,
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",

@@ -10,16 +10,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
 from countersign.access import nonce
+from countersign.access.admission import Admission
+from countersign.access.applications import Applications, Demands
 from countersign.access.ceremony import Ceremony
 from countersign.access.consents import Consents
 from countersign.access.identify import Identifier
 from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
+from countersign.access.limits import RateLimits, Rates
+from countersign.access.origins import Origins
 from countersign.access.routes import Routes
 from countersign.access.server_keys import read_server_secret
 from countersign.audit.checkpoint import Ed25519CheckpointKey
@@ -151,11 +156,11 @@ def _assemble(
     base_url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
-    services = Services(
-        settings, world, database, ring, signer, installation_id, (ceremony, keys, routes, document, log)
-    )
+    others = (ceremony, keys, routes, document, log, _limits(settings, world))
+    services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
-    corridor = Corridor(router, services, identifier, consents, metrics)
+    admission = _admission(settings, database, ring, world)
+    corridor = Corridor(router, services, identifier, admission, consents, metrics)
     checkpoint_key = ring.keys.active("checkpoint")
     owner = f"{os.getpid()}-{world.randomness(8).hex()}"
     sequencer = Sequencer(
@@ -167,8 +172,36 @@ def _assemble(
         interval=settings.checkpoint_milliseconds / 1000,
     )
     recovery = Recovery(database, keys, read_action(log.open_payload), world)
-    application = Application(corridor, settings.trusted_proxies, any_origin=settings.profile == "sandbox")
+    origins = None if settings.profile == "sandbox" else Origins(database, world)
+    application = Application(corridor, settings.trusted_proxies, origins)
     return Runtime(settings, services, application, metrics, supervisor, sequencer, recovery)
+
+
+def _limits(settings: Settings, world: World) -> RateLimits:
+    rates = Rates(
+        organisation=settings.organisation_requests_per_minute,
+        address=settings.address_requests_per_minute,
+        public=settings.public_requests_per_minute,
+        username=settings.username_requests_per_minute,
+        code=settings.code_tries_per_minute,
+        codes_an_hour=settings.code_tries_per_hour,
+    )
+    return RateLimits(rates, world)
+
+
+def _admission(settings: Settings, database: Database, ring: KeyRing, world: World) -> Admission:
+    public = urlsplit(settings.public_url)
+    hosts = settings.public_hosts or ((public.netloc,) if public.netloc else ())
+    return Admission(
+        Applications(database, ring, world),
+        database,
+        world,
+        Demands(settings.require_application_id, settings.require_nonce, settings.require_api_signature),
+        nonce_length=settings.nonce_min_length,
+        hosts=frozenset(host.lower() for host in hosts),
+        scheme=public.scheme or ("https" if settings.tls_certificate else "http"),
+        any_host=settings.profile == "sandbox",
+    )
 
 
 def _looks_up(router: Router) -> Callable[[str, Sequence[str]], bool]:

@@ -97,6 +97,10 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
         "allow_unsigned_query": True,
         "organisation_requests_per_minute": 1_000_000,
         "address_requests_per_minute": 1_000_000,
+        "public_requests_per_minute": 1_000_000,
+        "username_requests_per_minute": 1_000_000,
+        "code_tries_per_minute": 1_000_000,
+        "code_tries_per_hour": 1_000_000,
         "recovery_seconds": 5,
     }
 

@@ -83,7 +83,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     challenge_seconds: Annotated[int, _about("Life of an action challenge.", ge=10, le=900)] = 900
     action_seconds: Annotated[int, _about("Life of a user action token.", ge=10, le=900)] = 300
     access_token_days: Annotated[int, _about("Default life of an access token.", ge=1, le=730)] = 730
+    require_application_id: Annotated[
+        bool,
+        _about(
+            "Demand an `X-DFNS-APPID` that names an active application of the organisation on every request; "
+            "only then is what applications may do a boundary."
+        ),
+    ] = False
     require_nonce: Annotated[bool, _about("Demand an `X-DFNS-NONCE` on every request, in its strict form.")] = False
+    require_api_signature: Annotated[
+        bool,
+        _about("Demand that every request is signed by a server-signed application (`X-DFNS-APISIGNATURE`)."),
+    ] = False
+    nonce_min_length: Annotated[int, _about("Least characters of the id in a nonce; 13 where it is strict.", ge=12, le=64)] = 12
     allow_unsigned_query: Annotated[
         bool, _about("Let a signed operation carry a query that the signature does not cover; sandbox only.")
     ] = False
@@ -93,6 +105,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     address_requests_per_minute: Annotated[
         int, _about("Requests of one client address without a known token per minute and process before 429.", ge=1)
     ] = 120
+    public_requests_per_minute: Annotated[
+        int,
+        _about("Requests of one client address to operations without authentication per minute and process.", ge=1),
+    ] = 30
+    username_requests_per_minute: Annotated[
+        int, _about("Requests without authentication about one user per minute and process.", ge=1)
+    ] = 10
+    code_tries_per_minute: Annotated[
+        int, _about("Tries of one-time codes from one client address per minute and process.", ge=1)
+    ] = 10
+    code_tries_per_hour: Annotated[int, _about("Tries of one-time codes from everywhere per hour and process.", ge=1)] = 1000
     header_limit_bytes: Annotated[int, _about("Request line and headers together.", ge=8192, le=65_536)] = 32_768
     receive_seconds: Annotated[
         int, _about("Time for the whole request to arrive; a slower client is cut off.", ge=1, le=120)
