@@ -95,7 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool,
         _about("Demand that every request is signed by a server-signed application (`X-DFNS-APISIGNATURE`)."),
     ] = False
-    nonce_min_length: Annotated[int, _about("Least characters of the id in a nonce; 13 where it is strict.", ge=12, le=64)] = 12
+    nonce_min_length: Annotated[
+        int, _about("Least characters of the id in a nonce; 13 where it is strict.", ge=12, le=64)
+    ] = 12
     allow_unsigned_query: Annotated[
         bool, _about("Let a signed operation carry a query that the signature does not cover; sandbox only.")
     ] = False
@@ -115,7 +117,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     code_tries_per_minute: Annotated[
         int, _about("Tries of one-time codes from one client address per minute and process.", ge=1)
     ] = 10
-    code_tries_per_hour: Annotated[int, _about("Tries of one-time codes from everywhere per hour and process.", ge=1)] = 1000
+    code_tries_per_hour: Annotated[
+        int, _about("Tries of one-time codes from everywhere per hour and process.", ge=1)
+    ] = 1000
     header_limit_bytes: Annotated[int, _about("Request line and headers together.", ge=8192, le=65_536)] = 32_768
     receive_seconds: Annotated[
         int, _about("Time for the whole request to arrive; a slower client is cut off.", ge=1, le=120)
