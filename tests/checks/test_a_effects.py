@@ -177,11 +177,14 @@ def test_a11_a_state_change_in_one_process_binds_the_next_mutation_in_another(sh
     tenants = beside(shared_sandbox.directory, shared_sandbox.database, shared_sandbox.values["baseUrl"])
     account = tenants.service_account(shared_sandbox.values["orgId"], everything=True)
     path = f"/auth/service-accounts/{account.user_id}/deactivate"
-    with second_server(shared_sandbox) as other, Caller(shared_sandbox.admin) as admin:
-        with Caller({**account.connection, "baseUrl": other}) as caller:
-            action = caller.action_token("PUT", PATH, BODY)
-            assert admin.signed("PUT", path, {}).status_code == 200
-            assert code(caller.send("PUT", PATH, BODY, action=action)) == UNAUTHENTICATED
+    with (
+        second_server(shared_sandbox) as other,
+        Caller(shared_sandbox.admin) as admin,
+        Caller({**account.connection, "baseUrl": other}) as caller,
+    ):
+        action = caller.action_token("PUT", PATH, BODY)
+        assert admin.signed("PUT", path, {}).status_code == 200
+        assert code(caller.send("PUT", PATH, BODY, action=action)) == UNAUTHENTICATED
 
 
 def test_a11_deactivating_twice_is_one_change(scene: Scene) -> None:

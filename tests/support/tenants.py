@@ -154,7 +154,7 @@ class Tenants:
         return self._token_of(of, "Token", "uj")
 
     def personal_access_token(self, of: Identity, *permissions: str) -> Identity:
-        """A personal access token of a person, with a key; all that the owner may unless permissions are given."""
+        """A personal access token of a person, with a key: all that the owner may, unless permissions are given."""
         return self._token_of(of, "Pat", "to", permissions)
 
     def credential(self, of: Identity, pem: str, credential_id: str | None = None) -> str:
@@ -190,9 +190,7 @@ class Tenants:
         connection = self._connection(org_id, made["token"], credential_id, path)
         return Identity(connection, user_id, token_id, made["uuid"])
 
-    def _token_of(
-        self, of: Identity, kind: str, prefix: str, permissions: Iterable[str] = (), everything: bool = False
-    ) -> Identity:
+    def _token_of(self, of: Identity, kind: str, prefix: str, permissions: tuple[str, ...] = ()) -> Identity:
         token_id = self.world.new_id(prefix)
         made: dict[str, str] = {"uuid": of.credential_uuid}
         path, credential_id = Path(of.connection["privateKeyPath"]), of.connection["credentialId"]
@@ -207,13 +205,8 @@ class Tenants:
             made["token"] = yield from self._insert_token(
                 ring, of.org_id, of.user_id, "of a test", token_id, kind, made["uuid"], YEAR
             )
-            now = self.world.now()
-            granted = list(permissions)
-            if kind == "Pat" and not granted:
-                granted.append((yield store.FIND_PERMISSION, (of.org_id, catalogue.FULL_ADMIN))[0][0])
-            for permission_id in granted:
-                assignment = (of.org_id, self.world.new_id("as"), permission_id, token_id, 0, now, now)
-                yield store.ASSIGN_PERMISSION, assignment
+            if kind == "Pat":
+                yield from self._assign(of.org_id, token_id, permissions, everything=not permissions)
 
         self.run(lambda ring: lambda: work(ring))
         connection = self._connection(of.org_id, made["token"], credential_id, path)

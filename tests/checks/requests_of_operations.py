@@ -1,0 +1,144 @@
+"""For each operation of the table one request that succeeds for whoever may make it.
+
+A new operation needs a row here (or in ``OPEN``, with the reason why it asks for no permission): the checks over
+the whole table, of permissions and of other organisations' ids, take their requests from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from countersign.api import Operation
+from countersign.server.table import operations
+from tests.support.caller import Caller
+
+_NUMBER = itertools.count(1)
+
+
+def new_pem() -> str:
+    """The public key of a new key pair."""
+    key = Ed25519PrivateKey.generate().public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Makes what a request names, as an administrator of the organisation."""
+
+    admin: Caller
+
+    def key(self) -> str:
+        return self.admin.create_key()
+
+    def signature(self) -> tuple[str, str]:
+        key = self.key()
+        made = self.admin.signed("POST", f"/keys/{key}/signatures", {"kind": "Message", "message": "0x00"})
+        return key, made.json()["id"]
+
+    def account(self) -> str:
+        made = self.admin.signed("POST", "/auth/service-accounts", new_account())
+        assert made.status_code == 200, made.text
+        user_id: str = made.json()["userInfo"]["userId"]
+        return user_id
+
+    def user(self) -> str:
+        made = self.admin.signed("POST", "/auth/users", new_user())
+        assert made.status_code == 200, made.text
+        user_id: str = made.json()["userId"]
+        return user_id
+
+    def log(self) -> str:
+        """The id of an entry of the audit log: that of the action that made a key."""
+        answer = self.admin.send("GET", f"/auth/action/logs?{ALL_TIMES}")
+        line = answer.json().splitlines()[-1]
+        entry_id: str = next(cell for cell in line.replace('"', "").split(",") if cell.startswith("uj-"))
+        return entry_id
+
+
+ALL_TIMES = "startTime=2020-01-01T00:00:00.000Z&endTime=2099-01-01T00:00:00.000Z"
+
+
+def new_account() -> dict[str, Any]:
+    """The body that creates a service account."""
+    return {"name": f"account {next(_NUMBER)}", "publicKey": new_pem()}
+
+
+def new_user() -> dict[str, Any]:
+    """The body that creates a person."""
+    return {"email": f"person{next(_NUMBER)}@example.org", "kind": "CustomerEmployee"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Path with query, and body."""
+
+    path: str
+    body: dict[str, Any] | None = None
+
+
+MESSAGE = {"kind": "Message", "message": "0x00"}
+
+
+def _signature(stock: Stock) -> Wanted:
+    key, signature = stock.signature()
+    return Wanted(f"/keys/{key}/signatures/{signature}")
+
+
+REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
+    "listAuditLogs": lambda stock: Wanted(f"/auth/action/logs?{ALL_TIMES}"),
+    "getAuditLog": lambda stock: Wanted(f"/auth/action/logs/{stock.log()}"),
+    "listServiceAccounts": lambda stock: Wanted("/auth/service-accounts"),
+    "createServiceAccount": lambda stock: Wanted("/auth/service-accounts", new_account()),
+    "getServiceAccount": lambda stock: Wanted(f"/auth/service-accounts/{stock.account()}"),
+    "updateServiceAccount": lambda stock: Wanted(f"/auth/service-accounts/{stock.account()}", {"externalId": "e"}),
+    "deleteServiceAccount": lambda stock: Wanted(f"/auth/service-accounts/{stock.account()}"),
+    "activateServiceAccount": lambda stock: Wanted(f"/auth/service-accounts/{stock.account()}/activate"),
+    "deactivateServiceAccount": lambda stock: Wanted(f"/auth/service-accounts/{stock.account()}/deactivate", {}),
+    "listUsers": lambda stock: Wanted("/auth/users"),
+    "createUser": lambda stock: Wanted("/auth/users", new_user()),
+    "getUser": lambda stock: Wanted(f"/auth/users/{stock.user()}"),
+    "updateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}", {"isSSORequired": False}),
+    "activateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/activate"),
+    "deactivateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/deactivate", {}),
+    "deleteUser": lambda stock: Wanted(f"/auth/users/{stock.user()}"),
+    "createPersonalAccessToken": lambda stock: Wanted("/auth/pats", new_account()),
+    "listKeys": lambda stock: Wanted("/keys"),
+    "createKey": lambda stock: Wanted("/keys", {"scheme": "EdDSA", "curve": "ed25519"}),
+    "getKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
+    "updateKey": lambda stock: Wanted(f"/keys/{stock.key()}", {"name": "renamed"}),
+    "deleteKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
+    "generateSignature": lambda stock: Wanted(f"/keys/{stock.key()}/signatures", MESSAGE),
+    "listSignatures": lambda stock: Wanted(f"/keys/{stock.key()}/signatures"),
+    "getSignature": _signature,
+}
+
+#: Operations without a permission of their own, and why.
+OPEN: dict[str, str] = {
+    "healthz": "says nothing but that the process answers",
+    "readyz": "the same for database and signer",
+    "jwks": "public keys",
+    "openapi": "the same for everyone",
+    "createUserActionChallenge": "a challenge grants nothing; the permission is asked where the action is used",
+    "createUserActionSignature": "the same",
+    "listCredentials": "the caller's own",
+    "listPersonalAccessTokens": "the caller's own",
+    "getPersonalAccessToken": "the caller's own",
+    "updatePersonalAccessToken": "the caller's own",
+    "activatePersonalAccessToken": "the caller's own",
+    "deactivatePersonalAccessToken": "the caller's own",
+    "deletePersonalAccessToken": "the caller's own",
+}
+
+#: Operations that change nothing although they are no GET: the steps of signing itself.
+UNSIGNED = {"createUserActionChallenge", "createUserActionSignature"}
+
+
+def with_permission() -> list[Operation]:
+    """Every operation that asks for one and has a row."""
+    return [operation for operation in operations() if operation.id in REQUESTS]
