@@ -231,7 +231,21 @@ def _convert(value: Mapping[str, Any], kind: type[Any]) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
-        raise validation(path.rstrip("`").removeprefix("$").lstrip("."), message) from None
+        raise validation(path.rstrip("`").removeprefix("$").lstrip("."), _shortened(message)) from None
+
+
+#: How messages about a value or name that nobody expected begin; it follows in quotes.
+_ECHOES = ("Invalid enum value ", "Invalid value ", "Object contains unknown field ")
+_ECHOED = 24
+
+
+def _shortened(message: str) -> str:
+    """The message with little of what was sent: enough to see a slip, too little of a misplaced key."""
+    for start in _ECHOES:
+        if message.startswith(start) and len(message) > len(start) + _ECHOED + 2:
+            quote = message[len(start)]
+            return f"{message[: len(start) + 1 + _ECHOED]}...{quote}"
+    return message
 
 
 def error_response(error: ApiError, request_id: str) -> Response:
