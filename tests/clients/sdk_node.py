@@ -55,15 +55,19 @@ def require_node() -> str:
 
 
 class NodeClient:
-    """One SDK client. ``call`` makes a call as its method would be called in TypeScript."""
+    """One SDK client. ``call`` makes a call as its method would be called in TypeScript.
 
-    def __init__(self, connection: Connection) -> None:
+    ``delegated``: the client that has no signer; each signed operation is a pair ``...Init`` and ``...Complete``.
+    """
+
+    def __init__(self, connection: Connection, *, delegated: bool = False) -> None:
         settings = {
             "baseUrl": connection["baseUrl"],
             "orgId": connection["orgId"],
             "authToken": connection["authToken"],
             "credId": connection["credentialId"],
             "privateKey": private_key(connection),
+            "delegated": delegated,
         }
         command = [require_node(), "--no-deprecation", "driver.mjs"]
         self._process = subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -91,6 +95,10 @@ class NodeClient:
 
         Raises ``NodeSdkError`` for what the SDK throws, ``ContractViolation`` if an answer breaks the contract.
         """
+        return self.call_with(name, args)
+
+    def call_with(self, name: str, *args: Any) -> Any:
+        """The same with arguments as they stand."""
         number = next(self._ids)
         self._send({"id": number, "call": name, "args": args})
         answer = self._receive()

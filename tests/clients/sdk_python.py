@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfns_sdk import DfnsClient, DfnsClientConfig
+from dfns_sdk import DfnsClient, DfnsClientConfig, DfnsDelegatedClient, DfnsDelegatedClientConfig
 from dfns_sdk.auth import KeySigner
 
 from tests.clients.connection import Connection, private_key
@@ -17,5 +17,13 @@ def python_client(connection: Connection) -> DfnsClient:
         signer=KeySigner(connection["credentialId"], private_key(connection)),
     )
     client = DfnsClient(config)
+    attach(client._http._client)
+    return client
+
+
+def delegated_python_client(connection: Connection) -> DfnsDelegatedClient:
+    """A client that leaves signing to others. Close it, or use it in a ``with`` block."""
+    config = DfnsDelegatedClientConfig(auth_token=connection["authToken"], base_url=connection["baseUrl"])
+    client = DfnsDelegatedClient(config)
     attach(client._http._client)
     return client

@@ -1,7 +1,8 @@
 // The official TypeScript SDK, unmodified, driven by lines of JSON.
 //
-// The first line configures the client: {"baseUrl", "orgId", "authToken", "credId", "privateKey"}. Each further line is
-// a call, {"id", "call": "keys.createKey", "args": {...}}; the answer is {"id", "result" | "error", "exchanges"}, where
+// The first line configures the client: {"baseUrl", "orgId", "authToken", "credId", "privateKey"}, and "delegated": true
+// for the client that leaves signing to others. Each further line is a call, {"id", "call": "keys.createKey",
+// "args": [...]}; the answer is {"id", "result" | "error", "exchanges"}, where
 // exchanges are the HTTP exchanges that the SDK made for it, bodies as text. Calls run one after the other.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
@@ -24,10 +25,11 @@ crossFetch.fetch = async (url, options) => {
   return response
 }
 
-const { DfnsApiClient } = require('@dfns/sdk')
+const { DfnsApiClient, DfnsDelegatedApiClient } = require('@dfns/sdk')
 const { AsymmetricKeySigner } = require('@dfns/sdk-keysigner')
 
-function connect({ baseUrl, orgId, authToken, credId, privateKey }) {
+function connect({ baseUrl, orgId, authToken, credId, privateKey, delegated }) {
+  if (delegated) return new DfnsDelegatedApiClient({ baseUrl, orgId, authToken })
   const signer = new AsymmetricKeySigner({ credId, privateKey })
   return new DfnsApiClient({ baseUrl, orgId, authToken, signer })
 }
@@ -45,7 +47,7 @@ async function answer(client, { id, call, args }) {
   exchanges = []
   try {
     const [area, method] = call.split('.')
-    const result = (await client[area][method](args)) ?? null
+    const result = (await client[area][method](...args)) ?? null
     return { id, result, exchanges }
   } catch (error) {
     return { id, error: describe(error), exchanges }
