@@ -143,9 +143,9 @@ class Tenants:
         """A service account with these permissions."""
         return self._identity(org_id, "ServiceAccount", permissions, everything, lifetime)
 
-    def end_user(self, org_id: str, *permissions: str) -> Identity:
+    def end_user(self, org_id: str, *permissions: str, everything: bool = False) -> Identity:
         """An end user with a session and these permissions."""
-        made = self._identity(org_id, "Token", permissions, False, YEAR)
+        made = self._identity(org_id, "Token", permissions, everything, YEAR)
         self.execute("UPDATE users SET kind = 'EndUser' WHERE user_id = ?", made.user_id)
         return made
 
