@@ -35,7 +35,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         400, "user action has already been used", "Sign the action again: POST /auth/action/init, then /auth/action."
     ),
     "CHALLENGE_INVALID": ErrorKind(
-        400, "Challenge token is not valid.", "Ask for a new challenge with POST /auth/action/init and sign that one."
+        400, "Challenge token is not valid.", "Ask for a new challenge and sign that one, as who asked for it."
     ),
     "APP_SELF_STATE": ErrorKind(
         400,
@@ -44,6 +44,19 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     ),
     "PUBLIC_KEY_REFUSED": ErrorKind(
         400, "The public key is not accepted.", "Send a PEM public key: Ed25519, P-256, P-384, P-521, secp256k1 or RSA."
+    ),
+    "ATTESTATION_INVALID": ErrorKind(
+        400,
+        "The attestation of the credential is not valid.",
+        "Sign the challenge of this enrolment with the new credential, and send exactly what it made.",
+    ),
+    "CREDENTIAL_KIND_DISABLED": ErrorKind(
+        400, "Credentials of this kind are disabled.", "Use Fido2, Key, PasswordProtectedKey or RecoveryKey."
+    ),
+    "LAST_CREDENTIAL": ErrorKind(
+        400,
+        "The last active credential cannot be taken away.",
+        "Add another credential that can sign first; a recovery key does not count.",
     ),
     "SIGNATURE_KIND_UNSUPPORTED": ErrorKind(
         400, "This signature kind is not supported for this key.", "Use kind Hash, or Message with an EdDSA key."
@@ -78,6 +91,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "Send X-DFNS-APPID of an active application of the organisation; a server-signed one also sends X-DFNS-NONCE, "
         "X-DFNS-APPSECRET and X-DFNS-APISIGNATURE.",
     ),
+    "INVALID_CODE": ErrorKind(403, "Invalid code", "Ask for a new code, and enter it before it ends."),
     "USER_ACTION_INVALID": ErrorKind(
         403,
         "user action signature is missing or invalid",
@@ -99,6 +113,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         409,
         "The last administrator can neither be deactivated nor deleted.",
         "Give ManagedFullAdminAccess to another registered user first.",
+    ),
+    "CREDENTIAL_EXISTS": ErrorKind(
+        409,
+        "Conflicting credential",
+        "Use the credential that is enrolled, or make a new key; an id and a key are never enrolled twice.",
     ),
     "KEY_ARCHIVED": ErrorKind(400, "The key is archived.", "Use an active key."),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),

@@ -1,4 +1,4 @@
-"""Service accounts and credentials: what callers can do."""
+"""Service accounts: what callers can do."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from countersign.access import keyring
 from countersign.access.keyring import KeyRing
 from countersign.api import UNSET, ApiError, Call, Effect, not_found, operation, validation
 from countersign.credentials import public_key
-from countersign.encoding.dates import to_iso
-from countersign.identity import service_accounts, store
+from countersign.identity import service_accounts
 from countersign.identity.types import (
     CreateServiceAccount,
-    Credential,
-    CredentialList,
     Force,
     ForceQuery,
     ServiceAccount,
@@ -153,28 +150,3 @@ async def delete_service_account(call: Call, query: ForceQuery) -> ServiceAccoun
     if query.force is not UNSET and query.force.lower() not in ("true", "false"):
         raise validation("force", "expected true or false")
     return await call.commit(lambda: service_accounts.archive(call.org_id, call.params["serviceAccountId"]))
-
-
-@operation("GET", "/auth/credentials")
-async def list_credentials(call: Call) -> CredentialList:
-    """List the caller's own credentials."""
-    bound = call.caller.token_id if call.caller.token_kind == "Pat" else ""
-    return CredentialList(items=await call.read(lambda: _credentials(call.org_id, call.caller.user_id, bound)))
-
-
-def _credentials(org_id: str, user_id: str, token_id: str) -> Transaction[list[Credential]]:
-    rows = yield store.LIST_CREDENTIALS, (org_id, user_id, token_id)
-    return [
-        Credential(
-            kind=kind,
-            credential_id=credential_id,
-            credential_uuid=uuid,
-            date_created=to_iso(created_at),
-            is_active=state == "Active",
-            name=name,
-            public_key=fingerprint,
-            relying_party_id=rp_id,
-            origin=origin,
-        )
-        for kind, credential_id, uuid, created_at, state, name, fingerprint, rp_id, origin in rows
-    ]

@@ -62,11 +62,6 @@ INSERT_CREDENTIAL = Statement(
     "VALUES (?, ?, ?, ?, 'Key', ?, ?, ?, ?, ?, '', '', NULL, 0, 'Active', 0, ?) "
     "ON CONFLICT DO NOTHING RETURNING credential_uuid",
 )
-LIST_CREDENTIALS = Statement(
-    "list_credentials",
-    "SELECT kind, credential_id, credential_uuid, created_at, state, name, fingerprint, rp_id, origin FROM credentials "
-    "WHERE org_id = ? AND user_id = ? AND token_id = ? AND state <> 'Archived' ORDER BY credential_uuid",
-)
 
 INSERT_PERMISSION = Statement(
     "insert_permission",

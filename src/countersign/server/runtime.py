@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
-from countersign.access import nonce
+from countersign.access import nonce, temporary_tokens
 from countersign.access.admission import Admission
 from countersign.access.applications import Applications, Demands
 from countersign.access.ceremony import Ceremony
@@ -31,6 +31,8 @@ from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
+from countersign.identity import credential_codes
+from countersign.identity.credential_operations import Enrolment
 from countersign.jobs.leases import HeldLease
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
@@ -45,7 +47,7 @@ from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.table import operations
-from countersign.storage import Database, open_database
+from countersign.storage import Database, Transaction, open_database
 from countersign.world import World
 
 _COUNT_SECONDS = 5.0
@@ -156,7 +158,8 @@ def _assemble(
     base_url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
-    others = (ceremony, keys, routes, document, log, _limits(settings, world))
+    enrolment = Enrolment(ring, installation_id, settings.challenge_seconds)
+    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)
@@ -229,7 +232,14 @@ async def _refresh_keys(runtime: Runtime, world: World) -> None:
         if key.kid != kid:
             kid = key.kid
             runtime.sequencer.use_key(Ed25519CheckpointKey(key.kid, key.secret))
-        await database.write(lambda: nonce.forget(world.now()))
+        await database.write(lambda: _forget(world.now()))
+
+
+def _forget(now: int) -> Transaction[None]:
+    """What was remembered against a second use and has ended by itself."""
+    yield from nonce.forget(now)
+    yield from temporary_tokens.forget(now)
+    yield from credential_codes.forget(now)
 
 
 async def _kept_up(job: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -9,6 +9,7 @@ from countersign.api import Operation, declared
 _MODULES = (
     "countersign.access.operations",
     "countersign.audit.operations",
+    "countersign.identity.credential_operations",
     "countersign.identity.operations",
     "countersign.identity.pat_operations",
     "countersign.identity.user_operations",

@@ -59,10 +59,11 @@ SELECT org_id, '', rp_id, origin, created_at FROM applications WHERE is_default 
 INSERT INTO origins (org_id, app_id, rp_id, origin, created_at)
 SELECT org_id, app_id, rp_id, origin, created_at FROM applications WHERE rp_id <> '' AND origin <> '';
 
--- What only passkeys have: JSON with aaguid, transports, backup flags, attestation format. challenge_id: of the last
--- assertion, so that the same assertion sent again is told from a cloned authenticator.
+-- What only passkeys have: JSON with aaguid, backup flags, attestation. accepted: marks of its last answers, so that one
+-- sent again is told from a cloned authenticator. flagged_at: when its counter last ran back.
 ALTER TABLE credentials ADD COLUMN fido2 TEXT;
-ALTER TABLE credentials ADD COLUMN challenge_id TEXT;
+ALTER TABLE credentials ADD COLUMN accepted TEXT;
+ALTER TABLE credentials ADD COLUMN flagged_at BIGINT;
 
 -- Ids of passkeys are unique over the whole server.
 CREATE TABLE fido2_ids (
@@ -72,10 +73,13 @@ CREATE TABLE fido2_ids (
 );
 
 -- Codes by which a person adds a credential from another device; looked up by the code alone. One live code a user.
+-- action_id: the user action that made the code.
 CREATE TABLE credential_codes (
     code_hash TEXT NOT NULL PRIMARY KEY,
     org_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
+    user_epoch BIGINT NOT NULL,
+    action_id TEXT NOT NULL,
     expires_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX credential_codes_user ON credential_codes (org_id, user_id);

@@ -1,0 +1,165 @@
+"""Credentials: what proves a new one, how it is enrolled, and what its owner may do with it later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from countersign.access import temporary_tokens
+from countersign.access.temporary_tokens import TemporaryToken
+from countersign.api import UNSET, ApiError, Effect, Enrolled, not_found
+from countersign.credentials.key_attestation import KeyAttestation, verify_attestation
+from countersign.credentials.outcome import KeyRefused, Refused
+from countersign.credentials.public_key import PublicKey
+from countersign.encoding.dates import to_iso
+from countersign.identity import credential_store as store
+from countersign.identity.credential_types import (
+    CreateCredential,
+    CreateFido2Credential,
+    CreateKeyCredential,
+    CreatePasswordCredential,
+    CreatePasswordProtectedKeyCredential,
+    CreateRecoveryKeyCredential,
+    CreateTotpCredential,
+)
+from countersign.identity.types import Credential
+from countersign.storage import Transaction
+from countersign.world import World
+
+CredentialKind = Literal["Fido2", "Key", "PasswordProtectedKey", "RecoveryKey"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential whose holder has proved it. ``fido2``: JSON of what only passkeys have, ``None`` for keys."""
+
+    kind: CredentialKind
+    credential_id: str
+    name: str
+    public_key: PublicKey
+    encrypted_private_key: str | None = None
+    rp_id: str = ""
+    origin: str = ""
+    sign_count: int = 0
+    fido2: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The credential id or the public key is enrolled already; ``own_uuid`` names it if it is the same user's."""
+
+    what: Literal["credential id", "public key"]
+    own_uuid: str | None
+
+
+def kind_of(body: CreateCredential) -> CredentialKind | None:
+    """The kind to be enrolled, ``None`` for one that this server does not enrol."""
+    if isinstance(body, CreatePasswordCredential | CreateTotpCredential):
+        return None
+    if isinstance(body, CreateFido2Credential):
+        return "Fido2"
+    if isinstance(body, CreatePasswordProtectedKeyCredential):
+        return "PasswordProtectedKey"
+    return "Key" if isinstance(body, CreateKeyCredential) else "RecoveryKey"
+
+
+def prove_key(
+    body: CreateKeyCredential | CreatePasswordProtectedKeyCredential | CreateRecoveryKeyCredential, challenge: str
+) -> NewCredential | Refused:
+    """Check that the submitter holds the private half of the key it submits and answers ``challenge``."""
+    kind = kind_of(body)
+    assert kind is not None
+    assert kind != "Fido2"
+    wrapped = None if isinstance(body, CreateKeyCredential) else body.encrypted_private_key
+    text = None if wrapped is UNSET else wrapped
+    attested = verify_attestation(KeyAttestation(kind, body.credential_info, text), challenge)
+    if isinstance(attested, Refused):
+        return attested
+    return NewCredential(kind, attested.credential_id, body.credential_name, attested.public_key, text)
+
+
+def enrol(
+    token: TemporaryToken, owner_token: str, new: NewCredential, world: World
+) -> Transaction[Effect[Credential] | Taken | Refused]:
+    """Spend the challenge and store the credential. ``owner_token``: id of the access token it is bound to, or ``""``.
+
+    ``Refused`` when the challenge holds no longer. The caller rolls back on anything but an ``Effect``.
+    """
+    org_id, user_id, now = token.metadata.org_id, token.metadata.user_id, world.now()
+    refusal = yield from temporary_tokens.spend(token, now)
+    if refusal is not None:
+        return refusal
+    uuid, key, pem = world.new_id("cr"), new.credential_id.rstrip("="), new.public_key
+    row = (org_id, uuid, user_id, owner_token, new.kind, new.credential_id, key, new.name, pem.pem, pem.fingerprint)
+    of_kind = (new.rp_id, new.origin, new.encrypted_private_key, new.sign_count, new.fido2)
+    if not (yield store.INSERT_CREDENTIAL, (*row, *of_kind, now)):
+        return (yield from _collision(org_id, user_id, key, pem.fingerprint))
+    if new.kind == "Fido2" and not (yield store.INSERT_FIDO2_ID, (key, org_id, uuid)):
+        return Taken("credential id", None)
+    stored = Credential(
+        kind=new.kind,
+        credential_id=new.credential_id,
+        credential_uuid=uuid,
+        date_created=to_iso(now),
+        is_active=True,
+        name=new.name,
+        public_key=pem.fingerprint,
+        relying_party_id=new.rp_id,
+        origin=new.origin,
+    )
+    return Effect(stored, (uuid,), (Enrolled(uuid, user_id, new.kind, pem.fingerprint),))
+
+
+def _collision(org_id: str, user_id: str, key: str, fingerprint: str) -> Transaction[Taken]:
+    rows = yield store.FIND_COLLISION, (org_id, key, fingerprint)
+    own = [row for row in rows if row[1] == user_id]
+    same_id = any(row[2] == key for row in rows)
+    return Taken("credential id" if same_id else "public key", own[0][0] if own else None)
+
+
+def refusal_error(refused: Refused) -> ApiError:
+    """What a caller is told about an attestation that does not hold."""
+    code = "PUBLIC_KEY_REFUSED" if isinstance(refused, KeyRefused) else "ATTESTATION_INVALID"
+    return ApiError(code, reason=refused.reason)
+
+
+def taken_error(taken: Taken) -> ApiError:
+    """409, with the id of the credential that stands in the way if it is the caller's own."""
+    details = None if taken.own_uuid is None else {"duplicate": {"id": taken.own_uuid}}
+    return ApiError("CREDENTIAL_EXISTS", f"Conflicting credential with same {taken.what}", details=details)
+
+
+def list_own(org_id: str, user_id: str, token_id: str) -> Transaction[list[Credential]]:
+    """A user's credentials, or those bound to one access token; archived ones are gone."""
+    rows = yield store.LIST_CREDENTIALS, (org_id, user_id, token_id)
+    return [
+        Credential(
+            kind=kind,
+            credential_id=credential_id,
+            credential_uuid=uuid,
+            date_created=to_iso(created_at),
+            is_active=state == "Active",
+            name=name,
+            public_key=fingerprint,
+            relying_party_id=rp_id,
+            origin=origin,
+        )
+        for kind, credential_id, uuid, created_at, state, name, fingerprint, rp_id, origin in rows
+    ]
+
+
+def set_state(
+    org_id: str, user_id: str, credential_uuid: str, state: Literal["Active", "Inactive", "Archived"]
+) -> Transaction[Effect[None]]:
+    """Activate, deactivate or archive one of a user's own credentials; idempotent but for the last.
+
+    404 for one that is another's, bound to an access token, or archived; 400 ``LAST_CREDENTIAL`` when no active
+    credential would remain that can sign and log in.
+    """
+    # Two such changes at once would each count on the credential that the other takes away.
+    yield store.LOCK_USER, (org_id, user_id)
+    if not (yield store.SET_STATE, (state, state, org_id, user_id, credential_uuid)):
+        raise not_found("credential")
+    if state != "Active" and not (yield store.COUNT_FIRST_FACTORS, (org_id, user_id))[0][0]:
+        raise ApiError("LAST_CREDENTIAL")
+    return Effect(None, (credential_uuid,))
