@@ -1,0 +1,128 @@
+"""The recovery job: what a crash left between two transactions is finished once, under its own id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from countersign.keys.recovery import Recovery
+from countersign.keys.signatures import NewSignature
+from countersign.keystores import SignerRefused, SignerSealed, SignerUnavailable
+from countersign.storage import Database, Transaction
+from tests.keys.builders import (
+    START,
+    Clock,
+    FakeSigner,
+    count,
+    entry_text,
+    make_key,
+    new_signature,
+    service,
+    start,
+    stored,
+    value,
+)
+
+AGE = 5_000
+
+
+class Actions:
+    """What the audit log answers: entry and canonical body by action id."""
+
+    def __init__(self, *requests: NewSignature) -> None:
+        self._entries: Mapping[str, tuple[str, bytes]] = {
+            new.action_id: (entry_text(new), b"payload") for new in requests
+        }
+
+    def read(self, org_id: str, action_id: str) -> Transaction[tuple[str, bytes] | None]:
+        yield from ()
+        return self._entries.get(action_id)
+
+
+def recovery(database: Database, signer: FakeSigner, clock: Clock, *requests: NewSignature) -> Recovery:
+    return Recovery(database, service(signer), Actions(*requests).read, clock.world())
+
+
+async def test_a_request_left_over_is_signed_under_its_own_id_with_its_own_evidence(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    signer = FakeSigner([value(1)])
+    assert await recovery(database, signer, Clock(START + AGE + 1), new).sweep(AGE) == 1
+    found = await stored(database, new)
+    assert found.status == "Signed"
+    (order,) = signer.orders
+    assert (order.request_id, order.payload) == (new.signature_id, bytes.fromhex("ab" * 32))
+    assert (order.evidence.payload, order.evidence.path) == (b"payload", f"/keys/{new.key_id}/signatures")
+    assert await count(database, "audit_entries") == 1
+
+
+async def test_a_young_request_is_left_to_the_call_that_made_it(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    signer = FakeSigner([value(1)])
+    assert await recovery(database, signer, Clock(START + AGE), new).sweep(AGE) == 0
+    assert signer.orders == []
+    assert (await stored(database, new)).status == "Executing"
+
+
+async def test_a_second_sweep_finds_nothing(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    signer = FakeSigner([value(1)])
+    job = recovery(database, signer, Clock(START + AGE + 1), new)
+    assert (await job.sweep(AGE), await job.sweep(AGE)) == (1, 0)
+    assert len(signer.orders) == 1
+
+
+async def test_two_sweeps_at_once_record_one_outcome(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    # Both get a signature of their own (ECDSA here is hedged), at the same moment.
+    signer = FakeSigner([value(1), value(2)], together=2)
+    clock = Clock(START + AGE + 1)
+    await asyncio.gather(*(recovery(database, signer, clock, new).sweep(AGE) for _ in range(2)))
+    assert len(signer.orders) == 2
+    assert (await stored(database, new)).status == "Signed"
+    assert await count(database, "audit_entries") == 1
+
+
+async def test_it_waits_for_a_signer_that_is_away_or_sealed(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    for trouble in (SignerUnavailable("gone"), SignerSealed("sealed")):
+        assert await recovery(database, FakeSigner([trouble]), Clock(START + AGE + 1), new).sweep(AGE) == 0
+        assert (await stored(database, new)).status == "Executing"
+    away = FakeSigner([value(1)], available=False)
+    assert await recovery(database, away, Clock(START + AGE + 1), new).sweep(AGE) == 0
+    assert away.orders == []
+    assert await recovery(database, FakeSigner([value(1)]), Clock(START + AGE + 1), new).sweep(AGE) == 1
+
+
+async def test_what_the_signer_refuses_has_failed_and_says_why(database: Database) -> None:
+    new = new_signature(await make_key(database))
+    await start(database, new)
+    refusing = FakeSigner([SignerRefused("Integrity", "the record does not open")])
+    assert await recovery(database, refusing, Clock(START + AGE + 1), new).sweep(AGE) == 1
+    found = await stored(database, new)
+    assert (found.status, found.reason) == ("Failed", "the signer refused: Integrity")
+    assert await count(database, "audit_entries") == 1
+
+
+async def test_more_than_one_batch_is_finished_in_one_sweep(database: Database) -> None:
+    key = await make_key(database)
+    requests = [new_signature(key, number) for number in range(230)]
+    for new in requests:
+        await start(database, new)
+    assert await recovery(database, FakeSigner([value(1)]), Clock(START + AGE + 1), *requests).sweep(AGE) == 230
+    assert {(await stored(database, new)).status for new in requests} == {"Signed"}
+
+
+async def test_without_its_action_nothing_is_signed(database: Database) -> None:
+    key = await make_key(database)
+    lost, kept = new_signature(key, 1), new_signature(key, 2)
+    for new in (lost, kept):
+        await start(database, new)
+    signer = FakeSigner([value(1)])
+    assert await recovery(database, signer, Clock(START + AGE + 1), kept).sweep(AGE) == 1
+    assert [order.request_id for order in signer.orders] == [kept.signature_id]
+    assert (await stored(database, lost)).status == "Executing"
