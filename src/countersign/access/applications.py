@@ -153,3 +153,29 @@ def has_changed(application: Application) -> Transaction[bool]:
     """Whether state or rights of the application changed since it was read; inside the transaction of a mutation."""
     rows = yield store.RECHECK_APPLICATION, (application.org_id, application.app_id)
     return not rows or tuple(rows[0]) != ("Active", application.epoch, application.permission_revision)
+
+
+def mint_secret(
+    ring: KeyRing, *, org_id: str, app_id: str, token_id: str, lifetime: int, now_ms: int
+) -> tuple[str, str]:
+    """A token of an application, ``lifetime`` in seconds, and the hash that is stored of it. It names no user."""
+    issued = now_ms // 1000
+    claims = jwt.Claims(
+        iss=ring.issuer,
+        aud=jwt.AUDIENCE,
+        sub=org_id,
+        jti=token_id,
+        metadata={"userId": "", "orgId": org_id, "appId": app_id, "tokenKind": "Application"},
+        iat=issued,
+        exp=issued + lifetime,
+    )
+    text = jwt.encode(claims, "JWT", ring.token_signer)
+    return text, token_hash(text)
+
+
+def insert_secret(
+    org_id: str, app_id: str, token_id: str, name: str, digest: str, now_ms: int, expires_ms: int
+) -> Transaction[None]:
+    """Store what is kept of it."""
+    arguments = (org_id, token_id, "Application", "", app_id, name, digest, None, now_ms, expires_ms)
+    yield store.INSERT_TOKEN, arguments

@@ -1,0 +1,123 @@
+"""``countersign applications``: what an operator does with applications, on the server's own host."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from countersign.cli.common import config_option, read_settings, start_refusals
+from countersign.identity import application_administration as administration
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+T = TypeVar("T")
+
+
+@click.group()
+def applications() -> None:
+    """List applications, replace their tokens, set what they demand and where their passkeys work."""
+
+
+@applications.command("list")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def list_command(config: Path | None, as_json: bool) -> None:
+    """List every application that is not archived."""
+    found = _run(config, lambda _world: administration.list_all())
+    if as_json:
+        rows = [
+            {
+                "appId": item.application.app_id,
+                "orgId": item.application.org_id,
+                "kind": item.application.kind,
+                "name": item.application.name,
+                "isActive": item.application.is_active,
+                "origins": list(item.origins),
+                "requireApplicationId": item.demands.application_id,
+                "requireNonce": item.demands.nonce,
+                "requireApiSignature": item.demands.api_signature,
+            }
+            for item in found
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for item in found:
+        state = "active" if item.application.is_active else "inactive"
+        click.echo(f"{item.application.app_id}  {state:8}  {item.application.kind}  {item.application.name}")
+
+
+@applications.command("rotate-token")
+@click.argument("app_id")
+@config_option
+@click.option("--days", type=click.IntRange(1, 730), default=730, show_default=True, help="Life of the new token.")
+def rotate_token(app_id: str, config: Path | None, days: int) -> None:
+    """Print a new token of a server-signed application; the old one ends at once."""
+    from countersign.access.installation import read_installation
+    from countersign.access.keyring import KeyRing
+    from countersign.server.admin import with_database
+
+    settings = read_settings(config)
+
+    async def work(database: Database, secret: bytes, world: World) -> str:
+        installation = await database.read(read_installation)
+        ring = KeyRing(database, secret, settings.issuer or installation["installation_id"], world)
+        await ring.load()
+        return await database.write(lambda: administration.rotate_token(app_id, days, ring, world))
+
+    click.echo(_reported(lambda: asyncio.run(with_database(settings, work))))
+
+
+@applications.command()
+@click.argument("app_id")
+@config_option
+@click.option("--application-id/--no-application-id", default=False, help="Tokens issued through it must name it.")
+@click.option("--nonce/--no-nonce", default=False, help="Requests need a nonce in its strict form.")
+@click.option("--api-signature/--no-api-signature", default=False, help="Requests need an API signature.")
+def demand(app_id: str, config: Path | None, application_id: bool, nonce: bool, api_signature: bool) -> None:
+    """Set what must come with requests of an application, whatever the server demands of all."""
+    from countersign.access.applications import Demands
+
+    demands = Demands(application_id, nonce, api_signature)
+    _run(config, lambda world: administration.demand(app_id, demands, world))
+
+
+@applications.command("add-origin")
+@click.argument("app_id")
+@click.argument("origin")
+@config_option
+@click.option("--related", is_flag=True, help="Another host, listed in /.well-known/webauthn of the relying party.")
+def add_origin(app_id: str, origin: str, config: Path | None, related: bool) -> None:
+    """Let passkeys of an application be used at one more origin."""
+    click.echo(_run(config, lambda world: administration.add_origin(app_id, origin, world, related=related)))
+
+
+@applications.command("remove-origin")
+@click.argument("app_id")
+@click.argument("origin")
+@config_option
+def remove_origin(app_id: str, origin: str, config: Path | None) -> None:
+    """Let passkeys of an application be used at an origin no longer."""
+    _run(config, lambda world: administration.remove_origin(app_id, origin, world))
+
+
+def _run(config: Path | None, make: Callable[[World], Transaction[T]]) -> T:
+    from countersign.server.admin import with_database
+
+    settings = read_settings(config)
+
+    async def work(database: Database, _secret: bytes, world: World) -> T:
+        return await database.write(lambda: make(world))
+
+    return _reported(lambda: asyncio.run(with_database(settings, work)))
+
+
+def _reported(run: Callable[[], T]) -> T:
+    try:
+        return run()
+    except (administration.Impossible, *start_refusals()) as error:
+        raise click.ClickException(str(error)) from None
