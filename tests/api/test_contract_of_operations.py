@@ -9,6 +9,13 @@ from tests.support.contract import OUTSIDE
 
 #: What the server offers today. A name leaves this list only with the operation.
 OFFERED = {
+    "activateApplication",
+    "archiveApplication",
+    "createApplication",
+    "deactivateApplication",
+    "getApplication",
+    "listApplications",
+    "updateApplication",
     "activatePersonalAccessToken",
     "activateServiceAccount",
     "activateUser",

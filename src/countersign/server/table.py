@@ -10,6 +10,7 @@ _MODULES = (
     "countersign.access.operations",
     "countersign.audit.operations",
     "countersign.identity.credential_operations",
+    "countersign.identity.application_operations",
     "countersign.identity.operations",
     "countersign.identity.pat_operations",
     "countersign.identity.user_operations",
