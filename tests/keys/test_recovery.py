@@ -117,12 +117,31 @@ async def test_more_than_one_batch_is_finished_in_one_sweep(database: Database) 
     assert {(await stored(database, new)).status for new in requests} == {"Signed"}
 
 
-async def test_without_its_action_nothing_is_signed(database: Database) -> None:
+async def test_requests_that_cannot_be_read_back_keep_no_other_waiting(database: Database) -> None:
     key = await make_key(database)
-    lost, kept = new_signature(key, 1), new_signature(key, 2)
-    for new in (lost, kept):
+    lost = [new_signature(key, number) for number in range(120)]
+    kept = new_signature(key, 120)
+    for new in (*lost, kept):
         await start(database, new)
     signer = FakeSigner([value(1)])
     assert await recovery(database, signer, Clock(START + AGE + 1), kept).sweep(AGE) == 1
     assert [order.request_id for order in signer.orders] == [kept.signature_id]
-    assert (await stored(database, lost)).status == "Executing"
+    assert (await stored(database, lost[0])).status == "Executing"
+
+
+async def test_a_payload_that_does_not_open_is_not_signed(database: Database) -> None:
+    key = await make_key(database)
+    changed, kept = new_signature(key, 1), new_signature(key, 2)
+    for new in (changed, kept):
+        await start(database, new)
+    actions = Actions(kept)
+
+    def read(org_id: str, action_id: str) -> Transaction[tuple[str, bytes] | None]:
+        if action_id == changed.action_id:
+            raise ValueError("the payload was changed or moved")
+        return (yield from actions.read(org_id, action_id))
+
+    signer = FakeSigner([value(1)])
+    job = Recovery(database, service(signer), read, Clock(START + AGE + 1).world())
+    assert await job.sweep(AGE) == 1
+    assert [order.request_id for order in signer.orders] == [kept.signature_id]

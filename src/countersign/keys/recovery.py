@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import structlog
@@ -13,9 +15,9 @@ from countersign.encoding import base64url
 from countersign.keys import keys, signatures
 from countersign.keys.service import Failure, Finish, Keys, finish, order
 from countersign.keys.signatures import Unfinished
-from countersign.keys.signing import Unsupported, to_sign
+from countersign.keys.signing import ToSign, Unsupported, to_sign
 from countersign.keys.types import CreateSignature
-from countersign.keystores import ConsentEvidence, SignerSealed, SignerUnavailable
+from countersign.keystores import ConsentEvidence, KeyRecord, SignerSealed, SignerUnavailable
 from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
 
@@ -25,6 +27,16 @@ _BATCH = 100
 
 #: Gives the audit entry (JSON text) and the canonical request body of an action; ``None`` when there is none.
 ReadAction = Callable[[str, str], Transaction[tuple[str, bytes] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """An order to the signer as it was given before."""
+
+    key: KeyRecord
+    wanted: ToSign
+    payload_sha256: str
+    evidence: ConsentEvidence
 
 
 class Recovery:
@@ -40,51 +52,67 @@ class Recovery:
         self._world = world
 
     async def sweep(self, older_than_ms: int) -> int:
-        """Finish every request that is ``Executing`` for longer than that; how many were finished."""
+        """Finish every request that is ``Executing`` for longer than that; how many were finished.
+
+        One that cannot be finished keeps none of the others waiting.
+        """
         done = 0
+        stuck: set[str] = set()
         before = self._world.now() - older_than_ms
         while self._service.signer.available:
-            left = await self._database.read(lambda: signatures.unfinished(before, _BATCH))
-            finished = 0
-            for request in left:
-                finished += await self._take_up(request)
-            done += finished
-            if len(left) < _BATCH or not finished:
+            limit = _BATCH + len(stuck)
+            left = await self._database.read(partial(signatures.unfinished, before, limit))
+            fresh = [request for request in left if request.signature_id not in stuck]
+            if not fresh:
                 break
+            for request in fresh:
+                if await self._take_up(request):
+                    done += 1
+                else:
+                    stuck.add(request.signature_id)
         return done
 
     async def _take_up(self, left: Unfinished) -> bool:
-        key = await self._database.read(lambda: keys.to_sign_with(left.org_id, left.key_id))
-        found = await self._database.read(lambda: self._read_action(left.org_id, left.action_id))
-        if key is None or found is None:
-            log.error("signature request has lost its key or action", signature_id=left.signature_id)
-            return False
-        entry = decode(found[0])
-        if not isinstance(entry, Action):
-            log.error("signature request names no action", signature_id=left.signature_id)
-            return False
-        wanted = to_sign(msgspec.convert(left.body, CreateSignature), key.scheme)
-        if isinstance(wanted, Unsupported):
-            log.error("signature request cannot be read", signature_id=left.signature_id, reason=wanted.reason)
+        try:
+            order_again = await self._read_back(left)
+        except (ValueError, msgspec.MsgspecError) as error:
+            reason = str(error)
+            log.error("signature request cannot be read back", signature_id=left.signature_id, reason=reason)  # noqa: TRY400 - the reason says it
             return False
         try:
-            outcome = await order(self._service.signer, key, wanted, left.signature_id, evidence_of(entry, found[1]))
+            outcome = await order(
+                self._service.signer, order_again.key, order_again.wanted, left.signature_id, order_again.evidence
+            )
         except (SignerUnavailable, SignerSealed) as error:
             log.warning("recovery waits for the signer", reason=str(error))
             return False
         done = Finish(
             self._service.installation_id,
-            key,
-            wanted,
+            order_again.key,
+            order_again.wanted,
             left.signature_id,
             left.action_id,
-            entry.payload_sha256,
+            order_again.payload_sha256,
             None,
             outcome,
         )
         await self._database.write(lambda: finish(done, self._world))
         log.info("signature request finished", signature_id=left.signature_id, failed=isinstance(outcome, Failure))
         return True
+
+    async def _read_back(self, left: Unfinished) -> _Again:
+        """What the signer was asked. ``ValueError`` when key or action are gone, or were changed."""
+        key = await self._database.read(lambda: keys.to_sign_with(left.org_id, left.key_id))
+        found = await self._database.read(lambda: self._read_action(left.org_id, left.action_id))
+        if key is None or found is None:
+            raise ValueError("it has lost its key or its action")
+        entry = decode(found[0])
+        if not isinstance(entry, Action):
+            raise ValueError("what it names is no action")  # noqa: TRY004 - a defect of the data, not of a caller
+        wanted = to_sign(msgspec.convert(left.body, CreateSignature), key.scheme)
+        if isinstance(wanted, Unsupported):
+            raise ValueError(wanted.reason)  # noqa: TRY004 - as above
+        return _Again(key, wanted, entry.payload_sha256, evidence_of(entry, found[1]))
 
     async def run(self, older_than_ms: int, interval: float) -> None:
         """Sweep now and then until cancelled; at the first sweep whatever is left of a process before this one."""
