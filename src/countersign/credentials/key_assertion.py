@@ -71,12 +71,17 @@ def verify_signature(
     client_data: ClientData, signature: str, algorithm: str | None, public_key: PublicKey
 ) -> Refused | None:
     """Why the base64url ``signature`` over the client data as received does not hold; ``None`` if it does."""
+    return refuse_signature(client_data.raw, signature, algorithm, public_key)
+
+
+def refuse_signature(message: bytes, signature: str, algorithm: str | None, public_key: PublicKey) -> Refused | None:
+    """Why the base64url ``signature`` over ``message`` does not hold; ``None`` if it does."""
     try:
         raw = base64url.decode_tolerant(signature)
     except ValueError:
         return Refused("signature is not base64url")
     if len(raw) > MAX_SIGNATURE:
         return Refused(f"signature is longer than {MAX_SIGNATURE} bytes")
-    if not public_key.verify(raw, client_data.raw, algorithm):
+    if not public_key.verify(raw, message, algorithm):
         return Refused("the signature does not hold under the credential's public key")
     return None

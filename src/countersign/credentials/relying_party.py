@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from countersign.credentials.client_data import WebClientData
 from countersign.credentials.outcome import Refused
 
 MAX_RP_ID = 253
@@ -14,6 +17,40 @@ _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+|localhost", re.ASCII)
 _APP = re.compile(r"android:apk-key-hash:[A-Za-z0-9_-]{43}|ios:bundle-id:[A-Za-z0-9.-]{1,155}", re.ASCII)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class RelyingParty:
+    """A relying party id and the exact origins that may use its passkeys.
+
+    ``origins`` is ``None`` only where the list is not known, as in an offline check of old evidence; then
+    neither origin nor framing is judged. ``top_origins``: pages that may frame one of the origins, ``None``
+    where framing by another origin is not allowed at all.
+    """
+
+    rp_id: str
+    origins: frozenset[str] | None
+    top_origins: frozenset[str] | None = None
+
+    @property
+    def rp_id_hash(self) -> bytes:
+        """SHA-256 of the id, as authenticators sign it."""
+        return hashlib.sha256(self.rp_id.encode("utf-8")).digest()
+
+    def refusal(self, client_data: WebClientData) -> Refused | None:
+        """Why this relying party takes nothing from where the client data comes; ``None`` if it does.
+
+        Origins are compared byte by byte (WebAuthn section 13.4.9): no wildcards, no suffixes.
+        """
+        if self.origins is None:
+            return None
+        if client_data.origin not in self.origins:
+            return Refused("clientData: the origin is not one of the relying party's")
+        if client_data.cross_origin and self.top_origins is None:
+            return Refused("clientData: crossOrigin is not allowed")
+        if client_data.top_origin is not None and client_data.top_origin not in (self.top_origins or ()):
+            return Refused("clientData: the topOrigin is not allowed")
+        return None
 
 
 def parse_rp_id(text: str) -> str | Refused:
