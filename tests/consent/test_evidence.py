@@ -9,21 +9,33 @@ from hypothesis import strategies as st
 
 from countersign.consent.digest import action_digest, payload_hash
 from countersign.consent.evidence import Evidence, Proven, verify_evidence
+from countersign.credentials.fido2_assertion import Fido2Context
 from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import PublicKey, load
+from countersign.credentials.relying_party import RelyingParty
 from countersign.encoding import base64url
 from countersign.encoding.strictjson import parse_object
 from tests.consent.ceremony import INSTALLATION, PRIVATE, PUBLIC, Ceremony, public_key_of
+from tests.support.authenticator import ED, PARTY, RP_ID, UP, UV, Authenticator, cbor, client_data, published_key
 from tests.support.vectors import auth_vectors
 
 _GOOD = Ceremony()
 _DIGEST = _GOOD.challenge.action
+_PASSKEY = Authenticator()
+_ONLINE = Fido2Context(PARTY, backup_eligible=False)
+_OFFLINE = Fido2Context(RelyingParty(RP_ID, None), backup_eligible=None)
 
 
 def _signed(client_data: bytes, **members: Any) -> Evidence:
     signature = base64url.encode(PRIVATE.sign(client_data))
     evidence = Evidence(kind="Key", client_data=base64url.encode(client_data), signature=signature)
     return msgspec.structs.replace(evidence, **members)
+
+
+def _fido2(client: bytes | None = None, data: bytes | None = None, passkey: Authenticator = _PASSKEY) -> Evidence:
+    signed_client = client or client_data("webauthn.get", challenge=_GOOD.challenge.text)
+    assertion = passkey.answer(signed_client, data).credential_assertion
+    return Evidence("Fido2", assertion.client_data, assertion.signature, assertion.authenticator_data)
 
 
 def _check_record(record: dict[str, Any], org_id: str) -> Proven | Refused:
@@ -112,7 +124,7 @@ def test_evidence_with_a_member_that_does_not_fit_is_refused(members: dict[str, 
     assert isinstance(verify_evidence(evidence, PUBLIC, _DIGEST), Refused)
 
 
-@pytest.mark.parametrize("kind", ["RecoveryKey", "Fido2", "Password", "key"])
+@pytest.mark.parametrize("kind", ["RecoveryKey", "Password", "Totp", "fido2", "key"])
 def test_kinds_that_sign_no_actions_have_no_evidence(kind: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"kind": kind, "clientData": "", "signature": ""}, Evidence)
@@ -125,6 +137,59 @@ def test_actions_are_not_signed_with_rsa_keys_above_4096_bits() -> None:
     outcome = verify_evidence(_GOOD.evidence, large, _DIGEST)
     assert isinstance(outcome, Refused)
     assert "4096 bits" in outcome.reason
+
+
+@pytest.mark.parametrize("context", [_ONLINE, _OFFLINE])
+@pytest.mark.parametrize("name", ["fido_p256", "fido_ed25519", "fido_rsa2048"])
+def test_consent_by_a_passkey_is_proven_online_and_offline(name: str, context: Fido2Context) -> None:
+    passkey = Authenticator(published_key(name))
+    double = base64url.encode(_GOOD.challenge.text.encode())
+    for challenge in (_GOOD.challenge.text, double):
+        evidence = _fido2(client_data("webauthn.get", challenge=challenge), passkey.data(UP | UV, 7), passkey)
+        outcome = verify_evidence(evidence, passkey.public_key, _DIGEST, context)
+        assert isinstance(outcome, Proven)
+        assert outcome.challenge == _GOOD.challenge
+        assert outcome.answer is not None
+        assert outcome.answer.authenticator_data.sign_count == 7
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        _fido2(client_data("webauthn.get", challenge=_GOOD.challenge.text, origin="https://evil.test")),
+        _fido2(client_data("webauthn.get", challenge=_GOOD.challenge.text, crossOrigin=True)),
+    ],
+)
+def test_origins_are_judged_where_they_are_known(evidence: Evidence) -> None:
+    assert isinstance(verify_evidence(evidence, _PASSKEY.public_key, _DIGEST, _ONLINE), Refused)
+    assert isinstance(verify_evidence(evidence, _PASSKEY.public_key, _DIGEST, _OFFLINE), Proven)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        msgspec.structs.replace(_fido2(), authenticator_data=None),
+        msgspec.structs.replace(_fido2(), kind="Key"),
+        msgspec.structs.replace(_fido2(), algorithm="SHA512"),
+        _fido2(client_data("webauthn.get", challenge=Ceremony(path="/wallets").challenge.text)),
+        _fido2(client_data("webauthn.create", challenge=_GOOD.challenge.text)),
+        _fido2(client_data("key.get", challenge=_GOOD.challenge.text)),
+        _fido2(client_data("webauthn.get", challenge=_DIGEST)),
+        _fido2(client_data("webauthn.get", challenge=_GOOD.challenge.text, pad="x" * 1024)),
+        _fido2(data=Authenticator(rp_id="evil.test").data(UP | UV)),
+        _fido2(data=_PASSKEY.data(UP)),
+        _fido2(data=_PASSKEY.data(UV)),
+        _fido2(data=_PASSKEY.data(UP | UV | ED, 0, cbor({"credBlob": bytes(512)}))),
+        _fido2(passkey=Authenticator(published_key("other_p256"))),
+    ],
+)
+def test_a6_evidence_of_a_passkey_that_is_no_consent_is_refused(evidence: Evidence) -> None:
+    for context in (_ONLINE, _OFFLINE):
+        assert isinstance(verify_evidence(evidence, _PASSKEY.public_key, _DIGEST, context), Refused)
+
+
+def test_evidence_of_a_passkey_needs_its_relying_party() -> None:
+    assert isinstance(verify_evidence(_fido2(), _PASSKEY.public_key, _DIGEST), Refused)
 
 
 @settings(deadline=None, max_examples=100)

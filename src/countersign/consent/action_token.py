@@ -15,6 +15,7 @@ import msgspec
 
 from countersign.consent.digest import action_digest
 from countersign.consent.evidence import Evidence, Proven, verify_evidence
+from countersign.credentials.fido2_assertion import Fido2Context
 from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import PublicKey
 from countersign.encoding.identifiers import is_identifier
@@ -148,14 +149,16 @@ def action_id(challenge_id: str) -> str:
     return f"uj-{challenge_id[3:14]}-{tail}"
 
 
-def verify_action(claims: ActionClaims, public_key: PublicKey) -> Proven | Refused:
+def verify_action(claims: ActionClaims, public_key: PublicKey, fido2: Fido2Context | None = None) -> Proven | Refused:
     """Check that an action token is what its evidence says, under the credential's stored public key.
+
+    ``fido2`` is what else is stored of a Fido2 credential.
 
     The digest, the id and the times of the token must follow from the signed challenge, so that not even
     the server's MAC key turns one signature into a second action or a later one. Never raises for bad
     input.
     """
-    outcome = verify_evidence(claims.metadata.evidence, public_key, claims.metadata.action)
+    outcome = verify_evidence(claims.metadata.evidence, public_key, claims.metadata.action, fido2)
     if isinstance(outcome, Refused):
         return outcome
     challenge = outcome.challenge
