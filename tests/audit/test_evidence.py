@@ -14,6 +14,7 @@ from countersign.consent.action_token import action_id
 from countersign.consent.challenge import ActionChallenge, parse_challenge
 from countersign.encoding import base64url
 from tests.audit.logs import Person, counting_world
+from tests.support.authenticator import RP_ID, Authenticator
 from tests.support.vectors import auth_vectors
 
 VECTORS = auth_vectors()
@@ -90,3 +91,22 @@ def test_malformed_or_uncovered_members(change: dict[str, object], reason: str |
 def test_kinds_that_do_not_sign_actions_are_refused() -> None:
     credential = msgspec.structs.replace(published().credential, kind="RecoveryKey")
     assert "RecoveryKey" in str(check_action(msgspec.structs.replace(published(), credential=credential), PAYLOAD))
+
+
+def test_consent_by_a_passkey_is_checked_against_the_relying_party_of_the_entry() -> None:
+    passkey = Authenticator()
+    assertion = passkey.answer().credential_assertion
+    evidence = Evidence(
+        client_data=assertion.client_data,
+        signature=assertion.signature,
+        authenticator_data=assertion.authenticator_data,
+    )
+    for relying_party_id, reason in ((RP_ID, None), ("éxample.org", "rpIdHash"), (None, "relying party")):
+        credential = Credential(
+            uuid=published().credential.uuid,
+            kind="Fido2",
+            public_key=passkey.public_key.pem,
+            relying_party_id=relying_party_id,
+        )
+        found = check_action(msgspec.structs.replace(published(), credential=credential, evidence=evidence), PAYLOAD)
+        assert found is None if reason is None else reason in str(found)

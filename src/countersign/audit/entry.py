@@ -23,11 +23,15 @@ class _Part(msgspec.Struct, rename="camel", frozen=True, kw_only=True, forbid_un
 
 
 class Credential(_Part, frozen=True):
-    """The credential that consented, with its whole public key as PEM, at the time of signing."""
+    """The credential that consented, with its whole public key as PEM, at the time of signing.
+
+    ``relying_party_id`` is that of a Fido2 credential, whose signature covers its hash.
+    """
 
     uuid: str
     kind: str
     public_key: str
+    relying_party_id: str | None = None
 
 
 class Evidence(_Part, frozen=True):

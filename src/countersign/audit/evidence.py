@@ -18,15 +18,21 @@ from countersign.audit.report import Broken
 from countersign.consent.action_token import action_id
 from countersign.consent.digest import action_digest
 from countersign.consent.evidence import Evidence, EvidenceKind, verify_evidence
+from countersign.credentials.fido2_assertion import Fido2Context
 from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import load
+from countersign.credentials.relying_party import RelyingParty
 from countersign.encoding import dates
 
 #: Longest line that is read, in bytes.
 MAX_LINE = 16 << 20
 # Starting workers costs about as much as checking this many lines.
 _WORTH_WORKERS = 5000
-_KINDS: dict[str, EvidenceKind] = {"Key": "Key", "PasswordProtectedKey": "PasswordProtectedKey"}
+_KINDS: dict[str, EvidenceKind] = {
+    "Fido2": "Fido2",
+    "Key": "Key",
+    "PasswordProtectedKey": "PasswordProtectedKey",
+}
 
 
 @dataclass(slots=True)
@@ -68,7 +74,10 @@ def check_action(action: Action, payload: str | None) -> str | None:
         return f"credentials of kind {action.credential.kind} don't sign actions"
     received = action.evidence
     evidence = Evidence(kind, received.client_data, received.signature, received.authenticator_data, received.algorithm)
-    outcome = verify_evidence(evidence, public_key, digest)
+    rp_id = action.credential.relying_party_id
+    # Which origins were allowed when this was signed is in no entry; the relying party is what was signed.
+    context = None if rp_id is None else Fido2Context(RelyingParty(rp_id, None), backup_eligible=None)
+    outcome = verify_evidence(evidence, public_key, digest, context)
     if isinstance(outcome, Refused):
         return f"the evidence: {outcome.reason}"
     if action.id != action_id(outcome.challenge.id):
