@@ -89,8 +89,10 @@ def packed(
 
 
 def fido_u2f(vendor: Vendor, client: bytes, passkey: Authenticator) -> dict[str, Any]:
+    """As newer keys do, the certificate names a model and the authenticator data does not."""
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = vendor.issue(key.public_key(), _name(_VENDOR), [_leaf()])
+    model = x509.UnrecognizedExtension(_AAGUID_OID, der(0x04, bytes(range(16))))
+    certificate = vendor.issue(key.public_key(), _name(_VENDOR), [_leaf(), (model, False)])
     cose = passkey.cose_key
     point = b"\x04" + cose[-2] + cose[-3]
     rp_id_hash = hashlib.sha256(RP_ID.encode()).digest()

@@ -81,6 +81,9 @@ def refuse(
 
 def _refuse_leaf(encoded: cbor.Value, format_: str, credential: AttestedCredential) -> Refused | None:
     """The rules for the attestation certificate itself that the library leaves out (section 8.2.1)."""
+    if format_ == "fido-u2f":
+        # Its authenticator data names no model (the AAGUID is zero) even where the certificate does.
+        return None
     certificate = x509.load_der_x509_certificate(encoded if isinstance(encoded, bytes) else b"")
     for extension in certificate.extensions:
         if extension.oid != _AAGUID:
