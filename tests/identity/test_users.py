@@ -8,7 +8,7 @@ import pytest
 
 from countersign.access.identify import Unauthenticated
 from countersign.api import ApiError, PageRequest
-from countersign.identity import users
+from countersign.identity import service_accounts, users
 from countersign.identity.user_types import User
 from countersign.storage import Database
 from tests.identity.house import new_user, organisation
@@ -182,3 +182,17 @@ async def test_two_administrators_who_deactivate_each_other_at_once_leave_one(da
     outcomes = await asyncio.gather(*work, return_exceptions=True)
     assert [outcome.code for outcome in outcomes if isinstance(outcome, ApiError)] == ["LAST_ADMINISTRATOR"]
     assert len([outcome for outcome in outcomes if isinstance(outcome, User)]) == 1
+
+
+async def test_the_last_identity_with_full_rights_stays_also_if_it_is_a_service_account(database: Database) -> None:
+    house = await organisation(database)
+    account = await house.administrator("account@example.com")
+    await house.rows("UPDATE users SET is_service_account = 1 WHERE user_id = ?", account.user_id)
+    for change in (
+        lambda: service_accounts.set_active(house.org_id, account.user_id, active=False),
+        lambda: service_accounts.archive(house.org_id, account.user_id),
+    ):
+        assert (await house.refusal(change)).code == "LAST_ADMINISTRATOR"
+    person = await house.administrator("person@example.com")
+    # The account cannot sign in nor create accounts, so the person stays as well.
+    assert (await house.refusal(lambda: users.deactivate(house.org_id, person.user_id))).code == "LAST_ADMINISTRATOR"
