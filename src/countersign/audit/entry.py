@@ -125,7 +125,8 @@ class System(_Entry, tag="System", frozen=True):
     """What the server or its operator did without anybody's assertion; ``event`` names it.
 
     Events: ``Initialised``, ``Bootstrapped``, ``KeyRotated``, ``KeyRetired``, ``CheckpointKeyHandedOver``,
-    ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``. ``details`` are for people and hold no secret.
+    ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``.
+    ``details`` are for people and hold no secret.
     """
 
     event: str

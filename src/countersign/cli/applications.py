@@ -6,14 +6,15 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from countersign.cli.common import config_option, read_settings, start_refusals
-from countersign.identity import application_administration as administration
-from countersign.storage import Database, Transaction
-from countersign.world import World
+from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
+
+if TYPE_CHECKING:
+    from countersign.storage import Database, Transaction
+    from countersign.world import World
 
 T = TypeVar("T")
 
@@ -25,10 +26,13 @@ def applications() -> None:
 
 @applications.command("list")
 @config_option
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_command(config: Path | None, as_json: bool) -> None:
+def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List every application that is not archived."""
-    found = _run(config, lambda _world: administration.list_all())
+    from countersign.identity import application_administration as administration
+
+    found = _run(config, data, lambda _world: administration.list_all())
     if as_json:
         rows = [
             {
@@ -54,14 +58,16 @@ def list_command(config: Path | None, as_json: bool) -> None:
 @applications.command("rotate-token")
 @click.argument("app_id")
 @config_option
+@data_option
 @click.option("--days", type=click.IntRange(1, 730), default=730, show_default=True, help="Life of the new token.")
-def rotate_token(app_id: str, config: Path | None, days: int) -> None:
+def rotate_token(app_id: str, config: Path | None, data: Path | None, days: int) -> None:
     """Print a new token of a server-signed application; the old one ends at once."""
     from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
-    from countersign.server.admin import with_database
+    from countersign.identity import application_administration as administration
+    from countersign.server.maintenance import with_database
 
-    settings = read_settings(config)
+    settings = installation_settings(config, data)
 
     async def work(database: Database, secret: bytes, world: World) -> str:
         installation = await database.read(read_installation)
@@ -75,40 +81,50 @@ def rotate_token(app_id: str, config: Path | None, days: int) -> None:
 @applications.command()
 @click.argument("app_id")
 @config_option
+@data_option
 @click.option("--application-id/--no-application-id", default=False, help="Tokens issued through it must name it.")
 @click.option("--nonce/--no-nonce", default=False, help="Requests need a nonce in its strict form.")
 @click.option("--api-signature/--no-api-signature", default=False, help="Requests need an API signature.")
-def demand(app_id: str, config: Path | None, application_id: bool, nonce: bool, api_signature: bool) -> None:
+def demand(
+    app_id: str, config: Path | None, data: Path | None, application_id: bool, nonce: bool, api_signature: bool
+) -> None:
     """Set what must come with requests of an application, whatever the server demands of all."""
     from countersign.access.applications import Demands
+    from countersign.identity import application_administration as administration
 
     demands = Demands(application_id, nonce, api_signature)
-    _run(config, lambda world: administration.demand(app_id, demands, world))
+    _run(config, data, lambda world: administration.demand(app_id, demands, world))
 
 
 @applications.command("add-origin")
 @click.argument("app_id")
 @click.argument("origin")
 @config_option
+@data_option
 @click.option("--related", is_flag=True, help="Another host, listed in /.well-known/webauthn of the relying party.")
-def add_origin(app_id: str, origin: str, config: Path | None, related: bool) -> None:
+def add_origin(app_id: str, origin: str, config: Path | None, data: Path | None, related: bool) -> None:
     """Let passkeys of an application be used at one more origin."""
-    click.echo(_run(config, lambda world: administration.add_origin(app_id, origin, world, related=related)))
+    from countersign.identity import application_administration as administration
+
+    click.echo(_run(config, data, lambda world: administration.add_origin(app_id, origin, world, related=related)))
 
 
 @applications.command("remove-origin")
 @click.argument("app_id")
 @click.argument("origin")
 @config_option
-def remove_origin(app_id: str, origin: str, config: Path | None) -> None:
+@data_option
+def remove_origin(app_id: str, origin: str, config: Path | None, data: Path | None) -> None:
     """Let passkeys of an application be used at an origin no longer."""
-    _run(config, lambda world: administration.remove_origin(app_id, origin, world))
+    from countersign.identity import application_administration as administration
+
+    _run(config, data, lambda world: administration.remove_origin(app_id, origin, world))
 
 
-def _run(config: Path | None, make: Callable[[World], Transaction[T]]) -> T:
-    from countersign.server.admin import with_database
+def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
+    from countersign.server.maintenance import with_database
 
-    settings = read_settings(config)
+    settings = installation_settings(config, data)
 
     async def work(database: Database, _secret: bytes, world: World) -> T:
         return await database.write(lambda: make(world))
@@ -117,7 +133,10 @@ def _run(config: Path | None, make: Callable[[World], Transaction[T]]) -> T:
 
 
 def _reported(run: Callable[[], T]) -> T:
+    from countersign.identity import application_administration as administration
+
+    refusals: tuple[type[Exception], ...] = (administration.Impossible, *start_refusals())
     try:
         return run()
-    except (administration.Impossible, *start_refusals()) as error:
+    except refusals as error:
         raise click.ClickException(str(error)) from None

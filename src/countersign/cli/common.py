@@ -30,6 +30,21 @@ def read_settings(config: Path | None, overrides: dict[str, Any] | None = None) 
         raise click.ClickException(str(error)) from None
 
 
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of a sandbox instead of settings."
+)
+
+
+def installation_settings(config: Path | None, data: Path | None) -> Settings:
+    """Settings of an installation that a local command works on: of a sandbox by its data directory."""
+    overrides = None
+    if data is not None:
+        from countersign.server.sandbox import SandboxFiles, settings_values
+
+        overrides = settings_values(SandboxFiles(data.resolve()), None, None)
+    return read_settings(config, overrides)
+
+
 def start_refusals() -> tuple[type[Exception], ...]:
     """What keeps a server or a command from its work and is the operator's to mend: told in one line."""
     from countersign.access.server_keys import ServerSecretWrong

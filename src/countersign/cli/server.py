@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, read_secret, read_settings, start_refusals
+from countersign.cli.common import (
+    config_option,
+    data_option,
+    installation_settings,
+    read_secret,
+    read_settings,
+    start_refusals,
+)
 from countersign.server.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
@@ -177,20 +184,6 @@ def server_keys() -> None:
     """The server's own keys: tokens, challenges, audit checkpoints."""
 
 
-data_option = click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of a sandbox instead of settings."
-)
-
-
-def _key_settings(config: Path | None, data: Path | None) -> Settings:
-    overrides = None
-    if data is not None:
-        from countersign.server.sandbox import SandboxFiles, settings_values
-
-        overrides = settings_values(SandboxFiles(data.resolve()), None, None)
-    return read_settings(config, overrides)
-
-
 @server_keys.command("list")
 @config_option
 @data_option
@@ -201,7 +194,7 @@ def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
     from countersign.audit.checkpoint import fingerprint
     from countersign.storage import open_database
 
-    values = _key_settings(config, data)
+    values = installation_settings(config, data)
 
     async def read() -> keys.KeySet:
         database = await open_database(values.database, migrate=False, readonly=True)
@@ -236,7 +229,7 @@ def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
     from countersign.identity.bootstrap import rotate_server_key
     from countersign.server.maintenance import with_database
 
-    values = _key_settings(config, data)
+    values = installation_settings(config, data)
     made = asyncio.run(
         with_database(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
     )
@@ -252,7 +245,7 @@ def retire(config: Path | None, data: Path | None, kid: str) -> None:
     from countersign.identity.bootstrap import retire_server_key
     from countersign.server.maintenance import with_database
 
-    values = _key_settings(config, data)
+    values = installation_settings(config, data)
     purpose = asyncio.run(
         with_database(values, lambda database, _secret, world: retire_server_key(database, kid, world))
     )
