@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -49,8 +48,7 @@ _MOST_ATTEMPTS = 5
 _MOST_CHALLENGES = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class SigningCredential:
+class SigningCredential(msgspec.Struct, frozen=True):
     """A credential that the caller may sign with now."""
 
     uuid: str
@@ -67,8 +65,7 @@ class SigningCredential:
         return cls(*row)
 
 
-@dataclass(frozen=True, slots=True)
-class SignsWith:
+class SignsWith(msgspec.Struct, frozen=True):
     """What a caller may sign with, and the caller's epochs as they stand in the database.
 
     ``party``: the relying party of the application where one is named, else the default.
@@ -79,18 +76,18 @@ class SignsWith:
     epochs: Epochs
 
 
-def signs_with(caller: Caller) -> Transaction[SignsWith]:
-    """Read it."""
+def signs_with(caller: Caller, *, party: bool) -> Transaction[SignsWith]:
+    """Read it; the relying party only where it is wanted."""
     bound = caller.token_id if caller.token_kind == "Pat" else ""
     rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.token_id, caller.org_id, caller.user_id, bound)
-    party: Sequence[Row] = ()
-    if caller.app_id is not None:
-        party = yield store.RELYING_PARTY_OF_APPLICATION, (caller.org_id, caller.app_id)
-    if not party:
-        party = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
+    parties: Sequence[Row] = ()
+    if party and caller.app_id is not None:
+        parties = yield store.RELYING_PARTY_OF_APPLICATION, (caller.org_id, caller.app_id)
+    if party and not parties:
+        parties = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
     return SignsWith(
         [SigningCredential.of(row[3:]) for row in rows],
-        RelyingParty(id=party[0][0], name=party[0][1]) if party else None,
+        RelyingParty(id=parties[0][0], name=parties[0][1]) if parties else None,
         Epochs(*rows[0][:3]) if rows else caller.epochs,
     )
 
@@ -116,6 +113,7 @@ class Ceremony:
         self._world = world
         self._challenge_seconds = challenge_seconds
         self._action_seconds = action_seconds
+        self._place = jwt.Place("challenge+jwt", "HS256", ring.issuer, frozenset({"Temp"}), "action")
         # Failed attempts by challenge id, in this process only: the challenge itself is stored nowhere.
         self._attempts: OrderedDict[str, int] = OrderedDict()
 
@@ -126,7 +124,7 @@ class Ceremony:
         digest = action_digest(
             self._installation_id, caller.org_id, caller.user_id, method, path, canonical_query(target), payload_hash
         )
-        found = await self._database.read(lambda: signs_with(caller))
+        found = await self._database.read(lambda: signs_with(caller, party=True))
         expires = now + self._challenge_seconds
         challenge = ActionChallenge(self._world.new_id("ch"), self._world.new_id("no"), expires, digest)
         claims = ChallengeClaims(
@@ -165,7 +163,7 @@ class Ceremony:
     async def action(self, caller: Caller, signed: SignedChallenge) -> str:
         """The action token. Raises 400 ``CHALLENGE_INVALID``, 401 ``NO_CREDENTIAL`` or ``ASSERTION_INVALID``."""
         claims, challenge = await self._challenge_claims(caller, signed.challenge_identifier)
-        found = await self._database.read(lambda: signs_with(caller))
+        found = await self._database.read(lambda: signs_with(caller, party=False))
         _check_epochs(claims.metadata, found.epochs)
         first = self._prove(found.credentials, signed.first_factor, challenge)
         if signed.second_factor is not UNSET:
@@ -213,7 +211,7 @@ class Ceremony:
         return token
 
     async def _challenge_claims(self, caller: Caller, identifier: str) -> tuple[ChallengeClaims, ActionChallenge]:
-        place = jwt.Place("challenge+jwt", "HS256", self._ring.issuer, frozenset({"Temp"}), "action")
+        place = self._place
         now = self._world.now() // 1000
         verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":

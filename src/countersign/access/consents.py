@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+
+import msgspec
 
 from countersign.access import jwt, store
 from countersign.access.keyring import KeyRing
@@ -30,8 +31,7 @@ from countersign.world import World
 _MOST_VERIFIED = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(msgspec.Struct, frozen=True):
     """A verified agreement of the caller to exactly this request, not yet spent.
 
     ``epochs`` are those the action was signed under; ``signed_at`` in seconds since the epoch.
@@ -101,6 +101,7 @@ class Consents:
         self._installation_id = installation_id
         self._world = world
         self._allow_unsigned_query = allow_unsigned_query
+        self._place = jwt.Place("action+jwt", "HS256", ring.issuer, frozenset({"UserAction"}))
         # Digest of the action token -> public key under which it was verified here.
         self._verified: OrderedDict[bytes, PublicKey] = OrderedDict()
 
@@ -156,7 +157,7 @@ class Consents:
         )
 
     async def _claims(self, token: str) -> ActionClaims:
-        place = jwt.Place("action+jwt", "HS256", self._ring.issuer, frozenset({"UserAction"}))
+        place = self._place
         now = self._world.now() // 1000
         verified = jwt.verify(token, place, self._ring.action_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":

@@ -116,8 +116,7 @@ class Place:
     audience: str = AUDIENCE
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     """A token that holds at its place; ``payload`` is the JSON text of all its claims."""
 
     claims: Claims

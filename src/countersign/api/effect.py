@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
@@ -18,8 +20,7 @@ class Enrolled:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Effect(Generic[T]):
+class Effect(msgspec.Struct, Generic[T], frozen=True):
     """``value`` for the answer; ``entities`` are the ids of what changed, for the audit entry."""
 
     value: T

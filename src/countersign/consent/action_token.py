@@ -8,7 +8,6 @@ consent: whoever spends an action checks it with ``verify_action``, so the MAC k
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -169,8 +168,7 @@ def verify_action(claims: ActionClaims, public_key: PublicKey, fido2: Fido2Conte
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(msgspec.Struct, frozen=True):
     """The request is the one consented to; ``query_signed`` is false if it has a query the signature does not cover."""
 
     query_signed: bool

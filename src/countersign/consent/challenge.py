@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -16,8 +15,7 @@ DIGEST_LENGTH = 43
 """Characters of a SHA-256 digest in unpadded base64url."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActionChallenge:
+class ActionChallenge(msgspec.Struct, frozen=True):
     """``exp`` is in seconds since the epoch; ``action`` is the digest of the action."""
 
     id: str

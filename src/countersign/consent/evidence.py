@@ -6,7 +6,6 @@ offline verifier of the audit log.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -37,8 +36,7 @@ class Evidence(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     algorithm: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """The credential consented to the action of ``challenge``; ``origin`` is what the client data claims, if any.
 
     ``answer`` is that of a Fido2 credential, whose counter its caller steps when a challenge is answered.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
 
 # The usual target: nothing to decode and nothing to refuse but dot segments.
 _PLAIN = re.compile(r"((?:/[A-Za-z0-9\-_~.]+)+)(?:(\?)([!\"$-~]*))?", re.ASCII)
@@ -30,8 +31,7 @@ class BadPath(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A decoded path and the raw query.
 
     ``segments`` are decoded exactly once; the root path has none. ``query`` is the raw text behind the

@@ -106,8 +106,8 @@ class Corridor:
             self._limits.public(head.client_address)
         limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
         data = await read_body(limit)
-        body, canonical = parse_body(headers, data)
-        request = Request(walked.request_id, head.method, target, headers, head.client_address, body, canonical)
+        body = parse_body(headers, data)
+        request = Request(walked.request_id, head.method, target, headers, head.client_address, body)
         caller: Caller | None = None
         consent: Consent | None = None
         presented: Presented | None = None
@@ -192,16 +192,15 @@ class _Walk:
         return operation
 
 
-def parse_body(headers: Mapping[str, str], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The body as the strict reader understands it, and its canonical bytes; no body is ``{}``."""
+def parse_body(headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
+    """The body as the strict reader understands it; no body is ``{}``."""
     if not data:
-        return {}, b"{}"
+        return {}
     check_media_type(headers)
     try:
-        value = strictjson.parse_object(data)
+        return strictjson.parse_object(data)
     except strictjson.BadJson as error:
         raise ApiError("BAD_JSON", f"Bad Request: {error.reason}") from None
-    return value, strictjson.canonical(value)
 
 
 def authorise(operation: Operation, caller: Caller) -> None:

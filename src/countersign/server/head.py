@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from countersign.api import ApiError
 
@@ -29,8 +30,7 @@ _NO_COMMA = frozenset({"authorization", "x-dfns-useraction", "x-dfns-appid", "x-
 _NAMES = {name.encode(): name for name in (*_SECURITY, "accept", "user-agent", "connection", "accept-encoding")}
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A request before its body. ``path`` and ``query`` are the raw bytes of the target."""
 
     method: str
@@ -77,6 +77,8 @@ def bearer(headers: Mapping[str, str]) -> str | None:
 
 def check_media_type(headers: Mapping[str, str]) -> None:
     """415 unless the body is plain JSON in UTF-8."""
+    if headers.get("content-type") == "application/json" and "content-encoding" not in headers:
+        return
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError("MEDIA_TYPE", reason="content encoding")
     kind, _, parameters = headers.get("content-type", "application/json").partition(";")
