@@ -58,9 +58,10 @@ class NodeClient:
     """One SDK client. ``call`` makes a call as its method would be called in TypeScript.
 
     ``delegated``: the client that has no signer; each signed operation is a pair ``...Init`` and ``...Complete``.
+    ``app_id``: the SDK 0.6.12 instead, which names this application and sends a nonce with every request.
     """
 
-    def __init__(self, connection: Connection, *, delegated: bool = False) -> None:
+    def __init__(self, connection: Connection, *, delegated: bool = False, app_id: str | None = None) -> None:
         settings = {
             "baseUrl": connection["baseUrl"],
             "orgId": connection["orgId"],
@@ -68,10 +69,13 @@ class NodeClient:
             "credId": connection["credentialId"],
             "privateKey": private_key(connection),
             "delegated": delegated,
+            "appId": app_id,
         }
         command = [require_node(), "--no-deprecation", "driver.mjs"]
         self._process = subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._ids = itertools.count(1)
+        #: Names of the headers that each request of the last call was sent with.
+        self.headers_sent: list[list[str]] = []
         self._send(settings)
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -103,6 +107,7 @@ class NodeClient:
         self._send({"id": number, "call": name, "args": args})
         answer = self._receive()
         assert answer["id"] == number
+        self.headers_sent = [seen["sent"] for seen in answer["exchanges"]]
         for seen in answer["exchanges"]:
             check_raw(seen["method"], seen["url"], seen["status"], seen["headers"], seen["body"].encode())
         if "error" in answer:

@@ -1,37 +1,44 @@
 // The official TypeScript SDK, unmodified, driven by lines of JSON.
 //
 // The first line configures the client: {"baseUrl", "orgId", "authToken", "credId", "privateKey"}, and "delegated": true
-// for the client that leaves signing to others. Each further line is a call, {"id", "call": "keys.createKey",
-// "args": [...]}; the answer is {"id", "result" | "error", "exchanges"}, where
-// exchanges are the HTTP exchanges that the SDK made for it, bodies as text. Calls run one after the other.
+// for the client that leaves signing to others; with "appId" it is the SDK 0.6.12, which names that application. Each
+// further line is a call, {"id", "call": "keys.createKey", "args": [...]}; the answer is {"id", "result" | "error",
+// "exchanges"}, where exchanges are the HTTP exchanges that the SDK made for it: names of the headers sent, bodies as
+// text. Calls run one after the other.
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 
 const require = createRequire(import.meta.url)
 
-// The SDK takes `fetch` from this module when it is loaded, so the recorder has to be in place before that.
-const crossFetch = require('cross-fetch')
-const send = crossFetch.fetch
+// An SDK takes `fetch` from its copy of this module when it is loaded, so the recorder has to be in place before that.
 let exchanges = []
-crossFetch.fetch = async (url, options) => {
-  const response = await send(url, options)
-  exchanges.push({
-    method: options?.method ?? 'GET',
-    url: String(url),
-    status: response.status,
-    headers: Object.fromEntries(response.headers.entries()),
-    body: await response.clone().text(),
-  })
-  return response
+function record(crossFetch) {
+  const send = crossFetch.fetch
+  crossFetch.fetch = async (url, options) => {
+    const response = await send(url, options)
+    exchanges.push({
+      method: options?.method ?? 'GET',
+      url: String(url),
+      status: response.status,
+      headers: Object.fromEntries(response.headers.entries()),
+      sent: Object.keys(options?.headers ?? {}),
+      body: await response.clone().text(),
+    })
+    return response
+  }
 }
 
-const { DfnsApiClient, DfnsDelegatedApiClient } = require('@dfns/sdk')
-const { AsymmetricKeySigner } = require('@dfns/sdk-keysigner')
+function load(name) {
+  record(createRequire(require.resolve(name))('cross-fetch'))
+  return require(name)
+}
 
-function connect({ baseUrl, orgId, authToken, credId, privateKey, delegated }) {
-  if (delegated) return new DfnsDelegatedApiClient({ baseUrl, orgId, authToken })
-  const signer = new AsymmetricKeySigner({ credId, privateKey })
-  return new DfnsApiClient({ baseUrl, orgId, authToken, signer })
+function connect({ baseUrl, orgId, authToken, credId, privateKey, delegated, appId }) {
+  const { DfnsApiClient, DfnsDelegatedApiClient } = load(appId ? '@dfns/sdk-0.6' : '@dfns/sdk')
+  const { AsymmetricKeySigner } = require('@dfns/sdk-keysigner')
+  const options = appId ? { baseUrl, appId, authToken } : { baseUrl, orgId, authToken }
+  if (delegated) return new DfnsDelegatedApiClient(options)
+  return new DfnsApiClient({ ...options, signer: new AsymmetricKeySigner({ credId, privateKey }) })
 }
 
 function describe(error) {
