@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from countersign.access.origins import Origins
 from countersign.api import ApiError, Response
-from countersign.server.corridor import Corridor, error_response
+from countersign.server.corridor import Corridor
 from countersign.server.head import Head
 from countersign.storage import StorageUnavailable
 
@@ -22,19 +22,29 @@ Send = Callable[[Message], Awaitable[None]]
 Scope = MutableMapping[str, Any]
 
 
-class TooMuch(Exception):
-    """The client sent more than the operation takes."""
+_MALFORMED = "Bad Request: not a well-formed HTTP/1.1 request"
+_MALFORMED_HINT = "Send HTTP/1.1 as RFC 9112 describes it: one length, no folded headers, no control characters."
 
 
-def limited_protocol(*, header_limit: int, receive_seconds: float, connection_limit: int) -> type[HttpToolsProtocol]:
+def limited_protocol(
+    *,
+    header_limit: int,
+    receive_seconds: float,
+    connection_limit: int,
+    refusal: Callable[[ApiError], Response],
+) -> type[HttpToolsProtocol]:
     """uvicorn's HTTP/1.1 protocol, with the limits it does not have: header size, slow clients, connections.
 
-    A request must be complete within ``receive_seconds``. Refusals are the JSON error envelope.
+    A request must be complete within ``receive_seconds``. ``refusal`` makes the answer to what never becomes a
+    request.
     """
 
     class LimitedProtocol(HttpToolsProtocol):
         receiving_since: float | None = None
+        #: Bytes that arrived while the headers were not complete, ``None`` once they are.
         header_bytes: int | None = 0
+        #: Of those, what the parser has made out: the measure when a whole request arrives at once.
+        parsed_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -53,7 +63,27 @@ def limited_protocol(*, header_limit: int, receive_seconds: float, connection_li
             if self.header_bytes is not None and self.header_bytes > header_limit:
                 self.refuse(ApiError("HEADERS_TOO_LARGE"))
 
+        def on_message_begin(self) -> None:
+            self.parsed_bytes = 0
+            super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            self.parsed(len(url))
+            super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self.parsed(len(name) + len(value) + 4)
+            super().on_header(name, value)
+
+        def parsed(self, size: int) -> None:
+            self.parsed_bytes += size
+            if self.parsed_bytes > header_limit:
+                raise ValueError("the headers are larger than the limit")
+
         def on_headers_complete(self) -> None:
+            if self.parser.get_http_version() not in ("1.0", "1.1"):
+                # The parser also reads HTTP/0.9, whose requests have no headers; it takes this for its own error.
+                raise ValueError("not HTTP/1")
             self.header_bytes = None
             # The raw target goes on untouched; uvicorn's own reading of it is not used.
             cast("MutableMapping[str, Any]", self.scope)["countersign.target"] = self.url
@@ -66,13 +96,17 @@ def limited_protocol(*, header_limit: int, receive_seconds: float, connection_li
             super().on_message_complete()
 
         def send_400_response(self, msg: str) -> None:
-            self.refuse(ApiError("BAD_HEADER", "Bad Request: not a well-formed HTTP/1.1 request"))
+            # Also what the parser says when one of the callbacks above raised.
+            if self.parsed_bytes > header_limit:
+                self.refuse(ApiError("HEADERS_TOO_LARGE"))
+                return
+            self.refuse(ApiError("BAD_HEADER", _MALFORMED, details={"hint": _MALFORMED_HINT}))
 
         def refuse(self, error: ApiError) -> None:
             """Answer without a request, and close."""
             if self.transport.is_closing():
                 return
-            response = error_response(error, "")
+            response = refusal(error)
             status = HTTPStatus(response.status)
             head = (
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
@@ -108,6 +142,7 @@ class Application:
 
     def __init__(self, corridor: Corridor, trusted_proxies: tuple[str, ...], origins: Origins | None) -> None:
         self._corridor = corridor
+        self.refusal = corridor.refuse
         self._trusted = tuple(ipaddress.ip_network(proxy) for proxy in trusted_proxies)
         self._origins = origins
 

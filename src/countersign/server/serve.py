@@ -132,6 +132,7 @@ def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
         header_limit=settings.header_limit_bytes,
         receive_seconds=settings.receive_seconds,
         connection_limit=settings.connection_limit,
+        refusal=runtime.application.refusal,
     )
     return uvicorn.Config(
         runtime.application,
