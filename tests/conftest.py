@@ -4,6 +4,7 @@
 ``database_url``: a fresh, migrated database of that engine, for this test alone.
 ``database``: the same, opened on the event loop of the test.
 ``shared_sandbox``, ``sandbox``: a running server over such a database, for a module or for one test.
+``start_sandbox``: starts such servers with other settings, for a module.
 ``postgres_server``: the session's PostgreSQL, for tests that need more than one database of it.
 Tests may be ``async def``: see ``tests/support/aio.py``.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,23 @@ def shared_sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     for url in fresh_postgresql(request.config.stash[_POSTGRES].server()):
         with Sandbox(directory, url) as running:
             yield running
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def start_sandbox(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Mapping[str, str]], Sandbox]]:
+    """Starts sandboxes with settings of their own (``COUNTERSIGN_...``) on each engine, for the tests of a module."""
+    with ExitStack() as stack:
+
+        def start(environment: Mapping[str, str]) -> Sandbox:
+            directory = tmp_path_factory.mktemp("sandbox") / "data"
+            if request.param == "sqlite":
+                return stack.enter_context(Sandbox(directory, None, environment))
+            urls = contextmanager(fresh_postgresql)(request.config.stash[_POSTGRES].server())
+            return stack.enter_context(Sandbox(directory, stack.enter_context(urls), environment))
+
+        yield start
 
 
 @pytest.fixture
