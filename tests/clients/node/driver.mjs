@@ -16,15 +16,18 @@ function record(crossFetch) {
   const send = crossFetch.fetch
   crossFetch.fetch = async (url, options) => {
     const response = await send(url, options)
+    // Read once and handed on anew: a clone of a long body waits until its twin is read.
+    const body = await response.text()
+    const { status, statusText, headers } = response
     exchanges.push({
       method: options?.method ?? 'GET',
       url: String(url),
-      status: response.status,
-      headers: Object.fromEntries(response.headers.entries()),
+      status,
+      headers: Object.fromEntries(headers.entries()),
       sent: Object.keys(options?.headers ?? {}),
-      body: await response.clone().text(),
+      body,
     })
-    return response
+    return new crossFetch.Response(body, { url: response.url, status, statusText, headers })
   }
 }
 
