@@ -53,6 +53,12 @@ class Stock:
         user_id: str = made.json()["userId"]
         return user_id
 
+    def application(self) -> str:
+        made = self.admin.signed("POST", "/auth/apps", new_application())
+        assert made.status_code == 200, made.text
+        app_id: str = made.json()["appId"]
+        return app_id
+
     def log(self) -> str:
         """The id of an entry of the audit log: that of the action that made a key."""
         answer = self.admin.send("GET", f"/auth/action/logs?{ALL_TIMES}")
@@ -67,6 +73,11 @@ ALL_TIMES = "startTime=2020-01-01T00:00:00.000Z&endTime=2099-01-01T00:00:00.000Z
 def new_account() -> dict[str, Any]:
     """The body that creates a service account."""
     return {"name": f"account {next(_NUMBER)}", "publicKey": new_pem()}
+
+
+def new_application() -> dict[str, Any]:
+    """The body that creates an application."""
+    return {"name": f"application {next(_NUMBER)}", "kind": "ClientSideApplication"}
 
 
 def new_user() -> dict[str, Any]:
@@ -108,6 +119,14 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "deactivateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/deactivate", {}),
     "deleteUser": lambda stock: Wanted(f"/auth/users/{stock.user()}"),
     "createPersonalAccessToken": lambda stock: Wanted("/auth/pats", new_account()),
+    "listApplications": lambda stock: Wanted("/auth/apps"),
+    "createApplication": lambda stock: Wanted("/auth/apps", new_application()),
+    "getApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}"),
+    "updateApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}", {"externalId": "e"}),
+    "updateApplicationByPost": lambda stock: Wanted(f"/auth/apps/{stock.application()}", {"externalId": "e"}),
+    "activateApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}/activate"),
+    "deactivateApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}/deactivate"),
+    "archiveApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}"),
     "listKeys": lambda stock: Wanted("/keys"),
     "createKey": lambda stock: Wanted("/keys", {"scheme": "EdDSA", "curve": "ed25519"}),
     "getKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
@@ -127,6 +146,14 @@ OPEN: dict[str, str] = {
     "createUserActionChallenge": "a challenge grants nothing; the permission is asked where the action is used",
     "createUserActionSignature": "the same",
     "listCredentials": "the caller's own",
+    "createCredentialChallenge": "the caller's own",
+    "createCredential": "the caller's own",
+    "createCredentialCode": "the caller's own",
+    "createCredentialChallengeWithCode": "proves itself by a code",
+    "createCredentialWithCode": "proves itself by a challenge that was got with a code",
+    "activateCredential": "the caller's own",
+    "deactivateCredential": "the caller's own",
+    "deleteCredential": "the caller's own",
     "listPersonalAccessTokens": "the caller's own",
     "getPersonalAccessToken": "the caller's own",
     "updatePersonalAccessToken": "the caller's own",
@@ -135,8 +162,14 @@ OPEN: dict[str, str] = {
     "deletePersonalAccessToken": "the caller's own",
 }
 
-#: Operations that change nothing although they are no GET: the steps of signing itself.
-UNSIGNED = {"createUserActionChallenge", "createUserActionSignature"}
+#: Operations that are no GET and ask for no user action: the steps of signing and of enrolling.
+UNSIGNED = {
+    "createUserActionChallenge",
+    "createUserActionSignature",
+    "createCredentialChallenge",
+    "createCredentialChallengeWithCode",
+    "createCredentialWithCode",
+}
 
 
 def with_permission() -> list[Operation]:
