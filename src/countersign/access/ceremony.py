@@ -1,25 +1,33 @@
-"""Init and action: a request to a challenge, a signed challenge to a one-time token. Nothing is written."""
+"""Init and action: a request to a challenge, a signed challenge to a one-time token.
+
+Nothing is written, except the signature counter of a passkey that has one.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from countersign.access import jwt, store
-from countersign.access.consents import Consents
+from countersign.access.consents import Consents, SignedBy
+from countersign.access.counters import Counters
 from countersign.access.keyring import KeyRing
+from countersign.access.relying_parties import list_parties, shown_party
+from countersign.access.stored_credentials import SigningKey, SigningKind, signing_key
 from countersign.access.types import (
     AllowCredentials,
     AllowedCredential,
     AllowedProtectedKey,
     Factor,
+    Fido2Factor,
     KeyFactor,
+    PasswordFactor,
+    PasswordProtectedKeyFactor,
     RelyingParty,
     SignedChallenge,
     SupportedKind,
+    TotpFactor,
     UserActionChallenge,
 )
 from countersign.api import UNSET, ApiError, Caller, Epochs
@@ -30,13 +38,16 @@ from countersign.consent.action_token import (
     ChallengeClaims,
     ChallengeEpochs,
     ChallengeMetadata,
+    SecondFactor,
     action_id,
     parse_challenge_claims,
 )
 from countersign.consent.challenge import ActionChallenge, parse_challenge
 from countersign.consent.digest import action_digest
 from countersign.consent.evidence import Evidence, verify_evidence
-from countersign.credentials import public_key
+from countersign.credentials import relying_party
+from countersign.credentials.fido2_assertion import Answer, Fido2CredentialAssertion, refuse_user_handle
+from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.outcome import Refused
 from countersign.encoding.target import Target, canonical_path, canonical_query
 from countersign.storage import Database, Row, Transaction
@@ -52,12 +63,15 @@ class SigningCredential(msgspec.Struct, frozen=True):
     """A credential that the caller may sign with now."""
 
     uuid: str
-    kind: Literal["Fido2", "Key", "PasswordProtectedKey"]
+    kind: SigningKind
     credential_id: str
     key: str
     pem: str
     encrypted_private_key: str | None
     epoch: int
+    rp_id: str
+    passkey: str | None
+    sign_count: int
 
     @classmethod
     def of(cls, row: Row) -> SigningCredential:
@@ -68,27 +82,34 @@ class SigningCredential(msgspec.Struct, frozen=True):
 class SignsWith(msgspec.Struct, frozen=True):
     """What a caller may sign with, and the caller's epochs as they stand in the database.
 
-    ``party``: the relying party of the application where one is named, else the default.
+    ``party``: the relying party of the application where one is named, else the default. ``parties``: all of the
+    organisation's, with their origins.
     """
 
     credentials: list[SigningCredential]
-    party: RelyingParty | None
     epochs: Epochs
+    party: RelyingParty | None = None
+    parties: tuple[relying_party.RelyingParty, ...] = ()
 
 
-def signs_with(caller: Caller, *, party: bool) -> Transaction[SignsWith]:
-    """Read it; the relying party only where it is wanted."""
+class _Proof(msgspec.Struct, frozen=True):
+    """A factor whose signature over the challenge holds; ``answer`` is that of a passkey."""
+
+    credential: SigningCredential
+    evidence: Evidence
+    key: SigningKey
+    answer: Answer | None
+
+
+def signs_with(caller: Caller, *, party: bool = False, parties: bool = False) -> Transaction[SignsWith]:
+    """Read it; relying parties only where they are wanted."""
     bound = caller.token_id if caller.token_kind == "Pat" else ""
     rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.token_id, caller.org_id, caller.user_id, bound)
-    parties: Sequence[Row] = ()
-    if party and caller.app_id is not None:
-        parties = yield store.RELYING_PARTY_OF_APPLICATION, (caller.org_id, caller.app_id)
-    if party and not parties:
-        parties = yield store.DEFAULT_RELYING_PARTY, (caller.org_id,)
     return SignsWith(
         [SigningCredential.of(row[3:]) for row in rows],
-        RelyingParty(id=parties[0][0], name=parties[0][1]) if parties else None,
         Epochs(*rows[0][:3]) if rows else caller.epochs,
+        (yield from shown_party(caller.org_id, caller.app_id)) if party else None,
+        (yield from list_parties(caller.org_id)) if parties else (),
     )
 
 
@@ -100,6 +121,7 @@ class Ceremony:
         database: Database,
         ring: KeyRing,
         consents: Consents,
+        counters: Counters,
         installation_id: str,
         world: World,
         *,
@@ -109,6 +131,7 @@ class Ceremony:
         self._database = database
         self._ring = ring
         self._consents = consents
+        self._counters = counters
         self._installation_id = installation_id
         self._world = world
         self._challenge_seconds = challenge_seconds
@@ -163,14 +186,16 @@ class Ceremony:
     async def action(self, caller: Caller, signed: SignedChallenge) -> str:
         """The action token. Raises 400 ``CHALLENGE_INVALID``, 401 ``NO_CREDENTIAL`` or ``ASSERTION_INVALID``."""
         claims, challenge = await self._challenge_claims(caller, signed.challenge_identifier)
-        found = await self._database.read(lambda: signs_with(caller, party=False))
+        factors = [factor for factor in (signed.first_factor, signed.second_factor) if factor is not UNSET]
+        passkeys = any(isinstance(factor, Fido2Factor) for factor in factors)
+        found = await self._database.read(lambda: signs_with(caller, parties=passkeys))
         _check_epochs(claims.metadata, found.epochs)
-        first = self._prove(found.credentials, signed.first_factor, challenge)
-        if signed.second_factor is not UNSET:
-            second = self._prove(found.credentials, signed.second_factor, challenge)
-            if second[0].uuid == first[0].uuid:
-                raise ApiError("ASSERTION_INVALID", "The second factor must be another credential.")
-        credential, evidence, key = first
+        proofs = [self._prove(caller, found, factor, challenge) for factor in factors]
+        first, second = proofs[0], proofs[1] if len(proofs) > 1 else None
+        if second is not None and second.credential.uuid == first.credential.uuid:
+            raise ApiError("ASSERTION_INVALID", "The second factor must be another credential.")
+        for proof in proofs:
+            await self._step_counter(caller, proof, challenge)
         now = self._world.now() // 1000
         metadata = claims.metadata
         action = ActionClaims(
@@ -187,7 +212,7 @@ class Ceremony:
                 token_kind="UserAction",
                 challenge_id=challenge.id,
                 action=challenge.action,
-                credential_uuid=credential.uuid,
+                credential_uuid=first.credential.uuid,
                 token_id=caller.token_id,
                 caller_kind=caller.token_kind,
                 app_id=caller.app_id,
@@ -198,16 +223,17 @@ class Ceremony:
                     user=found.epochs.user,
                     token=found.epochs.token,
                     org=found.epochs.organisation,
-                    credential=credential.epoch,
+                    credential=first.credential.epoch,
                 ),
-                evidence=evidence,
+                evidence=first.evidence,
+                second_factor=None if second is None else _second_factor(second),
             ),
         )
         payload = msgspec.json.encode(action)
         if len(payload) * 4 // 3 + 150 > MAX_ACTION_TOKEN:
             raise ApiError("ASSERTION_INVALID", "The evidence is too large for an action token; use a smaller key.")
         token = jwt.encode(payload, "action+jwt", self._ring.action_signer)
-        self._consents.remember(token, key)
+        self._consents.remember(token, SignedBy(first.key, None if second is None else second.key))
         return token
 
     async def _challenge_claims(self, caller: Caller, identifier: str) -> tuple[ChallengeClaims, ActionChallenge]:
@@ -236,39 +262,61 @@ class Ceremony:
             raise ApiError("CHALLENGE_INVALID", reason="too many failed attempts")
         return claims, challenge
 
-    def _prove(
-        self, credentials: list[SigningCredential], factor: Factor, challenge: ActionChallenge
-    ) -> tuple[SigningCredential, Evidence, public_key.PublicKey]:
-        kind: Literal["Key", "PasswordProtectedKey"] = (
-            "Key" if isinstance(factor, KeyFactor) else "PasswordProtectedKey"
-        )
+    def _prove(self, caller: Caller, found: SignsWith, factor: Factor, challenge: ActionChallenge) -> _Proof:
+        if isinstance(factor, PasswordFactor | TotpFactor):
+            raise ApiError("CREDENTIAL_KIND_DISABLED")
+        kind = _kind_of(factor)
         assertion = factor.credential_assertion
-        wanted = assertion.cred_id.rstrip("=")
-        credential = next((item for item in credentials if item.key == wanted and item.kind == kind), None)
+        wanted = lookup_key(assertion.cred_id)
+        credential = next((item for item in found.credentials if item.key == wanted and item.kind == kind), None)
         if credential is None:
             raise ApiError("NO_CREDENTIAL", reason="credential unknown, inactive or of another kind")
-        key = public_key.load(credential.pem)
+        key = signing_key(kind, credential.pem, credential.rp_id, credential.passkey, found.parties)
         if isinstance(key, Refused):
             raise ApiError("NO_CREDENTIAL", reason=key.reason)
+        data, refusal = None, None
+        if isinstance(assertion, Fido2CredentialAssertion):
+            data = assertion.authenticator_data
+            refusal = refuse_user_handle(assertion.user_handle, caller.user_id, required=False)
         evidence = Evidence(
             kind=kind,
             client_data=assertion.client_data,
             signature=assertion.signature,
+            authenticator_data=data,
             algorithm=assertion.algorithm,
         )
-        proven = verify_evidence(evidence, key, challenge.action)
-        reason = proven.reason if isinstance(proven, Refused) else None
-        if reason is None and not isinstance(proven, Refused) and proven.challenge != challenge:
-            reason = "another challenge was signed"
+        proven = refusal or verify_evidence(evidence, key.public_key, challenge.action, key.fido2)
+        if not isinstance(proven, Refused) and proven.challenge != challenge:
+            proven = Refused("another challenge was signed")
+        if isinstance(proven, Refused):
+            self._count_failure(challenge.id)
+            raise ApiError("ASSERTION_INVALID", reason=proven.reason)
+        return _Proof(credential, evidence, key, proven.answer)
+
+    async def _step_counter(self, caller: Caller, proof: _Proof, challenge: ActionChallenge) -> None:
+        answer = proof.answer
+        # An authenticator that does not count, as those of synchronised passkeys, costs no write.
+        if answer is None or answer.authenticator_data.sign_count == proof.credential.sign_count == 0:
+            return
+        reason = await self._counters.step(caller, proof.credential.uuid, answer)
         if reason is not None:
             self._count_failure(challenge.id)
             raise ApiError("ASSERTION_INVALID", reason=reason)
-        return credential, evidence, key
 
     def _count_failure(self, challenge_id: str) -> None:
         self._attempts[challenge_id] = self._attempts.pop(challenge_id, 0) + 1
         if len(self._attempts) > _MOST_CHALLENGES:
             self._attempts.popitem(last=False)
+
+
+def _kind_of(factor: Fido2Factor | KeyFactor | PasswordProtectedKeyFactor) -> SigningKind:
+    if isinstance(factor, Fido2Factor):
+        return "Fido2"
+    return "Key" if isinstance(factor, KeyFactor) else "PasswordProtectedKey"
+
+
+def _second_factor(proof: _Proof) -> SecondFactor:
+    return SecondFactor(proof.credential.uuid, proof.credential.epoch, proof.evidence)
 
 
 def _check_epochs(metadata: ChallengeMetadata, now: Epochs) -> None:

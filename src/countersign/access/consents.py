@@ -9,19 +9,21 @@ import msgspec
 
 from countersign.access import jwt, store
 from countersign.access.keyring import KeyRing
+from countersign.access.relying_parties import list_parties
+from countersign.access.stored_credentials import SigningKey, signing_key
 from countersign.api import ApiError, Caller, Request
 from countersign.consent.action_token import (
     QUERY_NOT_SIGNED,
     ActionClaims,
     ActionEpochs,
+    SecondFactor,
     match_request,
     parse_action_claims,
     verify_action,
+    verify_second_factor,
 )
 from countersign.consent.evidence import Evidence
-from countersign.credentials import public_key
 from countersign.credentials.outcome import Refused
-from countersign.credentials.public_key import PublicKey
 from countersign.encoding import base64url
 from countersign.encoding.target import canonical_path
 from countersign.keystores import ConsentEvidence
@@ -29,6 +31,13 @@ from countersign.storage import Database, Transaction
 from countersign.world import World
 
 _MOST_VERIFIED = 20_000
+
+
+class SignedBy(msgspec.Struct, frozen=True):
+    """The keys under which an action's signatures were found to hold; ``second`` where there is a second factor."""
+
+    first: SigningKey
+    second: SigningKey | None = None
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -45,8 +54,9 @@ class Consent(msgspec.Struct, frozen=True):
     actual_query: str
     query_signed: bool
     credential_uuid: str
-    public_key: PublicKey
+    signed_by: SignedBy
     evidence: Evidence
+    second_factor: SecondFactor | None
     epochs: ActionEpochs
     signed_at: int
     expires_at: int
@@ -64,12 +74,13 @@ class Consent(msgspec.Struct, frozen=True):
             query=self.signed_query,
             payload=request.canonical_body,
             credential_uuid=self.credential_uuid,
-            credential_public_key=self.public_key.pem,
+            credential_public_key=self.signed_by.first.public_key.pem,
             kind=evidence.kind,
             client_data=base64url.decode_tolerant(evidence.client_data),
             signature=base64url.decode_tolerant(evidence.signature),
             authenticator_data=None if data is None else base64url.decode_tolerant(data),
             algorithm=evidence.algorithm,
+            relying_party_id=self.signed_by.first.rp_id,
         )
 
 
@@ -102,12 +113,12 @@ class Consents:
         self._world = world
         self._allow_unsigned_query = allow_unsigned_query
         self._place = jwt.Place("action+jwt", "HS256", ring.issuer, frozenset({"UserAction"}))
-        # Digest of the action token -> public key under which it was verified here.
-        self._verified: OrderedDict[bytes, PublicKey] = OrderedDict()
+        # Digest of the action token -> the keys under which it was verified here.
+        self._verified: OrderedDict[bytes, SignedBy] = OrderedDict()
 
-    def remember(self, token: str, key: PublicKey) -> None:
+    def remember(self, token: str, signed_by: SignedBy) -> None:
         """Note an action token that this process made from evidence it has just verified."""
-        self._verified[_mark(token)] = key
+        self._verified[_mark(token)] = signed_by
         if len(self._verified) > _MOST_VERIFIED:
             self._verified.popitem(last=False)
 
@@ -139,7 +150,7 @@ class Consents:
             if matched is QUERY_NOT_SIGNED:
                 raise ApiError("QUERY_NOT_SIGNED")
             raise _invalid(matched.reason)
-        key = await self._verify(token, claims)
+        signed_by = await self._verify(token, claims)
         return Consent(
             action_id=claims.jti,
             token=token,
@@ -149,8 +160,9 @@ class Consents:
             actual_query=f"?{request.target.query}" if request.target.has_query else "",
             query_signed=matched.query_signed,
             credential_uuid=metadata.credential_uuid,
-            public_key=key,
+            signed_by=signed_by,
             evidence=metadata.evidence,
+            second_factor=metadata.second_factor,
             epochs=metadata.epochs,
             signed_at=claims.iat,
             expires_at=claims.exp,
@@ -170,27 +182,39 @@ class Consents:
             raise _invalid(claims.reason)
         return claims
 
-    async def _verify(self, token: str, claims: ActionClaims) -> PublicKey:
+    async def _verify(self, token: str, claims: ActionClaims) -> SignedBy:
         known = self._verified.pop(_mark(token), None)
         if known is not None:
             return known
-        metadata = claims.metadata
-        rows = await self._database.read(lambda: read_credential(metadata.org_id, metadata.credential_uuid))
-        if not rows:
-            raise _invalid("unknown credential")
-        loaded = public_key.load(rows[0])
-        if isinstance(loaded, Refused):
-            raise _invalid(loaded.reason)
-        proven = verify_action(claims, loaded)
+        metadata, second = claims.metadata, claims.metadata.second_factor
+        first_key = await self._key(metadata.org_id, metadata.credential_uuid, metadata.evidence)
+        proven = verify_action(claims, first_key.public_key, first_key.fido2)
         if isinstance(proven, Refused):
             raise _invalid(proven.reason)
-        return loaded
+        if second is None:
+            return SignedBy(first_key)
+        second_key = await self._key(metadata.org_id, second.credential_uuid, second.evidence)
+        also_proven = verify_second_factor(claims, second, second_key.public_key, second_key.fido2)
+        if isinstance(also_proven, Refused):
+            raise _invalid(f"second factor: {also_proven.reason}")
+        return SignedBy(first_key, second_key)
+
+    async def _key(self, org_id: str, credential_uuid: str, evidence: Evidence) -> SigningKey:
+        """The stored key of a credential that must be of the kind that the evidence claims."""
+        found = await self._database.read(lambda: read_signing_key(org_id, credential_uuid, evidence.kind))
+        if isinstance(found, Refused):
+            raise _invalid(found.reason)
+        return found
 
 
-def read_credential(org_id: str, credential_uuid: str) -> Transaction[list[str]]:
-    """The PEM of a credential's public key, in a list that is empty when there is none."""
+def read_signing_key(org_id: str, credential_uuid: str, kind: str) -> Transaction[SigningKey | Refused]:
+    """The key of a credential of this kind."""
     rows = yield store.READ_CREDENTIAL, (org_id, credential_uuid)
-    return [row[1] for row in rows]
+    if not rows or rows[0][0] != kind:
+        return Refused("unknown credential, or of another kind")
+    _, pem, rp_id, passkey = rows[0]
+    parties = (yield from list_parties(org_id)) if kind == "Fido2" else ()
+    return signing_key(kind, pem, rp_id, passkey, parties)
 
 
 def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
@@ -228,8 +252,17 @@ def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
         raise Stale("USER_ACTION_INVALID", "cancelled by a change of state since it was signed")
     if caller.token_kind != "Token" and token_epoch != signed.token:
         raise Stale("USER_ACTION_INVALID", "cancelled by a change of the token since it was signed")
+    if consent.second_factor is not None:
+        yield from _recheck_second(caller, consent.second_factor)
     if revision != caller.permission_revision:
         raise PermissionsChanged
+
+
+def _recheck_second(caller: Caller, second: SecondFactor) -> Transaction[None]:
+    rows = yield store.RECHECK_CREDENTIAL, (caller.org_id, second.credential_uuid)
+    state, epoch, user_id, token_id = rows[0] if rows else ("", -1, "", "")
+    if (state, epoch, user_id) != ("Active", second.epoch, caller.user_id) or token_id not in ("", caller.token_id):
+        raise Stale("USER_ACTION_INVALID", "the credential of the second factor changed since it signed")
 
 
 def _mark(token: str) -> bytes:

@@ -77,7 +77,7 @@ LIST_GRANTED = Statement(
 LIST_SIGNING_CREDENTIALS = Statement(
     "list_signing_credentials",
     "SELECT u.epoch, t.epoch, o.epoch, c.credential_uuid, c.kind, c.credential_id, c.credential_key, c.public_key, "
-    "c.encrypted_private_key, c.epoch "
+    "c.encrypted_private_key, c.epoch, c.rp_id, c.fido2, c.sign_count "
     "FROM credentials c "
     "JOIN users u ON u.org_id = c.org_id AND u.user_id = c.user_id "
     "JOIN organisations o ON o.org_id = c.org_id "
@@ -87,8 +87,33 @@ LIST_SIGNING_CREDENTIALS = Statement(
 )
 READ_CREDENTIAL = Statement(
     "read_credential",
-    "SELECT kind, public_key, state, epoch, user_id, token_id FROM credentials "
-    "WHERE org_id = ? AND credential_uuid = ?",
+    "SELECT kind, public_key, rp_id, fido2 FROM credentials WHERE org_id = ? AND credential_uuid = ?",
+)
+# Another credential that signed the same action.
+RECHECK_CREDENTIAL = Statement(
+    "recheck_credential",
+    "SELECT state, epoch, user_id, token_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
+)
+READ_COUNTER = Statement(
+    "read_counter",
+    "SELECT sign_count, accepted FROM credentials WHERE org_id = ? AND credential_uuid = ? AND state = 'Active'",
+)
+# Only over the very counter and answers that were judged: of two answers at once one sees the other.
+ADVANCE_COUNTER = Statement(
+    "advance_counter",
+    "UPDATE credentials SET sign_count = ?, accepted = ? "
+    "WHERE org_id = ? AND credential_uuid = ? AND sign_count = ? AND COALESCE(accepted, '') = ? "
+    "RETURNING credential_uuid",
+)
+FLAG_CREDENTIAL = Statement(
+    "flag_credential",
+    "UPDATE credentials SET flagged_at = ? WHERE org_id = ? AND credential_uuid = ?",
+)
+LIST_ORIGINS = Statement(
+    "list_origins",
+    "SELECT o.rp_id, o.origin FROM origins o "
+    "LEFT JOIN applications a ON a.org_id = o.org_id AND a.app_id = o.app_id "
+    "WHERE o.org_id = ? AND (o.app_id = '' OR a.state = 'Active') ORDER BY o.rp_id, o.origin LIMIT 1000",
 )
 
 DEFAULT_RELYING_PARTY = Statement(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from countersign.api import UNSET, UnsetType, Wire
+from countersign.credentials.fido2_assertion import Fido2CredentialAssertion
 from countersign.credentials.key_assertion import CredentialAssertion
 
 
@@ -82,7 +83,25 @@ class PasswordProtectedKeyFactor(Wire, tag_field="kind", tag="PasswordProtectedK
     credential_assertion: CredentialAssertion
 
 
-Factor = KeyFactor | PasswordProtectedKeyFactor
+class Fido2Factor(Wire, tag_field="kind", tag="Fido2"):
+    """A signature by a passkey or security key."""
+
+    credential_assertion: Fido2CredentialAssertion
+
+
+class PasswordFactor(Wire, tag_field="kind", tag="Password"):
+    """A password; no server takes one."""
+
+    password: str
+
+
+class TotpFactor(Wire, tag_field="kind", tag="Totp"):
+    """A time-based one-time password; no server takes one."""
+
+    otp_code: str
+
+
+Factor = Fido2Factor | KeyFactor | PasswordProtectedKeyFactor | PasswordFactor | TotpFactor
 
 
 class SignedChallenge(Wire):

@@ -43,6 +43,13 @@ class Evidence(_Part, frozen=True):
     algorithm: str | None = None
 
 
+class SecondFactor(_Part, frozen=True):
+    """Another credential of the same user that consented to the same challenge."""
+
+    credential: Credential
+    evidence: Evidence
+
+
 class Outcome(_Part, frozen=True):
     """HTTP status of the answer, and the stable error code when it is an error."""
 
@@ -99,6 +106,7 @@ class Action(_Entry, tag="Action", frozen=True):
     date_signed: str
     response: Outcome
     client_address: str | None
+    second_factor: SecondFactor | None = None
 
 
 class Signature(_Entry, tag="Signature", frozen=True):
@@ -126,7 +134,8 @@ class System(_Entry, tag="System", frozen=True):
 
     Events: ``Initialised``, ``Bootstrapped``, ``KeyRotated``, ``KeyRetired``, ``CheckpointKeyHandedOver``,
     ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``.
-    ``details`` are for people and hold no secret.
+    ``CredentialEnrolledWithCode`` and ``SecurityEvent`` too. ``details`` are for people and hold no secret; that of a
+    credential enrolled with a code names, as ``actionId``, the action that made the code.
     """
 
     event: str

@@ -12,12 +12,12 @@ from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
-from countersign.audit import lines
-from countersign.audit.entry import Action, decode
+from countersign.audit import entry, lines
+from countersign.audit.entry import Action, Credential, SecondFactor, decode
 from countersign.audit.report import Broken
 from countersign.consent.action_token import action_id
 from countersign.consent.digest import action_digest
-from countersign.consent.evidence import Evidence, EvidenceKind, verify_evidence
+from countersign.consent.evidence import Evidence, EvidenceKind, Proven, verify_evidence
 from countersign.credentials.fido2_assertion import Fido2Context
 from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import load
@@ -66,25 +66,38 @@ def check_action(action: Action, payload: str | None) -> str | None:
     digest = action_digest(*parts, payload_hash)
     if digest != action.digest:
         return "the digest is not that of the entry's request"
-    public_key = load(action.credential.public_key)
+    first = _check_consent(action.credential, action.evidence, digest)
+    if isinstance(first, str):
+        return first
+    if action.id != action_id(first.challenge.id):
+        return "the entry's id is not that of the challenge that was signed"
+    if signed_at > first.challenge.exp * 1000:
+        return "the challenge was signed after it had expired"
+    return None if action.second_factor is None else _check_second_factor(action, action.second_factor, first, digest)
+
+
+def _check_second_factor(action: Action, factor: SecondFactor, first: Proven, digest: str) -> str | None:
+    if factor.credential.uuid == action.credential.uuid:
+        return "the second factor is the first one again"
+    second = _check_consent(factor.credential, factor.evidence, digest)
+    if isinstance(second, str):
+        return f"second factor: {second}"
+    return None if second.challenge == first.challenge else "the second factor signed another challenge"
+
+
+def _check_consent(credential: Credential, received: entry.Evidence, digest: str) -> Proven | str:
+    public_key = load(credential.public_key)
     if isinstance(public_key, Refused):
         return f"the credential's public key: {public_key.reason}"
-    kind = _KINDS.get(action.credential.kind)
+    kind = _KINDS.get(credential.kind)
     if kind is None:
-        return f"credentials of kind {action.credential.kind} don't sign actions"
-    received = action.evidence
+        return f"credentials of kind {credential.kind} don't sign actions"
     evidence = Evidence(kind, received.client_data, received.signature, received.authenticator_data, received.algorithm)
-    rp_id = action.credential.relying_party_id
+    rp_id = credential.relying_party_id
     # Which origins were allowed when this was signed is in no entry; the relying party is what was signed.
     context = None if rp_id is None else Fido2Context(RelyingParty(rp_id, None), backup_eligible=None)
     outcome = verify_evidence(evidence, public_key, digest, context)
-    if isinstance(outcome, Refused):
-        return f"the evidence: {outcome.reason}"
-    if action.id != action_id(outcome.challenge.id):
-        return "the entry's id is not that of the challenge that was signed"
-    if signed_at > outcome.challenge.exp * 1000:
-        return "the challenge was signed after it had expired"
-    return None
+    return f"the evidence: {outcome.reason}" if isinstance(outcome, Refused) else outcome
 
 
 def check_lines(file: BinaryIO, chunk: Chunk) -> Broken | None:
@@ -93,14 +106,14 @@ def check_lines(file: BinaryIO, chunk: Chunk) -> Broken | None:
         line = lines.decode_line(file.readline(MAX_LINE))
         if not isinstance(line, lines.EntryLine | lines.UnsequencedLine):
             continue
-        entry = decode(line.entry)
-        if isinstance(entry, Action):
-            reason = check_action(entry, line.payload)
+        said = decode(line.entry)
+        if isinstance(said, Action):
+            reason = check_action(said, line.payload)
         else:
             reason = None if line.payload is None else "a payload stands beside an entry that isn't an action"
         if reason is not None:
             position = line.position if isinstance(line, lines.EntryLine) else None
-            return Broken(reason, number, position, entry.id)
+            return Broken(reason, number, position, said.id)
     return None
 
 

@@ -105,10 +105,12 @@ class Facts:
     def _add_action(self, entry: Action, payload: str | None, line: int, position: int | None) -> None:
         self.summary.actions += 1
         self.summary.redacted_payloads += payload is None
-        credential = entry.credential
-        used = _Used(credential.uuid, entry.user_id, credential.kind, credential.public_key)
-        if used not in self._used:
-            self._used[used] = _Place(line, position, entry.id)
+        for factor in (entry, entry.second_factor):
+            if factor is not None:
+                credential = factor.credential
+                used = _Used(credential.uuid, entry.user_id, credential.kind, credential.public_key)
+                if used not in self._used:
+                    self._used[used] = _Place(line, position, entry.id)
         if entry.method == "POST" and _USES_A_KEY.fullmatch(entry.path):
             named = _KEY_SIGNATURES.fullmatch(entry.path)
             self._consented[entry.id] = _Consented(entry.payload_sha256, named[1] if named else None)

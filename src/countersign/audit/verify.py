@@ -60,6 +60,7 @@ class _Pass:
     last_size: int = 0
     tail: bool = False
     trailer: lines.Trailer | None = None
+    altered: Broken | None = None
 
 
 def read_saved(data: bytes) -> lines.SavedCheckpoint:
@@ -297,7 +298,8 @@ def _end(state: _Pass, number: int, digest: str) -> None:
     if state.last is None:
         raise _DefectError(Broken("the log has no checkpoint: nothing vouches for its entries", number))
     if trailer.sha256 != digest:
-        raise _DefectError(Broken("the file is not the one that was written: its checksum differs", number))
+        # Told last: an entry that was changed is the better answer.
+        state.altered = Broken("the file is not the one that was written: its checksum differs", number)
 
 
 def _second_pass(
@@ -323,6 +325,8 @@ def _second_pass(
     candidates = [item for item in (bad, first) if item is not None]
     if candidates:
         return min(candidates, key=lambda item: item.line)
+    if state.altered is not None:
+        return state.altered
     key = state.keys[line.kid]
     last = lines.SavedCheckpoint(
         note=line.note,

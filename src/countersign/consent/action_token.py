@@ -69,6 +69,14 @@ class ChallengeMetadata(
     epochs: ChallengeEpochs
 
 
+class SecondFactor(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Another credential of the same user that signed the same challenge; ``epoch`` is that credential's."""
+
+    credential_uuid: str
+    epoch: int
+    evidence: Evidence
+
+
 class ActionMetadata(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -88,6 +96,7 @@ class ActionMetadata(
     query: str | None
     epochs: ActionEpochs
     evidence: Evidence
+    second_factor: SecondFactor | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -165,6 +174,18 @@ def verify_action(claims: ActionClaims, public_key: PublicKey, fido2: Fido2Conte
         return Refused("the token is that of another challenge")
     if claims.iat > challenge.exp or claims.exp > challenge.exp + MAX_ACTION_LIFE:
         return Refused("the challenge was answered after it expired")
+    return outcome
+
+
+def verify_second_factor(
+    claims: ActionClaims, second: SecondFactor, public_key: PublicKey, fido2: Fido2Context | None = None
+) -> Proven | Refused:
+    """Check that the second factor of an action token consents to the same challenge with another credential."""
+    if second.credential_uuid == claims.metadata.credential_uuid:
+        return Refused("the second factor is the first one again")
+    outcome = verify_evidence(second.evidence, public_key, claims.metadata.action, fido2)
+    if not isinstance(outcome, Refused) and outcome.challenge.id != claims.metadata.challenge_id:
+        return Refused("the second factor signed another challenge")
     return outcome
 
 

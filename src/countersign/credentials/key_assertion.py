@@ -25,6 +25,11 @@ CredentialId = Annotated[str, msgspec.Meta(min_length=1, max_length=1024, patter
 KeyAssertionKind = Literal["Key", "PasswordProtectedKey", "RecoveryKey"]
 
 
+def lookup_key(credential_id: str) -> str:
+    """The one form under which a credential id is found: clients differ in alphabet and padding of the same bytes."""
+    return credential_id.rstrip("=").replace("+", "-").replace("/", "_")
+
+
 class CredentialAssertion(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """``client_data`` and ``signature`` are base64url text as received; ``cred_id`` is the client's name of the key."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 from countersign.access import temporary_tokens
 from countersign.access.keyring import KeyRing
 from countersign.access.limits import RateLimits
-from countersign.access.relying_parties import shown_party
+from countersign.access.relying_parties import list_parties, shown_party
 from countersign.access.temporary_tokens import TemporaryMetadata, TemporaryToken
 from countersign.access.types import AllowedCredential, RelyingParty
 from countersign.api import UNSET, ApiError, Call, Caller, Effect, operation, validation
@@ -326,8 +326,10 @@ async def _prove(call: Call, body: CreateCredential, token: TemporaryToken) -> N
     challenge = token.metadata.challenge
     assert not isinstance(body, CreatePasswordCredential | CreateTotpCredential)
     if isinstance(body, CreateFido2Credential):
-        raise ApiError("CREDENTIAL_KIND_DISABLED")
-    proved = credentials.prove_key(body, challenge)
+        parties = await call.read(lambda: list_parties(token.metadata.org_id))
+        proved = credentials.prove_passkey(body, challenge, parties)
+    else:
+        proved = credentials.prove_key(body, challenge)
     if isinstance(proved, Refused):
         raise credentials.refusal_error(proved)
     return proved

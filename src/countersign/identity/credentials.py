@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from countersign.access import temporary_tokens
+from countersign.access.stored_credentials import Passkey
 from countersign.access.temporary_tokens import TemporaryToken
 from countersign.api import UNSET, ApiError, Effect, Enrolled, not_found
+from countersign.credentials.fido2_registration import Fido2Attestation, verify_registration
+from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.key_attestation import KeyAttestation, verify_attestation
 from countersign.credentials.outcome import KeyRefused, Refused
 from countersign.credentials.public_key import PublicKey
+from countersign.credentials.relying_party import RelyingParty
 from countersign.encoding.dates import to_iso
 from countersign.identity import credential_store as store
 from countersign.identity.credential_types import (
@@ -78,6 +85,32 @@ def prove_key(
     return NewCredential(kind, attested.credential_id, body.credential_name, attested.public_key, text)
 
 
+def prove_passkey(
+    body: CreateFido2Credential, challenge: str, parties: Sequence[RelyingParty]
+) -> NewCredential | Refused:
+    """Check the registration of a passkey or security key with one of the organisation's relying parties."""
+    attested = verify_registration(Fido2Attestation("Fido2", body.credential_info), challenge, parties)
+    if isinstance(attested, Refused):
+        return attested
+    passkey = Passkey(
+        aaguid=str(attested.aaguid),
+        backup_eligible=attested.backup_eligible,
+        backed_up=attested.backed_up,
+        format=attested.format,
+        trust=attested.trust,
+    )
+    return NewCredential(
+        "Fido2",
+        attested.credential_id,
+        body.credential_name,
+        attested.public_key,
+        rp_id=attested.party.rp_id,
+        origin=attested.origin,
+        sign_count=attested.sign_count,
+        fido2=msgspec.json.encode(passkey).decode(),
+    )
+
+
 def enrol(
     token: TemporaryToken, owner_token: str, new: NewCredential, world: World
 ) -> Transaction[Effect[Credential] | Taken | Refused]:
@@ -89,7 +122,7 @@ def enrol(
     refusal = yield from temporary_tokens.spend(token, now)
     if refusal is not None:
         return refusal
-    uuid, key, pem = world.new_id("cr"), new.credential_id.rstrip("="), new.public_key
+    uuid, key, pem = world.new_id("cr"), lookup_key(new.credential_id), new.public_key
     row = (org_id, uuid, user_id, owner_token, new.kind, new.credential_id, key, new.name, pem.pem, pem.fingerprint)
     of_kind = (new.rp_id, new.origin, new.encrypted_private_key, new.sign_count, new.fido2)
     if not (yield store.INSERT_CREDENTIAL, (*row, *of_kind, now)):

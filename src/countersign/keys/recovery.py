@@ -143,4 +143,5 @@ def evidence_of(entry: Action, payload: bytes) -> ConsentEvidence:
         signature=base64url.decode_tolerant(evidence.signature),
         authenticator_data=None if data is None else base64url.decode_tolerant(data),
         algorithm=evidence.algorithm,
+        relying_party_id=entry.credential.relying_party_id,
     )

@@ -39,8 +39,8 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
 
     ``path`` and ``query`` are in canonical form (``query`` empty or with its leading ``?``), ``payload`` is the
     canonical request body. ``credential_public_key`` is SPKI PEM. ``kind`` is the credential kind (``Key``, ``Fido2``,
-    ...); ``client_data`` and ``signature`` are raw bytes, ``authenticator_data`` only for ``Fido2``; ``algorithm`` is
-    the digest the client named, if it did.
+    ...); ``client_data`` and ``signature`` are raw bytes, ``authenticator_data`` and ``relying_party_id`` only for
+    ``Fido2``; ``algorithm`` is the digest the client named, if it did.
     """
 
     installation_id: str
@@ -57,6 +57,7 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
     signature: bytes
     authenticator_data: bytes | None = None
     algorithm: str | None = None
+    relying_party_id: str | None = None
 
     def defect(self) -> str | None:
         """What is wrong with its shape, or None. The signature itself is not judged here."""

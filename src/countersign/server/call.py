@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 from countersign.access.applications import Application, has_changed
 from countersign.access.consents import Consent, PermissionsChanged, Stale, recheck
+from countersign.access.stored_credentials import SigningKey
 from countersign.api import ApiError, Call, Caller, Effect, Request
-from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, pack_payload
+from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, SecondFactor, pack_payload
 from countersign.audit.log import append
+from countersign.consent import evidence as consent_evidence
 from countersign.encoding.dates import to_iso
 from countersign.encoding.target import canonical_path
 from countersign.keystores import ConsentEvidence
@@ -181,17 +183,33 @@ class ServerCall(Call):
             query_signed=consent.query_signed,
             payload_sha256=consent.payload_sha256,
             digest=consent.digest,
-            credential=Credential(
-                uuid=consent.credential_uuid, kind=consent.evidence.kind, public_key=consent.public_key.pem
-            ),
-            evidence=Evidence(
-                client_data=consent.evidence.client_data,
-                signature=consent.evidence.signature,
-                authenticator_data=consent.evidence.authenticator_data,
-                algorithm=consent.evidence.algorithm,
-            ),
+            credential=_credential(consent.credential_uuid, consent.evidence, consent.signed_by.first),
+            evidence=_evidence(consent.evidence),
             date_signed=to_iso(consent.signed_at * 1000),
             response=outcome,
             client_address=request.client_address,
+            second_factor=_second_factor(consent),
         )
         return (yield from append(entry, payload))
+
+
+def _credential(uuid: str, evidence: consent_evidence.Evidence, key: SigningKey) -> Credential:
+    return Credential(uuid=uuid, kind=evidence.kind, public_key=key.public_key.pem, relying_party_id=key.rp_id)
+
+
+def _evidence(evidence: consent_evidence.Evidence) -> Evidence:
+    return Evidence(
+        client_data=evidence.client_data,
+        signature=evidence.signature,
+        authenticator_data=evidence.authenticator_data,
+        algorithm=evidence.algorithm,
+    )
+
+
+def _second_factor(consent: Consent) -> SecondFactor | None:
+    second, key = consent.second_factor, consent.signed_by.second
+    if second is None or key is None:
+        return None
+    return SecondFactor(
+        credential=_credential(second.credential_uuid, second.evidence, key), evidence=_evidence(second.evidence)
+    )

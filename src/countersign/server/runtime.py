@@ -20,6 +20,7 @@ from countersign.access.admission import Admission
 from countersign.access.applications import Applications, Demands
 from countersign.access.ceremony import Ceremony
 from countersign.access.consents import Consents
+from countersign.access.counters import Counters
 from countersign.access.identify import Identifier
 from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
@@ -146,6 +147,7 @@ def _assemble(
         database,
         ring,
         consents,
+        Counters(database, world, installation_id, settings.sign_counter_policy),
         installation_id,
         world,
         challenge_seconds=settings.challenge_seconds,

@@ -82,6 +82,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session_seconds: Annotated[int, _about("Life of a session token.", ge=60, le=86_400)] = 21_600
     challenge_seconds: Annotated[int, _about("Life of an action challenge.", ge=10, le=900)] = 900
     action_seconds: Annotated[int, _about("Life of a user action token.", ge=10, le=900)] = 300
+    sign_counter_policy: Annotated[
+        Literal["reject", "warn"],
+        _about("What to do when a passkey's signature counter ran back; either way it is logged and audited."),
+    ] = "reject"
     access_token_days: Annotated[int, _about("Default life of an access token.", ge=1, le=730)] = 730
     require_application_id: Annotated[
         bool,
