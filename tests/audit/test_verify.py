@@ -99,6 +99,16 @@ def test_a_changed_byte_is_found_and_named(log: Log, check: Callable[..., Findin
     assert "changed" in finding.reason
 
 
+def test_a_changed_payload_is_named_with_its_entry(log: Log, check: Callable[..., Finding]) -> None:
+    body = log.export()
+    index = next(i for i, line in enumerate(body) if b'\\"name\\":\\"n7\\"' in line)
+    entry_id = json.loads(json.loads(body[index])["entry"])["id"]
+    body[index] = body[index].replace(b'\\"name\\":\\"n7\\"', b'\\"name\\":\\"n6\\"')
+    finding = check(body)
+    assert isinstance(finding, Broken)
+    assert (finding.entry_id, finding.line) == (entry_id, index + 1)
+
+
 def test_any_changed_byte_of_the_file_is_found(log: Log, check: Callable[..., Finding]) -> None:
     body = log.export()
     whole = b"".join(body)
