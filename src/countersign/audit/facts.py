@@ -11,14 +11,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from countersign.audit.entry import Action, Enrolled, Entry, Signature
+from countersign.audit.enrolments import shown_fingerprints
+from countersign.audit.entry import Action, Enrolled, Entry, Signature, System
 from countersign.audit.report import LISTED, Broken, Summary, Unasserted
 from countersign.credentials import public_key
-from countersign.encoding import strictjson
 
 _KEY_SIGNATURES = re.compile(r"/keys/([^/]+)/signatures")
+_CODE_PATH = "/auth/credentials/code"
 _USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/.+")
 
 
@@ -82,6 +82,8 @@ class Facts:
     _consented: dict[str, _Consented] = field(default_factory=dict)
     _unmatched: list[tuple[Signature, _Place]] = field(default_factory=list)
     _conflicts: list[Broken] = field(default_factory=list)
+    _codes: dict[str, str] = field(default_factory=dict)
+    _by_code: list[tuple[System, _Place]] = field(default_factory=list)
 
     def add(self, entry: Entry, payload: str | None, line: int, position: int | None) -> None:
         """Take in one entry; ``position`` is ``None`` for one without."""
@@ -96,6 +98,8 @@ class Facts:
                 self._unmatched.append((entry, _Place(line, position, entry.id)))
         else:
             summary.system += 1
+            if entry.event == "CredentialEnrolledWithCode":
+                self._by_code.append((entry, _Place(line, position, entry.id)))
             if len(summary.unasserted) < LISTED:
                 enrolled = tuple(item.credential_uuid for item in entry.enrolled)
                 summary.unasserted.append(Unasserted(position, entry.id, entry.event, enrolled))
@@ -114,8 +118,10 @@ class Facts:
         if entry.method == "POST" and _USES_A_KEY.fullmatch(entry.path):
             named = _KEY_SIGNATURES.fullmatch(entry.path)
             self._consented[entry.id] = _Consented(entry.payload_sha256, named[1] if named else None)
+        if (entry.method, entry.path, entry.response.status) == ("POST", _CODE_PATH, 200):
+            self._codes[entry.id] = entry.user_id
         if entry.enrolled and len(self.summary.unshown_enrolments) < LISTED:
-            shown = set(_fingerprints(payload)) if payload is not None else set()
+            shown = set(shown_fingerprints(payload)) if payload is not None else set()
             self.summary.unshown_enrolments += [
                 item.credential_uuid for item in entry.enrolled if item.fingerprint not in shown
             ]
@@ -144,6 +150,11 @@ class Facts:
                     f"key {signature.key_id} signed without a consent: no action {signature.action_id} "
                     "in this log asks for this signature"
                 )
+        for system, place in self._by_code:
+            # One code enrols one credential, and for whoever made it.
+            maker = self._codes.pop(system.details.get("actionId", ""), None)
+            if maker is None or any(item.user_id != maker for item in system.enrolled):
+                yield place.broken("a credential was enrolled with a code that its user never made")
         for used, place in self._used.items():
             reason = self._not_enrolled(used)
             if reason is not None:
@@ -160,21 +171,3 @@ class Facts:
         if (enrolled.user_id, enrolled.kind) != (used.user_id, used.kind):
             return f"credential {used.credential_uuid} was enrolled for another user or kind"
         return None
-
-
-def _fingerprints(payload: str) -> Iterator[str]:
-    """Fingerprints of the PEM public keys anywhere in a payload."""
-    try:
-        pending: list[Any] = [strictjson.parse_object(payload)]
-    except strictjson.BadJson:
-        return
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, str) and "PUBLIC KEY" in item:
-            loaded = public_key.load(item)
-            if isinstance(loaded, public_key.PublicKey):
-                yield loaded.fingerprint
