@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from countersign.encoding import base64url
@@ -18,6 +19,13 @@ def _framed(part: bytes) -> bytes:
 
 _DOMAIN = _framed(b"countersign.action.v1")
 _KIND = _framed(SERVER_KIND.encode("ascii"))
+
+
+@lru_cache(maxsize=1024)
+def _whose(installation_id: str, org_id: str, user_id: str) -> bytes:
+    """The parts in front, which are the same for every request of a user."""
+    parts = (installation_id, org_id, user_id)
+    return b"".join([_DOMAIN, *[_framed(part.encode("utf-8")) for part in parts], _KIND])
 
 
 def payload_hash(payload: dict[str, Any]) -> bytes:
@@ -41,12 +49,9 @@ def action_digest(
     path, the canonical query (empty or from the ``?`` on) and the 32-byte hash of the payload, which
     lets an export leave a secret payload out and stay verifiable.
     """
-    parts = (installation_id, org_id, user_id)
     preimage = b"".join(
         [
-            _DOMAIN,
-            *[_framed(part.encode("utf-8")) for part in parts],
-            _KIND,
+            _whose(installation_id, org_id, user_id),
             _framed(method.encode("utf-8")),
             _framed(canonical_path.encode("utf-8")),
             _framed(canonical_query.encode("utf-8")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
@@ -16,8 +17,12 @@ _ISO = re.compile(
 def to_iso(ms: int) -> str:
     """``2023-04-14T20:41:28.715Z`` for milliseconds since the epoch (years 1 to 9999)."""
     seconds, fraction = divmod(ms, 1000)
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment.isoformat()[:19]}.{fraction:03d}Z"
+    return f"{_to_second(seconds)}.{fraction:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _to_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def from_iso(text: str) -> int:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NoReturn
+from json.scanner import make_scanner
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -47,7 +49,7 @@ def parse_object(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> dict[str, 
     if text.startswith("\ufeff"):
         raise BadJson("the text starts with a byte order mark")
     try:
-        value = _DECODER.decode(text)
+        value = _read(text)
     except json.JSONDecodeError as error:
         raise BadJson(f"not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
@@ -59,6 +61,18 @@ def parse_object(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> dict[str, 
     if text.count("{") + text.count("[") > max_depth or "\\u" in text or not isinstance(data, bytes):
         _check_depth_and_strings(value, max_depth)
     return value
+
+
+def _read(text: str) -> Any:
+    # Most texts are an object and nothing around it; the decoder's own way looks for white space at both ends.
+    if text.startswith("{"):
+        try:
+            value, end = _SCAN(text, 0)
+        except StopIteration:
+            end = -1  # the decoder says what is wrong
+        if end == len(text):
+            return value
+    return _DECODER.decode(text)
 
 
 def parse_payload(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
@@ -111,6 +125,7 @@ def _constant(text: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
 )
+_SCAN: Callable[[str, int], tuple[Any, int]] = make_scanner(cast("Any", _DECODER))
 # Sorting by the UTF-8 bytes of the names is sorting by code point.
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _SHORT_ESCAPE = re.compile(rb'\\["\\bfnrtu]')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from countersign.api import UNSET
@@ -12,24 +14,27 @@ from countersign.storage import Row
 
 def key(row: Row) -> Key:
     """A key row (columns of ``store.GET_KEY``)."""
-    key_id, scheme, curve, public_key, name, status, custodial, created_at, deleted_at, _ = row
-    return Key(
-        id=key_id,
-        scheme=scheme,
-        curve=curve,
-        public_key=public_key,
-        name=UNSET if name is None else name,
-        status=status,
-        custodial=bool(custodial),
-        date_created=to_iso(created_at),
-        date_deleted=UNSET if deleted_at is None else to_iso(deleted_at),
-    )
+    return Key(**_members(row))
 
 
 def key_detail(row: Row) -> KeyDetail:
     """The same with store and wallets."""
-    plain = msgspec.structs.asdict(key(row))
-    return KeyDetail(**plain, wallets=[], store=KeyStoreReference(id=row[9], kind="Mpc", key_id=row[0]))
+    return KeyDetail(**_members(row), wallets=[], store=KeyStoreReference(id=row[9], kind="Mpc", key_id=row[0]))
+
+
+def _members(row: Row) -> dict[str, Any]:
+    key_id, scheme, curve, public_key, name, status, custodial, created_at, deleted_at, _ = row
+    return {
+        "id": key_id,
+        "scheme": scheme,
+        "curve": curve,
+        "public_key": public_key,
+        "name": UNSET if name is None else name,
+        "status": status,
+        "custodial": bool(custodial),
+        "date_created": to_iso(created_at),
+        "date_deleted": UNSET if deleted_at is None else to_iso(deleted_at),
+    }
 
 
 def signature(row: Row) -> SignatureRequest:

@@ -154,49 +154,22 @@ class Application:
         path, mark, query = scope["countersign.target"].partition(b"?")
         peer = scope["client"][0] if scope["client"] else ""
         method = scope["method"]
-        cross = await self._cross_origin(lines)
-        if method == "OPTIONS" and _is_preflight(lines):
+        named = dict(lines)
+        cross = await self._cross_origin(named.get(b"origin"))
+        if method == "OPTIONS" and b"origin" in named and b"access-control-request-method" in named:
             allowed = any(name == b"access-control-allow-origin" for name, _ in cross)
             await _send(send, Response(204, b""), [*cross, *(_CORS_PREFLIGHT if allowed else [])])
             return
         head = Head(method, path, query, lines, self._client_address(peer, lines), bool(mark))
-        complete = False
+        body = _Body(named, receive)
+        response = await self._corridor.handle(head, body.read)
+        # What is left of a body is not read; the connection can't be used again.
+        await _send(send, response, cross if body.complete else [*cross, (b"connection", b"close")])
 
-        async def read_body(limit: int) -> bytes:
-            nonlocal complete
-            length = _content_length(lines)
-            if length is not None and length > limit:
-                raise ApiError("TOO_LARGE", f"The body is larger than {limit} bytes.")
-            if length is None and not any(name == b"transfer-encoding" for name, _ in lines):
-                complete = True
-                return b""
-            chunks: list[bytes] = []
-            size = 0
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ApiError("TIMEOUT", reason="the client went away")
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size > limit:
-                    raise ApiError("TOO_LARGE", f"The body is larger than {limit} bytes.")
-                chunks.append(chunk)
-                if not message.get("more_body", False):
-                    complete = True
-                    return b"".join(chunks)
-
-        response = await self._corridor.handle(head, read_body)
-        extra = cross
-        if not complete and _has_body(lines):
-            # Whatever is left of the body is not read; the connection can't be used again.
-            extra = [*extra, (b"connection", b"close")]
-        await _send(send, response, extra)
-
-    async def _cross_origin(self, lines: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    async def _cross_origin(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         """Headers that let the page at the origin read the answer, if it is one that is named here."""
         if self._origins is None:
             return _CORS_ANY
-        origin = next((value for name, value in lines if name == b"origin"), None)
         if origin is None:
             return _CORS_NONE
         try:
@@ -234,27 +207,46 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _content_length(lines: list[tuple[bytes, bytes]]) -> int | None:
-    """``Content-Length``; the parser has refused anything but one number."""
-    length: int | None = None
-    chunked = False
-    for name, value in lines:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            chunked = True
-    if chunked and length is not None:
-        raise ApiError("BAD_HEADER", "Bad Request: Transfer-Encoding and Content-Length together")
-    return length
+class _Body:
+    """The body of one request. ``complete``: nothing of it is left on the connection."""
+
+    __slots__ = ("_chunked", "_length", "_receive", "complete")
+
+    def __init__(self, headers: dict[bytes, bytes], receive: Receive) -> None:
+        length = headers.get(b"content-length")
+        # The parser has refused anything but one number.
+        self._length = None if length is None else int(length)
+        self._chunked = b"transfer-encoding" in headers
+        self._receive = receive
+        self.complete = not self._length and not self._chunked
+
+    async def read(self, limit: int) -> bytes:
+        """All of it; 413 when it is longer than ``limit`` bytes."""
+        length = self._length
+        if length is not None and self._chunked:
+            raise ApiError("BAD_HEADER", "Bad Request: Transfer-Encoding and Content-Length together")
+        if length is None and not self._chunked:
+            return b""
+        if length is not None and length > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ApiError("TIMEOUT", reason="the client went away")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                self.complete = True
+                return b"".join(chunks)
 
 
-def _has_body(lines: list[tuple[bytes, bytes]]) -> bool:
-    return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in lines)
-
-
-def _is_preflight(lines: list[tuple[bytes, bytes]]) -> bool:
-    names = {name for name, _ in lines}
-    return b"origin" in names and b"access-control-request-method" in names
+def _too_large(limit: int) -> ApiError:
+    return ApiError("TOO_LARGE", f"The body is larger than {limit} bytes.")
 
 
 _EXPOSED = (b"access-control-expose-headers", b"x-dfns-result-truncated, retry-after, x-request-id")
