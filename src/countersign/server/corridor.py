@@ -17,6 +17,7 @@ from countersign.access.identify import Identifier, Unauthenticated
 from countersign.access.limits import RateLimits
 from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
 from countersign.encoding import strictjson
+from countersign.encoding.nul import member_with_nul
 from countersign.encoding.target import BadPath, Target, parse_target
 from countersign.server import logs
 from countersign.server.call import ServerCall
@@ -242,6 +243,9 @@ def typed_arguments(operation: Operation, request: Request) -> dict[str, Any]:
 
 
 def _convert(value: Mapping[str, Any], kind: type[Any]) -> Any:
+    hidden = member_with_nul(value)
+    if hidden is not None:
+        raise validation(hidden, "must not hold the character U+0000")
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
