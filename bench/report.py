@@ -100,7 +100,7 @@ def _cost(results: Results, console: Console) -> None:
     table = Table(title="cost of each (of all three requests for a ceremony)", title_justify="left")
     for name in ("engine", "what", "clients"):
         table.add_column(name)
-    for name in ("server µs", "signer µs", "client µs", "× raw crypto", "SQL", "write tx", "commits"):
+    for name in ("server µs", "signer µs", "client µs", "× hello", "× raw crypto", "SQL", "write tx", "commits"):
         table.add_column(name, justify="right")
     for (engine, scenario, clients), each in sorted(results.measured.items()):
         row = each.as_dict()
@@ -113,6 +113,7 @@ def _cost(results: Results, console: Console) -> None:
             f"{row['serverCpuMicroseconds']:.0f}",
             f"{row['signerCpuMicroseconds']:.0f}",
             f"{row['clientCpuMicroseconds']:.0f}",
+            f"{total / results.measured['', 'hello', clients].as_dict()['serverCpuMicroseconds']:.1f}",
             "" if crypto is None else f"{total / crypto:.1f}",
             *[
                 f"{row[name]:.2f}" if name in row else ""
@@ -127,6 +128,7 @@ def show(results: Results, console: Console) -> None:
     console.print(machine())
     _latency(results, console)
     _cost(results, console)
+    console.print(f"the machine itself: p99 / p50 of {results.disturbance:.1f} for work that waits for nothing")
     for scenario in results.crypto:
         console.print(f"raw crypto of {scenario}: {results.crypto_microseconds(scenario):.0f} µs")
     if results.raw_rates:
@@ -165,6 +167,7 @@ def as_dict(results: Results) -> dict[str, Any]:
     """The same for a JSON file."""
     return {
         "machine": machine(),
+        "disturbance": results.disturbance,
         "measured": [
             {"engine": engine, "scenario": scenario, "clients": clients, **each.as_dict()}
             for (engine, scenario, clients), each in results.measured.items()

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.crypto import microseconds
+from bench.crypto import disturbance, microseconds
 from bench.load import Load, Measured, Worker, measure
 from bench.processes import Hello, Server, cores, pss_megabytes
 from tests.support.postgres import PostgresMissing, PostgresServer
@@ -32,12 +32,18 @@ class Results:
     cold_start: dict[str, float] = field(default_factory=dict)
     memory: dict[str, tuple[float, float]] = field(default_factory=dict)
     memory_after: dict[str, tuple[float, float]] = field(default_factory=dict)
+    disturbances: list[float] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     @property
     def raw_rate(self) -> float:
         """Transactions a second on PostgreSQL, nothing around them."""
         return statistics.mean(self.raw_rates)
+
+    @property
+    def disturbance(self) -> float:
+        """p99 by p50 of work that waits for nothing: 1 on a quiet machine; latencies are at least as uneven."""
+        return statistics.median(self.disturbances)
 
     def crypto_microseconds(self, scenario: str) -> float:
         return statistics.median(self.crypto[scenario])
@@ -140,5 +146,6 @@ def _crypto(results: Results, core: set[int], seconds: float) -> None:
     try:
         for scenario in ("rename", "sign"):
             results.crypto[scenario].append(microseconds(scenario, seconds / 10))
+        results.disturbances.append(disturbance(500))
     finally:
         os.sched_setaffinity(0, before)
