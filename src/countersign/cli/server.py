@@ -250,5 +250,5 @@ def retire(config: Path | None, data: Path | None, kid: str) -> None:
         with_database(values, lambda database, _secret, world: retire_server_key(database, kid, world))
     )
     if purpose is None:
-        raise click.ClickException(f"{kid} is not a superseded key")
+        raise click.ClickException(f"{kid} cannot be retired: not superseded, or the audit log is read with it")
     click.echo(f"{purpose}: {kid} is retired")

@@ -62,6 +62,8 @@ class Keys:
 
     def require_signer(self) -> None:
         """503 while no order could be carried out, so that no consent is spent for nothing."""
+        if self.signer.sealed:
+            raise ApiError("KEYSTORE_SEALED")
         if not self.signer.available:
             raise ApiError("SIGNER_UNAVAILABLE")
 

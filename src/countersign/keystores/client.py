@@ -129,6 +129,11 @@ class SignerClient:
         """Whether an order would reach an unsealed store right now."""
         return self._link is not None and self._state is not None and self._state.state == "unsealed"
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the signer is there and its store is sealed, as far as is known here."""
+        return self._link is not None and self._state is not None and self._state.state == "sealed"
+
     async def start(self, wait: float = 5.0) -> None:
         """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
         self._task = asyncio.create_task(self._run())
@@ -269,14 +274,14 @@ class SignerClient:
         log.info("signer connected: %s %s", state.state, state.reason)
 
     async def _watch(self) -> None:
-        """Until the connection ends: cut it off when an order hangs, look for an unsealing while sealed."""
+        """Until the connection ends: cut it off when an order hangs, learn when others seal or unseal the store."""
         link = self._link
         while link is not None and not link.closed.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.closed.wait(), _WATCH_S)
             if link.overdue():
                 link.abort()
-            elif not self.available:
+            else:
                 await self.status()
 
     def _drop(self) -> None:

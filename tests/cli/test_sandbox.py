@@ -1,0 +1,77 @@
+"""``countersign up`` and what goes with it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.clients.connection import as_admin
+from tests.support.caller import Caller
+from tests.support.commands import countersign, refusal
+from tests.support.server import Sandbox
+
+
+def test_a_second_start_keeps_everything_but_the_administrators_token(database_url: str, tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path / "data", database_url)
+    with sandbox, Caller(sandbox.service) as caller:
+        first = sandbox.values
+        key = caller.create_key()
+    with sandbox:
+        second = sandbox.values
+        changed = {name for name in first if first[name] != second[name]}
+        assert {"adminToken"} <= changed <= {"adminToken", "baseUrl"}
+        with Caller(sandbox.service) as caller:
+            assert caller.send("GET", f"/keys/{key}").status_code == 200
+        with Caller(sandbox.admin) as caller:
+            assert caller.send("GET", "/keys").status_code == 200
+    wanted = {
+        "baseUrl", "orgId", "appId", "userId", "authToken", "credentialId", "privateKeyPath",
+        "adminToken", "adminCredentialId", "adminPrivateKeyPath",
+    }  # fmt: skip
+    assert wanted <= set(second)
+    for path in sandbox.directory.iterdir():
+        if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert stat.S_IMODE((sandbox.directory / "connection.json").stat().st_mode) == 0o600
+
+
+def test_the_data_directory_is_all_that_other_commands_need(sandbox: Sandbox, tmp_path: Path) -> None:
+    data = sandbox.directory
+    before = sandbox.values
+    renewed = countersign("sandbox", "token", "--data", data)
+    assert renewed.status == 0, renewed.errors
+    assert renewed.output.strip() == sandbox.values["adminToken"] != before["adminToken"]
+    with Caller(as_admin(sandbox.values)) as caller:
+        assert caller.send("GET", "/keys").status_code == 200
+
+    assert countersign("keystore", "status", "--data", data).output.startswith("unsealed")
+    assert "checkpoint" in countersign("server-keys", "list", "--data", data).output
+
+    with Caller(sandbox.service) as caller:
+        key = caller.create_key()
+        made = caller.signed("POST", f"/keys/{key}/signatures", {"kind": "Message", "message": "c0ffee"})
+        assert made.status_code == 200
+    export = tmp_path / "audit.export"
+    done = countersign("audit", "export", "--data", data, "--org", before["orgId"], "--output", export)
+    assert done.status == 0, done.errors
+    # The fingerprint that the server printed when it started.
+    fingerprint = next(word for word in sandbox.log().split() if word.startswith("SHA256:"))
+    verified = countersign("audit", "verify", export, "--trust", fingerprint)
+    assert (verified.status, verified.output.split()[0]) == (0, "SOUND:"), verified.output
+    assert countersign("audit", "verify", export).status == 3
+    changed = tmp_path / "changed.export"
+    changed.write_bytes(export.read_bytes().replace(b"c0ffee", b"c0ffef"))
+    assert countersign("audit", "verify", changed, "--trust", fingerprint).status == 1
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_up_refuses_what_is_not_its_own(database_url: str, tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "data", database_url):
+        pass
+    other = f"sqlite://{tmp_path / 'other.db'}"
+    assert "another database" in refusal(countersign("up", "--data", tmp_path / "data", "--database", other))
+    assert "data directory" in refusal(countersign("up", "--data", tmp_path / "new", "--database", database_url))
+    assert "loopback" in refusal(countersign("up", "--data", tmp_path / "data", "--host", "0.0.0.0"))
+    assert "no sandbox" in refusal(countersign("sandbox", "token", "--data", tmp_path / "nowhere"))
