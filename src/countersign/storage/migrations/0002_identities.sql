@@ -92,3 +92,30 @@ CREATE TABLE spent_challenges (
     PRIMARY KEY (org_id, challenge_id)
 );
 CREATE INDEX spent_challenges_expiry ON spent_challenges (expires_at);
+
+-- Codes by which an invited person registers; one a person. Kept after their end, so that an expired one is told as such.
+CREATE TABLE registration_codes (
+    org_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    code_hash TEXT NOT NULL,
+    user_epoch BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (org_id, user_id)
+);
+
+-- New credentials for people who are locked out, asked for on the server's host; they wait until ready_at.
+-- state: Waiting, Cancelled, Completed. One waits a person.
+CREATE TABLE break_glass_requests (
+    org_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    public_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    state TEXT NOT NULL,
+    requested_at BIGINT NOT NULL,
+    ready_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    PRIMARY KEY (org_id, request_id)
+);
+CREATE UNIQUE INDEX break_glass_waiting ON break_glass_requests (org_id, user_id) WHERE state = 'Waiting';
