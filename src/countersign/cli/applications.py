@@ -133,9 +133,9 @@ def _run(config: Path | None, data: Path | None, make: Callable[[World], Transac
 
 
 def _reported(run: Callable[[], T]) -> T:
-    from countersign.identity import application_administration as administration
+    from countersign.identity.local_commands import Impossible
 
-    refusals: tuple[type[Exception], ...] = (administration.Impossible, *start_refusals())
+    refusals: tuple[type[Exception], ...] = (Impossible, *start_refusals())
     try:
         return run()
     except refusals as error:

@@ -5,21 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from countersign.access import applications as access
-from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
-from countersign.audit.entry import System
-from countersign.audit.log import append
 from countersign.credentials.outcome import Refused
 from countersign.credentials.relying_party import parse_origin
-from countersign.encoding.dates import to_iso
 from countersign.identity import application_store, applications, store
 from countersign.identity.application_types import Application
+from countersign.identity.local_commands import Impossible, tell
 from countersign.storage import Transaction
 from countersign.world import World
-
-
-class Impossible(Exception):
-    """It cannot be done; the text says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ def rotate_token(app_id: str, days: int, ring: KeyRing, world: World) -> Transac
     )
     yield from access.insert_secret(org_id, app_id, token_id, name, digest, now, now + lifetime * 1000)
     entities = (app_id, token_id, *(row[0] for row in ended))
-    yield from _tell(org_id, "ApplicationTokenRotated", entities, {"days": str(days)}, world)
+    yield from tell(org_id, "ApplicationTokenRotated", entities, {"days": str(days)}, world)
     return secret
 
 
@@ -74,7 +67,7 @@ def demand(app_id: str, demands: access.Demands, world: World) -> Transaction[No
         "requireNonce": str(demands.nonce),
         "requireApiSignature": str(demands.api_signature),
     }
-    yield from _tell(org_id, "ApplicationDemandsSet", (app_id,), details, world)
+    yield from tell(org_id, "ApplicationDemandsSet", (app_id,), details, world)
 
 
 def add_origin(app_id: str, origin: str, world: World, *, related: bool = False) -> Transaction[str]:
@@ -88,7 +81,7 @@ def add_origin(app_id: str, origin: str, world: World, *, related: bool = False)
     if isinstance(parsed, Refused):
         raise Impossible(parsed.reason)
     if (yield store.INSERT_ORIGIN, (org_id, app_id, rp_id, parsed, world.now())):
-        yield from _tell(org_id, "OriginAdded", (app_id,), {"origin": parsed}, world)
+        yield from tell(org_id, "OriginAdded", (app_id,), {"origin": parsed}, world)
     return parsed
 
 
@@ -97,7 +90,7 @@ def remove_origin(app_id: str, origin: str, world: World) -> Transaction[None]:
     org_id = yield from _organisation_of(app_id)
     if not (yield application_store.DELETE_ORIGIN, (org_id, app_id, origin)):
         raise Impossible("the application has no such origin")
-    yield from _tell(org_id, "OriginRemoved", (app_id,), {"origin": origin}, world)
+    yield from tell(org_id, "OriginRemoved", (app_id,), {"origin": origin}, world)
 
 
 def _organisation_of(app_id: str) -> Transaction[str]:
@@ -106,20 +99,3 @@ def _organisation_of(app_id: str) -> Transaction[str]:
         raise Impossible("there is no such application")
     org_id: str = rows[0][0]
     return org_id
-
-
-def _tell(
-    org_id: str, event: str, entities: tuple[str, ...], details: dict[str, str], world: World
-) -> Transaction[None]:
-    installation = yield from read_installation()
-    now = to_iso(world.now())
-    entry = System(
-        installation_id=installation["installation_id"],
-        org_id=org_id,
-        id=world.new_id("uj"),
-        date_performed=now,
-        entity_ids=entities,
-        event=event,
-        details=details,
-    )
-    yield from append(entry, None)

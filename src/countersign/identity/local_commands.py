@@ -1,0 +1,44 @@
+"""What commands of the operator share: they run on the server's own host, never over HTTP, and each is audited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from countersign.access.installation import read_installation
+from countersign.audit.entry import Enrolled, System
+from countersign.audit.log import append
+from countersign.encoding.dates import to_iso
+from countersign.storage import Transaction
+from countersign.world import World
+
+
+class Impossible(Exception):
+    """It cannot be done; the text says why, in one line."""
+
+
+def tell(
+    org_id: str,
+    event: str,
+    entities: tuple[str, ...],
+    details: Mapping[str, str],
+    world: World,
+    *,
+    user_id: str | None = None,
+    username: str | None = None,
+    enrolled: tuple[Enrolled, ...] = (),
+) -> Transaction[None]:
+    """Write what was done into the audit log, in the transaction that does it. ``user_id``: whom it was done to."""
+    installation = yield from read_installation()
+    entry = System(
+        installation_id=installation["installation_id"],
+        org_id=org_id,
+        id=world.new_id("uj"),
+        date_performed=to_iso(world.now()),
+        entity_ids=entities,
+        enrolled=enrolled,
+        event=event,
+        user_id=user_id,
+        username=username,
+        details=dict(details),
+    )
+    yield from append(entry, None)
