@@ -133,9 +133,11 @@ class System(_Entry, tag="System", frozen=True):
     """What the server or its operator did without anybody's assertion; ``event`` names it.
 
     Events: ``Initialised``, ``Bootstrapped``, ``KeyRotated``, ``KeyRetired``, ``CheckpointKeyHandedOver``,
-    ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``.
-    ``CredentialEnrolledWithCode`` and ``SecurityEvent`` too. ``details`` are for people and hold no secret; that of a
-    credential enrolled with a code names, as ``actionId``, the action that made the code.
+    ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``,
+    ``CredentialEnrolledWithCode``, ``SecurityEvent``, ``IdentityActivated``, ``IdentityDeactivated``,
+    ``RegistrationCodeReissued``.
+    ``details`` are for people and hold no secret; that of a credential enrolled with a code names, as ``actionId``,
+    the action that made the code, that of ``BreakGlass`` its ``step``: ``requested``, ``cancelled`` or ``completed``.
     """
 
     event: str

@@ -1,0 +1,41 @@
+"""Codes by which a person who was invited registers a first credential.
+
+A code is good for its one person, for four hours, until a newer one takes its place, and only while the person's
+state does not change.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from countersign.access import codes
+from countersign.access.keyring import KeyRing
+from countersign.identity import administration_store as store
+from countersign.storage import Transaction
+from countersign.world import World
+
+LIFE_MS = 4 * 3_600_000
+
+
+def new_code(world: World) -> str:
+    """``XXXX-XXXX-XXXX-XXXX``: 80 random bits."""
+    return codes.new_code(world, 4, 4)
+
+
+def matches(ring: KeyRing, user_id: str, stored: str, typed: str) -> bool:
+    """Whether what was typed is the code whose hash is stored of this person; in constant time."""
+    newest, older = codes.code_hashes(ring, _purpose(user_id), typed)
+    of_newest, of_older = hmac.compare_digest(stored, newest), hmac.compare_digest(stored, older)
+    return of_newest or of_older
+
+
+def put(ring: KeyRing, code: str, org_id: str, user_id: str, user_epoch: int, now_ms: int) -> Transaction[int]:
+    """Store a person's code in the place of the one before; gives when it ends, in milliseconds."""
+    hashed, expires_at = codes.code_hash(ring, _purpose(user_id), code), now_ms + LIFE_MS
+    yield store.PUT_REGISTRATION_CODE, (org_id, user_id, hashed, user_epoch, now_ms, expires_at)
+    return expires_at
+
+
+def _purpose(user_id: str) -> str:
+    # Looked up by the person, not by the code: the same code of two people has two hashes.
+    return f"registration|{user_id}"

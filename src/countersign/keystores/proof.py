@@ -1,0 +1,35 @@
+"""Proof that who runs a command holds the key-encryption secret: the store's roots open under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from countersign.keystores.kek import KekProvider
+from countersign.keystores.memory import LockedPage
+from countersign.keystores.outcome import Refusal
+from countersign.keystores.protocol import Buffer
+from countersign.keystores.roots import open_root, parse_root
+
+
+def prove_secret(kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes]) -> Refusal | None:
+    """Open every wrapped root of the store, wipe what was opened; ``None`` when all of them did.
+
+    ``secret``: the passphrase where the provider needs one. Every root, so that one wrapped by somebody else and put
+    beside the others proves nothing.
+    """
+    if not blobs:
+        return Refusal("Integrity", "the key store has no root")
+    page = LockedPage()
+    try:
+        for blob in blobs:
+            wrapped = parse_root(blob)
+            if isinstance(wrapped, Refusal):
+                return wrapped
+            if wrapped.store_id != store_id:
+                return Refusal("Integrity", "a root of the key store is another store's")
+            opened = open_root(wrapped, kek, secret, page.root(0), page.scratch)
+            if isinstance(opened, Refusal):
+                return opened
+        return None
+    finally:
+        page.wipe_all()
