@@ -44,6 +44,7 @@ from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
 from countersign.server.http import Application
 from countersign.server.metrics import Metrics
+from countersign.server.notices import BreakGlassNotices
 from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
@@ -219,6 +220,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
+        BreakGlassNotices(runtime.services.database, world).run,
         lambda: _count_sql(runtime.metrics),
     ]
 

@@ -75,6 +75,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
     ] = ""
+    break_glass_hours: Annotated[
+        int,
+        _about("How long break-glass waits before someone locked out gets in; 0 in the sandbox only.", ge=0, le=720),
+    ] = 72
     key_refresh_seconds: Annotated[
         int,
         _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),
@@ -147,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("SQLite is served by one process; set processes = 1 or use PostgreSQL")
         if self.profile == "production" and self.allow_unsigned_query:
             raise ValueError("allow_unsigned_query is for the sandbox profile only")
+        if self.profile == "production" and self.break_glass_hours < 1:
+            raise ValueError("break_glass_hours = 0 is for the sandbox profile only; it is 1 to 720")
         if self.profile == "production" and self.signer_kek.startswith("dev:"):
             raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or passphrase")
         if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
