@@ -73,7 +73,7 @@ def test_init_says_what_is_wrong(database_url: str, tmp_path: Path) -> None:
         ("strange", {"signer_kek": "vault:x"}, "vault"),
         ("secret", {"server_secret_file": "/proc/none/secret"}, "/proc/none"),
         ("unknown", {"databse": "sqlite:////x"}, "databse"),
-        ("scheme", {"database": "mysql://x"}, "mysql"),
+        ("scheme", {"database": "mysql://x"}, "postgresql://"),
     ):
         wrong = prepared(tmp_path / name, database_url, settings)
         assert expected in refusal(init(wrong))

@@ -21,8 +21,10 @@ from countersign.cli.common import (
 from countersign.server.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
-    from countersign.access.server_keys import Purpose
+    from countersign.access.server_keys import KeySet, Purpose
     from countersign.credentials.public_key import PublicKey
+    from countersign.identity.bootstrap import Founded
+    from countersign.storage import Transaction
 
 
 @click.command()
@@ -117,21 +119,26 @@ async def _init(
             raise AlreadyInitialised
         server_secret = _make_server_secret(Path(values.server_secret_file))
         passphrase = read_secret("Passphrase for the key store", confirm=True) if provider.needs_secret else bytearray()
-        keys = await database.write(lambda: prepare_keys(server_secret, world))
         store_id, installation_id = world.new_id("ks"), world.new_id("in")
-        root = create_root(provider, store_id, keys.active("authoriser").public_key, passphrase)
-        plan = Plan(
-            installation_id=installation_id,
-            profile=values.profile,
-            organisation=organisation,
-            administrator=owner,
-            administrator_key=key,
-            relying_party=rp_id,
-            origin=origin,
-            store_id=store_id,
-            wrapped_root=root,
-        )
-        made = await database.write(lambda: found(plan, world))
+
+        def everything() -> Transaction[tuple[KeySet, Founded]]:
+            # In one transaction, so that an attempt that fails leaves nothing behind.
+            made_keys = yield from prepare_keys(server_secret, world)
+            root = create_root(provider, store_id, made_keys.active("authoriser").public_key, passphrase)
+            plan = Plan(
+                installation_id=installation_id,
+                profile=values.profile,
+                organisation=organisation,
+                administrator=owner,
+                administrator_key=key,
+                relying_party=rp_id,
+                origin=origin,
+                store_id=store_id,
+                wrapped_root=root,
+            )
+            return made_keys, (yield from found(plan, world))
+
+        keys, made = await database.write(everything)
         ring = KeyRing(database, server_secret, values.issuer or installation_id, world)
         await ring.load()
         lifetime = values.session_seconds
