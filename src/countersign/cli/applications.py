@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
+from countersign.cli.common import config_option, data_option, installation_settings, run_local
 
 if TYPE_CHECKING:
     from countersign.storage import Database, Transaction
@@ -62,20 +61,17 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(1, 730), default=730, show_default=True, help="Life of the new token.")
 def rotate_token(app_id: str, config: Path | None, data: Path | None, days: int) -> None:
     """Print a new token of a server-signed application; the old one ends at once."""
-    from countersign.access.installation import read_installation
-    from countersign.access.keyring import KeyRing
     from countersign.identity import application_administration as administration
-    from countersign.server.maintenance import with_database
+    from countersign.server.maintenance import find_installation, key_ring
 
     settings = installation_settings(config, data)
 
-    async def work(database: Database, secret: bytes, world: World) -> str:
-        installation = await database.read(read_installation)
-        ring = KeyRing(database, secret, settings.issuer or installation["installation_id"], world)
-        await ring.load()
+    async def work(database: Database, _secret: bytes, world: World) -> str:
+        installation = await find_installation(database)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
         return await database.write(lambda: administration.rotate_token(app_id, days, ring, world))
 
-    click.echo(_reported(lambda: asyncio.run(with_database(settings, work))))
+    click.echo(run_local(settings, work))
 
 
 @applications.command()
@@ -122,21 +118,7 @@ def remove_origin(app_id: str, origin: str, config: Path | None, data: Path | No
 
 
 def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
-    from countersign.server.maintenance import with_database
-
-    settings = installation_settings(config, data)
-
     async def work(database: Database, _secret: bytes, world: World) -> T:
         return await database.write(lambda: make(world))
 
-    return _reported(lambda: asyncio.run(with_database(settings, work)))
-
-
-def _reported(run: Callable[[], T]) -> T:
-    from countersign.identity.local_commands import Impossible
-
-    refusals: tuple[type[Exception], ...] = (Impossible, *start_refusals())
-    try:
-        return run()
-    except refusals as error:
-        raise click.ClickException(str(error)) from None
+    return run_local(installation_settings(config, data), work)

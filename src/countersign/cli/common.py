@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from countersign.server.settings import BadSettings, Settings, load
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from countersign.storage import Database
+    from countersign.world import World
+
+T = TypeVar("T")
 
 config_option = click.option(
     "--config",
@@ -45,10 +50,25 @@ def installation_settings(config: Path | None, data: Path | None) -> Settings:
     return read_settings(config, overrides)
 
 
+def run_local(settings: Settings, work: Callable[[Database, bytes, World], Awaitable[T]]) -> T:
+    """Do one piece of work on the installation; what is refused and the operator's to mend is told in one line."""
+    from countersign.api import ApiError
+    from countersign.identity.local_commands import Impossible
+    from countersign.server.maintenance import with_database
+
+    refusals: tuple[type[Exception], ...] = (Impossible, *start_refusals())
+    try:
+        return asyncio.run(with_database(settings, work))
+    except ApiError as error:
+        raise click.ClickException(f"{error.message} {error.details.get('hint', '')}".rstrip()) from None
+    except refusals as error:
+        raise click.ClickException(str(error)) from None
+
+
 def start_refusals() -> tuple[type[Exception], ...]:
     """What keeps a server or a command from its work and is the operator's to mend: told in one line."""
     from countersign.access.server_keys import ServerSecretWrong
-    from countersign.server.runtime import NotInitialised
+    from countersign.server.maintenance import NotInitialised
     from countersign.server.workers import CannotServe
     from countersign.storage import SchemaError, StorageUnavailable
 

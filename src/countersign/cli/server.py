@@ -16,6 +16,7 @@ from countersign.cli.common import (
     installation_settings,
     read_secret,
     read_settings,
+    run_local,
     start_refusals,
 )
 from countersign.server.settings import BadSettings, Settings
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from countersign.access.server_keys import KeySet, Purpose
     from countersign.credentials.public_key import PublicKey
     from countersign.identity.bootstrap import Founded
-    from countersign.storage import Transaction
+    from countersign.storage import Database, Transaction
+    from countersign.world import World
 
 
 @click.command()
@@ -199,17 +201,9 @@ def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the keys that are in use, and the audit fingerprint."""
     from countersign.access import server_keys as keys
     from countersign.audit.checkpoint import fingerprint
-    from countersign.storage import open_database
 
-    values = installation_settings(config, data)
-
-    async def read() -> keys.KeySet:
-        database = await open_database(values.database, migrate=False, readonly=True)
-        try:
-            secret = keys.read_server_secret(values.server_secret_file)
-            return await database.read(lambda: keys.load(secret))
-        finally:
-            await database.close()
+    async def read(database: Database, secret: bytes, _world: World) -> keys.KeySet:
+        return await database.read(lambda: keys.load(secret))
 
     rows = [
         {
@@ -218,7 +212,7 @@ def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
             "state": key.state,
             "fingerprint": fingerprint(key.public_key) if key.public_key else "",
         }
-        for key in asyncio.run(read()).keys
+        for key in run_local(installation_settings(config, data), read).keys
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -234,12 +228,9 @@ def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
 def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
     """Supersede the active key of PURPOSE; what the old key signed stays valid until it is retired."""
     from countersign.identity.bootstrap import rotate_server_key
-    from countersign.server.maintenance import with_database
 
     values = installation_settings(config, data)
-    made = asyncio.run(
-        with_database(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
-    )
+    made = run_local(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
     click.echo(f"{purpose}: {made} is active; running servers take it up within {values.key_refresh_seconds} seconds")
 
 
@@ -250,12 +241,9 @@ def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
 def retire(config: Path | None, data: Path | None, kid: str) -> None:
     """End the superseded key KID: everything it signed is refused from then on."""
     from countersign.identity.bootstrap import retire_server_key
-    from countersign.server.maintenance import with_database
 
     values = installation_settings(config, data)
-    purpose = asyncio.run(
-        with_database(values, lambda database, _secret, world: retire_server_key(database, kid, world))
-    )
+    purpose = run_local(values, lambda database, _secret, world: retire_server_key(database, kid, world))
     if purpose is None:
         raise click.ClickException(f"{kid} cannot be retired: not superseded, or the audit log is read with it")
     click.echo(f"{purpose}: {kid} is retired")

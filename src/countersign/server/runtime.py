@@ -22,12 +22,10 @@ from countersign.access.ceremony import Ceremony
 from countersign.access.consents import Consents
 from countersign.access.counters import Counters
 from countersign.access.identify import Identifier
-from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.access.limits import RateLimits, Rates
 from countersign.access.origins import Origins
 from countersign.access.routes import Routes
-from countersign.access.server_keys import read_server_secret
 from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
@@ -43,6 +41,7 @@ from countersign.server import documents
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
 from countersign.server.http import Application
+from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import BreakGlassNotices
 from countersign.server.router import Route, Router
@@ -55,10 +54,6 @@ from countersign.world import World
 _COUNT_SECONDS = 5.0
 
 log = structlog.get_logger("countersign.runtime")
-
-
-class NotInitialised(Exception):
-    """The database holds no organisation yet; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +77,10 @@ async def running(
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database, migrate=migrate)
         stack.push_async_callback(database.close)
-        installation = await database.read(read_installation)
-        if "store_id" not in installation:
-            raise NotInitialised("this database holds no organisation yet; run 'countersign init' first")
+        installation = await find_installation(database)
         if settings.profile == "production" and installation["profile"] != "production":
             raise BadSettings("this database was made by the sandbox; a production server does not serve it")
-        ring = await _key_ring(settings, database, installation["installation_id"], world)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
         supervisor = await _embedded_signer(settings, stack) if first_process else None
         store_id = installation["store_id"]
         signer = SignerClient(
@@ -104,19 +97,6 @@ async def running(
             task = asyncio.create_task(_kept_up(job))
             stack.push_async_callback(_cancelled, task)
         yield runtime
-
-
-async def _key_ring(settings: Settings, database: Database, installation_id: str, world: World) -> KeyRing:
-    try:
-        secret = read_server_secret(settings.server_secret_file)
-    except OSError as error:
-        raise BadSettings(f"server_secret_file {settings.server_secret_file}: {error.strerror}") from None
-    except ValueError as error:
-        raise BadSettings(f"server_secret_file: {error}") from None
-    issuer = settings.issuer or installation_id
-    ring = KeyRing(database, secret, issuer, world, access_token_days=settings.access_token_days)
-    await ring.load()
-    return ring
 
 
 async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerSupervisor | None:

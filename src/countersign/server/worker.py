@@ -15,7 +15,8 @@ import uvloop
 from countersign.access.server_keys import ServerSecretWrong
 from countersign.keystores.memory import die_with_parent
 from countersign.server import logs
-from countersign.server.runtime import NotInitialised, Runtime
+from countersign.server.maintenance import NotInitialised
+from countersign.server.runtime import Runtime
 from countersign.server.serve import serve_process
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.workers import SERVING
