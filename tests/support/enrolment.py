@@ -38,7 +38,7 @@ class NewKey:
     def pem(self) -> str:
         return self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
-    def info(self, challenge: str, **members: Any) -> dict[str, Any]:
+    def info(self, challenge: str, /, **members: Any) -> dict[str, Any]:
         """``credentialInfo`` that answers the challenge; ``members`` replace those of the client data."""
         client_data = compact({"type": "key.create", "challenge": challenge, **members}).encode()
         signature = sign(self.key, fingerprint_message(client_data, self.pem))
@@ -49,7 +49,7 @@ class NewKey:
             "attestationData": encoded(attestation),
         }
 
-    def factor(self, challenge: str, kind: str = "Key", **members: Any) -> dict[str, Any]:
+    def factor(self, challenge: str, /, kind: str = "Key", **members: Any) -> dict[str, Any]:
         """An assertion over the challenge."""
         client_data = compact({"type": "key.get", "challenge": challenge, **members}).encode()
         assertion = {
@@ -79,12 +79,12 @@ class NewPasskey:
     def credential_id(self) -> str:
         return encoded(self.credential)
 
-    def client_data(self, type_: str, challenge: str, **members: Any) -> bytes:
+    def client_data(self, type_: str, challenge: str, /, **members: Any) -> bytes:
         # A browser signer passes the text of the challenge as bytes, so it stands encoded once more.
         said = {"type": type_, "challenge": encoded(challenge.encode()), "origin": self.origin, "crossOrigin": False}
         return compact({**said, **members}).encode()
 
-    def info(self, challenge: str, flags: int = UP | UV | AT, **members: Any) -> dict[str, Any]:
+    def info(self, challenge: str, /, flags: int = UP | UV | AT, **members: Any) -> dict[str, Any]:
         """``credentialInfo`` of a registration without attestation."""
         client = self.client_data("webauthn.create", challenge, **members)
         data = self.authenticator.data(flags, self.counter, self.authenticator.attested())
@@ -96,7 +96,7 @@ class NewPasskey:
         }
 
     def factor(
-        self, challenge: str, flags: int = UP | UV, *, user_handle: str | None = None, **members: Any
+        self, challenge: str, /, flags: int = UP | UV, *, user_handle: str | None = None, **members: Any
     ) -> dict[str, Any]:
         """An assertion over the challenge under the present counter."""
         client = self.client_data("webauthn.get", challenge, **members)
