@@ -350,12 +350,9 @@ def test_what_an_application_demands_holds_for_those_who_name_it(caller: Caller,
 # What a server demands
 
 
-def test_threat_57_only_a_server_that_demands_them_is_bound_by_applications(
-    caller: Caller, start_sandbox: Start
+def test_threat_57_an_application_binds_nobody_who_does_not_name_it_unless_the_server_demands_one(
+    start_sandbox: Start,
 ) -> None:
-    app_id = create(caller)["appId"]
-    caller.signed("PUT", f"/auth/apps/{app_id}/deactivate", {})
-    assert code(caller.send("GET", "/keys")) == (200, "")
     strict = start_sandbox({"COUNTERSIGN_REQUIRE_APPLICATION_ID": "true"})
     with Caller(strict.service) as bound:
         assert code(bound.send("GET", "/keys")) == (403, "APPLICATION_REFUSED")
@@ -387,11 +384,12 @@ def test_rate_limits_of_an_organisation_and_of_strangers_say_when_to_come_back(s
         {"COUNTERSIGN_ORGANISATION_REQUESTS_PER_MINUTE": "5", "COUNTERSIGN_ADDRESS_REQUESTS_PER_MINUTE": "40"}
     )
     with Caller(server.service) as caller:
-        answers = [caller.send("GET", "/keys") for _ in range(8)]
-        assert 5 <= sum(answer.status_code == 200 for answer in answers) <= 6
-        assert answers[-1].status_code == 429
-        assert answers[-1].json()["error"]["code"] == "RATE_LIMITED"
-        assert int(answers[-1].headers["retry-after"]) >= 1
-    strangers = [httpx.get(f"{server.values['baseUrl']}/keys") for _ in range(60)]
-    assert {answer.status_code for answer in strangers} == {401, 429}
-    assert int(strangers[-1].headers["retry-after"]) >= 1
+        limited = [answer for _ in range(20) if (answer := caller.send("GET", "/keys")).status_code != 200]
+    limited += [
+        answer for _ in range(60) if (answer := httpx.get(f"{server.values['baseUrl']}/keys")).status_code != 401
+    ]
+    # Time passes meanwhile, and some more are admitted.
+    assert len(limited) > 20
+    for answer in limited:
+        assert code(answer) == (429, "RATE_LIMITED")
+        assert int(answer.headers["retry-after"]) >= 1
