@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from countersign import __version__
+from countersign.cli.admin import admin
 from countersign.cli.applications import applications
 from countersign.cli.audit import audit
 from countersign.cli.keystore import keystore
@@ -50,5 +51,5 @@ def openapi(postman: bool, base_url: str) -> None:
     click.echo(json.dumps(documents.postman(document) if postman else document, indent=2))
 
 
-for command in (applications, audit, init, keystore, migrate, sandbox, serve, server_keys, settings, up):
+for command in (admin, applications, audit, init, keystore, migrate, sandbox, serve, server_keys, settings, up):
     main.add_command(command)

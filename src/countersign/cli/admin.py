@@ -1,0 +1,200 @@
+"""``countersign admin``: identities as an operator sees them, on the server's own host, with access to the database."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from countersign.cli.applications import rotate_token
+from countersign.cli.break_glass import break_glass
+from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.server import rotate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from countersign.identity.administration import Identity, Kind, RegistrationCode, Shown, State
+    from countersign.storage import Database
+    from countersign.world import World
+
+_KINDS = ("user", "service-account", "application", "token", "credential")
+
+
+@click.group()
+def admin() -> None:
+    """Look after identities, by database access on the server's own host. Every change is audited."""
+
+
+@admin.group()
+def identities() -> None:
+    """List and show users, service accounts, applications, access tokens and credentials."""
+
+
+@identities.command("list")
+@config_option
+@data_option
+@click.option(
+    "--kind", "kinds", type=click.Choice(_KINDS), multiple=True, help="Only these; repeatable [default: all]."
+)
+@click.option("--org", "org_id", help="Id of one organisation [default: all].")
+@click.option("--archived", is_flag=True, help="List archived ones too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_command(
+    config: Path | None, data: Path | None, kinds: tuple[str, ...], org_id: str | None, archived: bool, as_json: bool
+) -> None:
+    """List identities, newest first within their kind. Sessions are counted by 'show'."""
+    from countersign.identity import administration
+    from countersign.identity.local_commands import Impossible
+
+    wanted = cast("tuple[Kind, ...]", kinds) or administration.KINDS
+    listed = _Listing(as_json)
+
+    async def work(database: Database, _secret: bytes, _world: World) -> None:
+        known = await database.read(administration.organisations)
+        if org_id is not None and org_id not in known:
+            raise Impossible(f"there is no organisation {org_id!r}")
+        for organisation in known if org_id is None else (org_id,):
+            for kind in wanted:
+                before: str | None = ""
+                while before is not None:
+                    page, before = await database.read(_page(organisation, kind, before, archived))
+                    listed.add(page)
+
+    run_local(installation_settings(config, data), work)
+    listed.end()
+
+
+def _page(org_id: str, kind: Kind, before: str, archived: bool) -> Callable[[], Any]:
+    from countersign.identity import administration
+
+    return lambda: administration.list_page(org_id, kind, before or None, archived=archived)
+
+
+class _Listing:
+    """Prints pages as they come: a listing may be longer than memory."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._count = 0
+
+    def add(self, page: list[Identity]) -> None:
+        for item in page:
+            if self._as_json:
+                click.echo("[" if self._count == 0 else ",")
+                click.echo(f"  {json.dumps(item.document())}", nl=False)
+            else:
+                click.echo(_line(item))
+            self._count += 1
+
+    def end(self) -> None:
+        if self._as_json:
+            click.echo("\n]" if self._count else "[]")
+
+
+def _line(item: Identity) -> str:
+    kind = item.facts.get("tokenKind") or item.facts.get("credentialKind") or item.facts.get("userKind") or ""
+    return f"{item.kind:<15}  {item.id}  {item.state:<8}  {kind:<18}  {_printable(item.name)}".rstrip()
+
+
+def _printable(name: str) -> str:
+    """A name without what would move the cursor or reverse the line: names are other people's words."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+
+
+@identities.command("show")
+@click.argument("identity_id", metavar="ID")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_command(identity_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Show the identity ID (us-, ap-, to- or cr-...) with what it holds."""
+    from countersign.identity import administration
+
+    async def work(database: Database, _secret: bytes, world: World) -> Shown:
+        return await database.read(lambda: administration.show(identity_id, world.now()))
+
+    shown = run_local(installation_settings(config, data), work)
+    if as_json:
+        click.echo(json.dumps(shown.document(), indent=2))
+        return
+    for name, value in shown.identity.document().items():
+        text = str(value).lower() if isinstance(value, bool) else _printable(str(value))
+        click.echo(f"{name:<15}  {text}".rstrip())
+    if shown.identity.kind in ("user", "service-account", "application"):
+        click.echo(f"{'permissions':<15}  {_printable(', '.join(shown.permissions)) or 'none'}")
+    if shown.identity.kind == "user":
+        click.echo(f"{'live sessions':<15}  {shown.sessions}")
+    for item in (*shown.credentials, *shown.tokens):
+        click.echo(_line(item))
+
+
+@admin.command()
+@click.argument("identity_id", metavar="ID")
+@config_option
+@data_option
+def deactivate(identity_id: str, config: Path | None, data: Path | None) -> None:
+    """Shut out the user, service account, application, access token or credential ID.
+
+    It counts at once for changes and within a second for reads. A user's sessions end; what was signed and not used
+    is void. The last administrator and a user's last credential are kept.
+    """
+    _set_state(identity_id, "Inactive", config, data)
+
+
+@admin.command()
+@click.argument("identity_id", metavar="ID")
+@config_option
+@data_option
+def activate(identity_id: str, config: Path | None, data: Path | None) -> None:
+    """Let in again what was deactivated. Sessions that ended stay ended."""
+    _set_state(identity_id, "Active", config, data)
+
+
+def _set_state(identity_id: str, state: State, config: Path | None, data: Path | None) -> None:
+    from countersign.identity import administration
+
+    async def work(database: Database, _secret: bytes, world: World) -> bool:
+        return await database.write(lambda: administration.set_state(identity_id, state, world))
+
+    changed = run_local(installation_settings(config, data), work)
+    click.echo(f"{identity_id} is {state.lower()}{'' if changed else ' already'}")
+
+
+@admin.command("reissue-code")
+@click.argument("person", metavar="USER")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def reissue_code(person: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Print a new registration code for USER (id or username), who is not registered yet; the old code is void."""
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import administration, registration_codes
+    from countersign.server.maintenance import find_installation, key_ring
+
+    settings = installation_settings(config, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> RegistrationCode:
+        installation = await find_installation(database)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
+        code = registration_codes.new_code(world)
+        return await database.write(lambda: administration.reissue_code(person, code, ring, world))
+
+    made = run_local(settings, work)
+    if as_json:
+        document = {
+            "userId": made.user_id,
+            "username": made.username,
+            "code": made.code,
+            "dateExpires": to_iso(made.expires_at),
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(f"{made.code}   for {_printable(made.username)}, until {to_iso(made.expires_at)}; shown once")
+
+
+admin.add_command(rotate, "rotate-keys")
+admin.add_command(rotate_token, "rotate-token")
+admin.add_command(break_glass)

@@ -1,0 +1,178 @@
+"""``countersign admin break-glass``: a new credential for someone who lost every way in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from countersign.cli.common import config_option, data_option, installation_settings, read_secret, run_local
+from countersign.server.settings import Settings
+
+if TYPE_CHECKING:
+    from countersign.identity.break_glass import Completed, Request
+    from countersign.storage import Database, Transaction
+    from countersign.world import World
+
+T = TypeVar("T")
+
+
+@click.group("break-glass")
+def break_glass() -> None:
+    """Let in an administrator who lost every credential: asked for, waited for, then done.
+
+    'request' and 'complete' need the key-encryption secret of the key store (setting signer_kek). The wait is the
+    setting break_glass_hours; meanwhile the server warns in its log, and anyone with this host can cancel.
+    """
+
+
+@break_glass.command("request")
+@click.argument("person", metavar="USER")
+@click.option(
+    "--public-key",
+    "public_key_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="PEM public key that becomes the user's only credential; the private key stays with them.",
+)
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def request_command(person: str, public_key_file: Path, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Ask for a new credential for USER (id or username)."""
+    from countersign.credentials import public_key as public_keys
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import break_glass as requests
+
+    settings = installation_settings(config, data)
+    try:
+        key = public_keys.load(public_key_file.read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise click.ClickException(f"{public_key_file}: {error.strerror}") from None
+    if not isinstance(key, public_keys.PublicKey):
+        raise click.ClickException(f"{public_key_file}: {key.reason}")
+
+    async def work(database: Database, _secret: bytes, world: World) -> Request:
+        await _prove(settings, database)
+        hours = settings.break_glass_hours
+        return await database.write(lambda: requests.request(person, key, hours, world))
+
+    made = run_local(settings, work)
+    if as_json:
+        click.echo(json.dumps(made.document(), indent=2))
+        return
+    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: key {made.fingerprint} for {made.username}")
+    click.echo(f"then:    countersign admin break-glass complete {made.id}")
+    click.echo(f"to stop: countersign admin break-glass cancel {made.id}")
+
+
+@break_glass.command("list")
+@config_option
+@data_option
+@click.option("--all", "ended_too", is_flag=True, help="Those that ended too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(config: Path | None, data: Path | None, ended_too: bool, as_json: bool) -> None:
+    """List the requests that wait."""
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import break_glass as requests
+
+    found = [
+        item
+        for item in _run(config, data, lambda _world: requests.list_requests())
+        if ended_too or item.state == "Waiting"
+    ]
+    if as_json:
+        click.echo(json.dumps([item.document() for item in found], indent=2))
+        return
+    for item in found:
+        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {item.fingerprint}  {item.username}")
+    if not found:
+        click.echo("no request waits")
+
+
+@break_glass.command()
+@click.argument("request_id", metavar="ID")
+@config_option
+@data_option
+def cancel(request_id: str, config: Path | None, data: Path | None) -> None:
+    """Cancel the request ID; nothing of the user changes."""
+    from countersign.identity import break_glass as requests
+
+    ended = _run(config, data, lambda world: requests.cancel(request_id, world))
+    click.echo(f"{ended.id} is cancelled")
+
+
+@break_glass.command()
+@click.argument("request_id", metavar="ID")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def complete(request_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Do what the request ID asked for, once it has waited.
+
+    Archives all credentials, sessions and personal access tokens of the user, enrols the key and prints a session
+    token, once.
+    """
+    from countersign.identity import break_glass as requests
+    from countersign.server.maintenance import find_installation, key_ring
+
+    settings = installation_settings(config, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> Completed:
+        await _prove(settings, database)
+        installation = await find_installation(database)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
+        lifetime = settings.session_seconds
+        return await database.write(lambda: requests.complete(request_id, ring, lifetime, world))
+
+    done = run_local(settings, work)
+    document = {
+        "orgId": done.request.org_id,
+        "userId": done.request.user_id,
+        "username": done.request.username,
+        "credentialUuid": done.credential_uuid,
+        "credentialId": done.credential_id,
+        "authToken": done.token,
+    }
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    for name, value in document.items():
+        click.echo(f"{name:<15} {value}")
+    click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
+
+
+async def _prove(settings: Settings, database: Database) -> None:
+    """Refuse who does not hold the key-encryption secret."""
+    from countersign.identity.local_commands import Impossible
+    from countersign.keystores.kek import open_provider
+    from countersign.keystores.memory import wipe
+    from countersign.keystores.proof import prove_secret
+    from countersign.keystores.store import list_roots
+    from countersign.server.maintenance import find_installation
+
+    if not settings.signer_kek:
+        raise Impossible("signer_kek must name the key-encryption key: file:PATH or passphrase")
+    try:
+        provider = open_provider(settings.signer_kek)
+    except ValueError as error:
+        raise Impossible(str(error)) from None
+    store_id = (await find_installation(database))["store_id"]
+    roots = await database.read(lambda: list_roots(store_id))
+    passphrase = read_secret("Passphrase of the key store") if provider.needs_secret else bytearray()
+    try:
+        refusal = prove_secret(provider, passphrase, store_id, roots)
+    finally:
+        wipe(passphrase)
+    if refusal is not None:
+        raise Impossible(f"break-glass needs the key-encryption secret: {refusal.reason}")
+
+
+def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
+    async def work(database: Database, _secret: bytes, world: World) -> T:
+        return await database.write(lambda: make(world))
+
+    return run_local(installation_settings(config, data), work)
