@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--scale-directory", type=Path, help="where to make the database (default: a temporary one)")
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
