@@ -27,7 +27,7 @@ from tests.support.server import Sandbox
 from tests.support.tenants import Tenants
 
 #: Requests per operation and kind of data. The engines share all code but the drivers.
-EXAMPLES = {"sqlite": 40, "postgresql": 8}
+EXAMPLES = {"sqlite": 25, "postgresql": 5}
 
 
 @dataclass(frozen=True, slots=True)
