@@ -340,3 +340,34 @@ def test_threat_21_22_signatures_have_one_form_and_nothing_is_keyed_on_them(call
 def _with_pem(info: dict[str, Any], pem: str) -> dict[str, Any]:
     attestation = json.loads(base64url.decode(info["attestationData"]))
     return {**info, "attestationData": base64url.encode(json.dumps({**attestation, "publicKey": pem}).encode())}
+
+
+def test_threat_33_an_encrypted_private_key_is_for_its_owner_alone(
+    caller: Caller, person: Identity, shared_tenants: Tenants, shared_sandbox: Sandbox
+) -> None:
+    wrapped = "ciphertext of a key behind a password"
+    new = NewKey()
+    made = enrolled(caller, new, "PasswordProtectedKey", encryptedPrivateKey=wrapped)
+    assert wrapped not in json.dumps(made)
+    assert wrapped not in caller.send("GET", "/auth/credentials").text
+    assert wrapped in json.dumps(caller.challenge("POST", "/keys", KEY))
+    strangers = [
+        shared_sandbox.admin,
+        shared_tenants.personal_access_token(person).connection,
+        shared_tenants.session(person.org_id, everything=True).connection,
+    ]
+    for connection in strangers:
+        with Caller(connection) as stranger:
+            assert wrapped not in json.dumps(stranger.challenge("POST", "/keys", KEY))
+            assert wrapped not in stranger.send("GET", "/auth/credentials").text
+    rows = shared_tenants.execute(
+        "SELECT entry_id, entry FROM audit_entries WHERE entry LIKE ?", f"%{made['credentialUuid']}%"
+    )
+    assert wrapped not in str(rows)
+    for entry_id, _ in rows:
+        assert refused_or_silent(caller, entry_id, wrapped)
+
+
+def refused_or_silent(caller: Caller, entry_id: str, wrapped: str) -> bool:
+    answer = caller.send("GET", f"/auth/action/logs/{entry_id}")
+    return answer.status_code == 403 and wrapped not in answer.text

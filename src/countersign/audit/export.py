@@ -15,6 +15,9 @@ from countersign.encoding import base64url, dates
 from countersign.storage import Database, Row, Statement, Transaction
 
 PAGE = 500
+# A member of that name (canonical JSON has no other spelling of it) holds somebody's key behind a password, to be
+# guessed by whoever has the file; it is for its owner alone, and its payload is left out of every export.
+_WRAPPED_KEY = b'"encryptedPrivateKey":'
 
 #: Opens a sealed payload: ``(sealed bytes, entry id) -> bytes``; raises ``ValueError`` when it can't.
 OpenPayload = Callable[[bytes, str], bytes]
@@ -79,7 +82,8 @@ async def export(
     open_payload: OpenPayload | None,
     progress: Progress = lambda done, total: None,
 ) -> Exported:
-    """Write the whole log of ``org_id`` as it stands; without ``open_payload`` every payload is redacted.
+    """Write the whole log of ``org_id`` as it stands; without ``open_payload`` every payload is redacted,
+    and one with somebody's encrypted private key always.
 
     What the sequencer does meanwhile is included: an entry that is committed before the export ends is
     in the file once, either at its position or as unsequenced. ``now``: milliseconds since the epoch.
@@ -142,4 +146,5 @@ async def _write_sequenced(
 def _payload(sealed: bytes | None, entry_id: str, open_payload: OpenPayload | None) -> str | None:
     if sealed is None or open_payload is None:
         return None
-    return unpack_payload(open_payload(bytes(sealed), entry_id)).canonical.decode("utf-8")
+    payload = unpack_payload(open_payload(bytes(sealed), entry_id)).canonical
+    return None if _WRAPPED_KEY in payload else payload.decode("utf-8")
