@@ -70,6 +70,11 @@ async def state(house: House, identity_id: str) -> str:
     return shown.identity.state
 
 
+async def put(house: House, identity_id: str, state: administration.State) -> bool:
+    """Activate or deactivate."""
+    return await house.database.write(lambda: administration.set_state(identity_id, state, house.world))
+
+
 async def impossible(house: House, make: Any) -> str:
     """Why it is not done."""
     with pytest.raises(Impossible) as refused:
@@ -107,13 +112,15 @@ async def test_a_long_list_goes_on_where_the_page_before_ended(
     monkeypatch.setattr(administration, "_PAGE", 2)
     people = [(await house.person(f"{name}@example.com")).user_id for name in "abcde"]
     found: list[str] = []
-    before: str | None = None
-    while True:
-        start = before
-        page, before = await database.read(lambda: administration.list_page(house.org_id, "user", start))
-        found += [item.id for item in page]
-        if before is None:
-            break
+
+    async def page(before: str | None) -> str | None:
+        shown, more = await database.read(lambda: administration.list_page(house.org_id, "user", before))
+        found.extend(item.id for item in shown)
+        return more
+
+    more = await page(None)
+    while more is not None:
+        more = await page(more)
     assert found == people[::-1]
 
 
@@ -170,10 +177,10 @@ async def test_tokens_service_accounts_and_their_credentials_are_deactivated_and
     pat = (await house.token(user)).token_id
     account, account_token, account_key = await service_account(house)
     for identity_id, shut in ((pat, pat), (account, account_token), (account_token, account_token)):
-        await database.write(lambda: administration.set_state(identity_id, "Inactive", house.world))
+        await put(house, identity_id, "Inactive")
         assert await state(house, identity_id) == "Inactive"
         assert isinstance(await house.identify(shut), Unauthenticated)
-        await database.write(lambda: administration.set_state(identity_id, "Active", house.world))
+        await put(house, identity_id, "Active")
         assert isinstance(await house.identify(shut), Caller)
     (pat_key,) = (await house.rows("SELECT credential_uuid FROM credentials WHERE token_id = ?", pat))[0]
     said = await impossible(house, lambda: administration.set_state(pat_key, "Inactive", house.world))
@@ -199,8 +206,12 @@ async def test_a_new_code_voids_the_old_one_and_only_its_mac_is_kept(database: D
     house, ring = await installed(database)
     user = await house.person("Ann@example.com")
     old, new = (registration_codes.new_code(house.world) for _ in range(2))
+
+    async def reissue(person: str, code: str) -> administration.RegistrationCode:
+        return await database.write(lambda: administration.reissue_code(person, code, ring, house.world))
+
     for code, by in ((old, user.user_id), (new, " ann@EXAMPLE.com")):
-        made = await database.write(lambda: administration.reissue_code(by, code, ring, house.world))
+        made = await reissue(by, code)
         assert (made.user_id, made.code) == (user.user_id, code)
     (row,) = await house.rows("SELECT user_id, code_hash, created_at, expires_at FROM registration_codes")
     user_id, stored, created_at, expires_at = row
