@@ -137,6 +137,7 @@ def load(server_secret: bytes) -> Transaction[KeySet]:
 
 def rotate(purpose: Purpose, server_secret: bytes, world: World) -> Transaction[ServerKey]:
     """Supersede the active key of the purpose by a new one; what the old one signed stays valid until retired."""
+    yield store.LOCK_SERVER_KEYS, (purpose,)
     current = yield from load(server_secret)
     old = current.active(purpose)
     yield store.SUPERSEDE_SERVER_KEYS, (purpose,)

@@ -18,6 +18,10 @@ LIST_ALL_SERVER_KEYS = Statement(
     "list_all_server_keys",
     "SELECT kid, purpose, state, public_key, sealed, handover, created_at FROM server_keys ORDER BY created_at, kid",
 )
+# Changes nothing: of two rotations at once, the second waits and then finds the key that the first made.
+LOCK_SERVER_KEYS = Statement(
+    "lock_server_keys", "UPDATE server_keys SET state = state WHERE purpose = ? AND state = 'Active' RETURNING kid"
+)
 SUPERSEDE_SERVER_KEYS = Statement(
     "supersede_server_keys",
     "UPDATE server_keys SET state = 'Superseded' WHERE purpose = ? AND state = 'Active' RETURNING kid",
