@@ -14,6 +14,7 @@ from countersign.access.types import AllowedCredential, RelyingParty
 from countersign.api import UNSET, ApiError, Call, Caller, Effect, operation, validation
 from countersign.audit.entry import Enrolled, System
 from countersign.audit.log import append
+from countersign.credentials.fido2_registration import AttestationPolicy
 from countersign.credentials.outcome import Refused
 from countersign.encoding.dates import to_iso
 from countersign.identity import credential_codes, credentials
@@ -47,11 +48,15 @@ _ALGORITHMS = (-7, -257, -8)
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What enrolment is given at start-up. ``challenge_seconds``: life of a challenge."""
+    """What enrolment is given at start-up. ``challenge_seconds``: life of a challenge.
+
+    ``policy``: which authenticators are let in, ``None`` for all, of which then no certificate is asked.
+    """
 
     ring: KeyRing
     installation_id: str
     challenge_seconds: int
+    policy: AttestationPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +309,7 @@ def _challenge(call: Call, kind: CredentialKind, metadata: TemporaryMetadata, as
         challenge=metadata.challenge,
         rp=UNSET if asked.party is None else asked.party,
         authenticator_selection=AuthenticatorSelection() if kind == "Fido2" else UNSET,
-        attestation="none",
+        attestation="none" if enrolment.policy is None or kind != "Fido2" else "direct",
         pub_key_cred_params=[PubKeyCredParam(alg=algorithm) for algorithm in _ALGORITHMS],
         exclude_credentials=asked.enrolled if kind == "Fido2" else UNSET,
         temporary_authentication_token=identifier,
@@ -327,7 +332,7 @@ async def _prove(call: Call, body: CreateCredential, token: TemporaryToken) -> N
     assert not isinstance(body, CreatePasswordCredential | CreateTotpCredential)
     if isinstance(body, CreateFido2Credential):
         parties = await call.read(lambda: list_parties(token.metadata.org_id))
-        proved = credentials.prove_passkey(body, challenge, parties)
+        proved = credentials.prove_passkey(body, challenge, parties, call.service(Enrolment).policy)
     else:
         proved = credentials.prove_key(body, challenge)
     if isinstance(proved, Refused):

@@ -8,8 +8,9 @@ from countersign.storage import Statement
 INSERT_CREDENTIAL = Statement(
     "enrol_credential",
     "INSERT INTO credentials (org_id, credential_uuid, user_id, token_id, kind, credential_id, credential_key, name, "
-    "public_key, fingerprint, rp_id, origin, encrypted_private_key, sign_count, fido2, state, epoch, created_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'Active', 0, ?) "
+    "public_key, fingerprint, rp_id, origin, encrypted_private_key, sign_count, fido2, attestation, "
+    "state, epoch, created_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'Active', 0, ?) "
     "ON CONFLICT DO NOTHING RETURNING credential_uuid",
 )
 # Ids of passkeys are unique over the whole server.

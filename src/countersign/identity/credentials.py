@@ -12,7 +12,7 @@ from countersign.access import temporary_tokens
 from countersign.access.stored_credentials import Passkey
 from countersign.access.temporary_tokens import TemporaryToken
 from countersign.api import UNSET, ApiError, Effect, Enrolled, not_found
-from countersign.credentials.fido2_registration import Fido2Attestation, verify_registration
+from countersign.credentials.fido2_registration import AttestationPolicy, Fido2Attestation, verify_registration
 from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.key_attestation import KeyAttestation, verify_attestation
 from countersign.credentials.outcome import KeyRefused, Refused
@@ -38,7 +38,10 @@ CredentialKind = Literal["Fido2", "Key", "PasswordProtectedKey", "RecoveryKey"]
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """A credential whose holder has proved it. ``fido2``: JSON of what only passkeys have, ``None`` for keys."""
+    """A credential whose holder has proved it.
+
+    Of passkeys alone: ``fido2``, JSON of what else is known of them, and ``attestation``, the object as it was sent.
+    """
 
     kind: CredentialKind
     credential_id: str
@@ -49,6 +52,7 @@ class NewCredential:
     origin: str = ""
     sign_count: int = 0
     fido2: str | None = None
+    attestation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,11 @@ def prove_key(
 
 
 def prove_passkey(
-    body: CreateFido2Credential, challenge: str, parties: Sequence[RelyingParty]
+    body: CreateFido2Credential, challenge: str, parties: Sequence[RelyingParty], policy: AttestationPolicy | None
 ) -> NewCredential | Refused:
     """Check the registration of a passkey or security key with one of the organisation's relying parties."""
-    attested = verify_registration(Fido2Attestation("Fido2", body.credential_info), challenge, parties)
+    attestation = Fido2Attestation("Fido2", body.credential_info)
+    attested = verify_registration(attestation, challenge, parties, policy=policy)
     if isinstance(attested, Refused):
         return attested
     passkey = Passkey(
@@ -108,6 +113,7 @@ def prove_passkey(
         origin=attested.origin,
         sign_count=attested.sign_count,
         fido2=msgspec.json.encode(passkey).decode(),
+        attestation=body.credential_info.attestation_data,
     )
 
 
@@ -124,7 +130,7 @@ def enrol(
         return refusal
     uuid, key, pem = world.new_id("cr"), lookup_key(new.credential_id), new.public_key
     row = (org_id, uuid, user_id, owner_token, new.kind, new.credential_id, key, new.name, pem.pem, pem.fingerprint)
-    of_kind = (new.rp_id, new.origin, new.encrypted_private_key, new.sign_count, new.fido2)
+    of_kind = (new.rp_id, new.origin, new.encrypted_private_key, new.sign_count, new.fido2, new.attestation)
     if not (yield store.INSERT_CREDENTIAL, (*row, *of_kind, now)):
         return (yield from _collision(org_id, user_id, key, pem.fingerprint))
     if new.kind == "Fido2" and not (yield store.INSERT_FIDO2_ID, (key, org_id, uuid)):

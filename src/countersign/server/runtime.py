@@ -38,9 +38,10 @@ from countersign.keys.service import Keys
 from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
 from countersign.keystores.store import list_roots
 from countersign.server import documents
+from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
-from countersign.server.http import Application
+from countersign.server.http import Face
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import BreakGlassNotices
@@ -62,7 +63,7 @@ class Runtime:
 
     settings: Settings
     services: Services
-    application: Application
+    face: Face
     metrics: Metrics
     supervisor: SignerSupervisor | None
     sequencer: Sequencer
@@ -141,7 +142,7 @@ def _assemble(
     base_url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
-    enrolment = Enrolment(ring, installation_id, settings.challenge_seconds)
+    enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
     others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
@@ -159,8 +160,8 @@ def _assemble(
     )
     recovery = Recovery(database, keys, read_action(log.open_payload), world)
     origins = None if settings.profile == "sandbox" else Origins(database, world)
-    application = Application(corridor, settings.trusted_proxies, origins)
-    return Runtime(settings, services, application, metrics, supervisor, sequencer, recovery)
+    face = Face(corridor, settings.trusted_proxies, origins)
+    return Runtime(settings, services, face, metrics, supervisor, sequencer, recovery)
 
 
 def _limits(settings: Settings, world: World) -> RateLimits:

@@ -90,6 +90,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["reject", "warn"],
         _about("What to do when a passkey's signature counter ran back; either way it is logged and audited."),
     ] = "reject"
+    attestation_anchors: Annotated[
+        str,
+        _about(
+            "Directory with root certificates of makers of passkeys: a folder for each format (`packed`, `tpm`, "
+            "`fido-u2f`, `apple`, `android-key`) with `*.pem`; empty lets every authenticator in and asks for no "
+            "certificate."
+        ),
+    ] = ""
+    attestation_models: Annotated[
+        tuple[str, ...], _about("Models of authenticators (AAGUID) that are let in; empty for all of those makers.")
+    ] = ()
     access_token_days: Annotated[int, _about("Default life of an access token.", ge=1, le=730)] = 730
     require_application_id: Annotated[
         bool,

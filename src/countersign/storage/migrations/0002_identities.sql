@@ -59,9 +59,10 @@ SELECT org_id, '', rp_id, origin, created_at FROM applications WHERE is_default 
 INSERT INTO origins (org_id, app_id, rp_id, origin, created_at)
 SELECT org_id, app_id, rp_id, origin, created_at FROM applications WHERE rp_id <> '' AND origin <> '';
 
--- What only passkeys have: JSON with aaguid, backup flags, attestation. accepted: marks of its last answers, so that one
+-- What only passkeys have: JSON with aaguid, backup flags, trust; the attestation object as sent. accepted: marks of its last answers, so that one
 -- sent again is told from a cloned authenticator. flagged_at: when its counter last ran back.
 ALTER TABLE credentials ADD COLUMN fido2 TEXT;
+ALTER TABLE credentials ADD COLUMN attestation TEXT;
 ALTER TABLE credentials ADD COLUMN accepted TEXT;
 ALTER TABLE credentials ADD COLUMN flagged_at BIGINT;
 
