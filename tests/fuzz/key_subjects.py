@@ -14,7 +14,7 @@ from countersign.credentials.authenticator_data import load_cose_key
 from countersign.credentials.key_assertion import KeyAssertion, lookup_key, verify_assertion
 from countersign.credentials.key_attestation import KeyAttestation, fingerprint_message, verify_attestation
 from countersign.credentials.outcome import Refused
-from countersign.credentials.public_key import load
+from countersign.credentials.public_key import PublicKey, load
 from countersign.credentials.recovery import verify_recovery
 from countersign.encoding import base64url, cbor
 from countersign.encoding.strictjson import BadJson, parse_object
@@ -163,12 +163,10 @@ def _assertions(name: str) -> Subject:
     key = public_key(name)
     meaning = key_assertion_meaning(key.kind)
     cases = []
-    plain, double = CHALLENGE, base64url.encode(CHALLENGE.encode())
-    others = {"origin": "https://app.example.org", "crossOrigin": False}
-    for number, members in enumerate(
-        ({"challenge": plain}, {"challenge": double, **others}, {"challenge": plain + "A"})
-    ):
-        issued = members["challenge"] if number == 2 else CHALLENGE
+    page = {"origin": "https://app.example.org", "crossOrigin": False}
+    for number in range(3):
+        issued = f"{CHALLENGE}{number}"
+        members = {"challenge": base64url.encode(issued.encode()), **page} if number == 1 else {"challenge": issued}
         credential_id = base64url.encode(f"ci-{name}-{number}".encode())
         body = key_assertion(name, issued, credential_id, compact({"type": "key.get", **members}))
         if key.kind != "ed25519" and number:
@@ -266,9 +264,9 @@ def _enrolments(name: str) -> Subject:
 
 
 def _recoveries() -> Subject:
-    key = public_key("recovery_p256")
     cases = []
-    for number in range(2):
+    for number, name in enumerate(("recovery_p256", "new_recovery_p256")):
+        key = public_key(name)
         new = {
             "firstFactorCredential": {
                 "credentialKind": "Key",
@@ -279,10 +277,11 @@ def _recoveries() -> Subject:
         }
         text = compact(new)
         client_data = compact({"type": "key.get", "challenge": base64url.encode(text)})
-        factor = key_assertion("recovery_p256", "", "UmVj", client_data) | {"kind": "RecoveryKey"}
+        credential_id = f"UmV{number}"
+        factor = key_assertion(name, "", credential_id, client_data) | {"kind": "RecoveryKey"}
         message = compact({"recovery": factor, "newCredentials": new})
 
-        def accept(mutated: bytes) -> Hashable | None:
+        def accept(mutated: bytes, key: PublicKey = key, credential_id: str = credential_id) -> Hashable | None:
             try:
                 body = parse_object(mutated)
             except BadJson:
@@ -290,7 +289,7 @@ def _recoveries() -> Subject:
             if body.keys() != {"recovery", "newCredentials"} or not isinstance(body["newCredentials"], dict):
                 return None
             assertion = convert(json.dumps(body["recovery"], default=str).encode(), KeyAssertion)
-            if assertion is None or lookup_key(assertion.credential_assertion.cred_id) != "UmVj":
+            if assertion is None or lookup_key(assertion.credential_assertion.cred_id) != credential_id:
                 return None
             outcome = verify_recovery(assertion, key, body["newCredentials"])
             return None if isinstance(outcome, Refused) else "proven"
