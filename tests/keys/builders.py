@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from countersign.api import Caller
 from countersign.api.caller import Epochs
 from countersign.audit.entry import Action, Credential, Evidence, Outcome, encode
-from countersign.encoding import base64url
+from countersign.consent.action_token import action_id
+from countersign.consent.challenge import ActionChallenge
+from countersign.consent.digest import action_digest
+from countersign.encoding import base64url, strictjson
 from countersign.encoding.dates import to_iso
 from countersign.keys import keys, signatures
 from countersign.keys.service import Keys
@@ -26,6 +33,7 @@ STORE = "ks-00000-00001-0000000000000001"
 INSTALLATION = "in-00000-00001-0000000000000001"
 START = 1_790_000_000_000
 HASH = {"kind": "Hash", "hash": f"0x{'ab' * 32}"}
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 CALLER = Caller(
     org_id=ORG,
@@ -104,10 +112,21 @@ def new_signature(key: KeyRecord, number: int = 1, **members: Any) -> NewSignatu
         "key_id": key.key_id,
         "body": HASH,
         "external_id": None,
-        "payload_hash": hashlib.sha256(b"payload").hexdigest(),
-        "action_id": f"uj-00000-00002-{number:016d}",
+        "action_id": action_id(challenge_id(number)),
     }
-    return NewSignature(**{**values, **members})
+    values |= members
+    values.setdefault("payload_hash", hashlib.sha256(strictjson.canonical(values["body"])).hexdigest())
+    return NewSignature(**values)
+
+
+def challenge_id(number: int) -> str:
+    """Of the challenge that was answered for the request of this number."""
+    return f"ch-00000-00002-{number:016d}"
+
+
+def payload(new: NewSignature) -> bytes:
+    """The canonical body that was consented to."""
+    return strictjson.canonical(new.body)
 
 
 async def start(database: Database, new: NewSignature, now: int = START) -> Started:
@@ -133,13 +152,21 @@ async def count(database: Database, table: str) -> int:
 
 
 def action(new: NewSignature) -> Action:
-    """The audit entry of the action that asked for the signature."""
-    encoded = base64url.encode(b"evidence")
+    """The audit entry of the action that asked for the signature, with evidence that holds."""
+    path = f"/keys/{new.key_id}/signatures"
+    hashed = hashlib.sha256(payload(new)).digest()
+    digest = action_digest(INSTALLATION, ORG, CALLER.user_id, "POST", path, "", hashed)
+    challenge = ActionChallenge(
+        challenge_id(int(new.signature_id[-16:])), "no-00000-00002-0000000000000001", START // 1000 + 900, digest
+    )
+    client_data = json.dumps({"type": "key.get", "challenge": challenge.text}).encode()
+    spki = SIGNER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return Action(
         installation_id=INSTALLATION,
         org_id=ORG,
         id=new.action_id,
         date_performed=to_iso(START),
+        entity_ids=(new.signature_id,),
         user_id=CALLER.user_id,
         username=CALLER.username,
         token_id=CALLER.token_id,
@@ -147,14 +174,16 @@ def action(new: NewSignature) -> Action:
         app_id=None,
         delegated_by=None,
         method="POST",
-        path=f"/keys/{new.key_id}/signatures",
+        path=path,
         query="",
         actual_query="",
         query_signed=True,
-        payload_sha256=new.payload_hash,
-        digest=encoded,
-        credential=Credential(uuid="cr-1", kind="Key", public_key="pem"),
-        evidence=Evidence(client_data=encoded, signature=encoded, authenticator_data=None, algorithm=None),
+        payload_sha256=hashed.hex(),
+        digest=digest,
+        credential=Credential(uuid="cr-1", kind="Key", public_key=spki.decode()),
+        evidence=Evidence(
+            client_data=base64url.encode(client_data), signature=base64url.encode(SIGNER.sign(client_data))
+        ),
         date_signed=to_iso(START),
         response=Outcome(status=200),
         client_address=None,

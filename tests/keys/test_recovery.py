@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
+import pytest
+from msgspec import structs
+
+from countersign.audit.entry import Outcome, encode
 from countersign.keys.recovery import Recovery
 from countersign.keys.signatures import NewSignature
 from countersign.keystores import SignerRefused, SignerSealed, SignerUnavailable
@@ -13,10 +19,12 @@ from tests.keys.builders import (
     START,
     Clock,
     FakeSigner,
+    action,
     count,
     entry_text,
     make_key,
     new_signature,
+    payload,
     service,
     start,
     stored,
@@ -31,7 +39,7 @@ class Actions:
 
     def __init__(self, *requests: NewSignature) -> None:
         self._entries: Mapping[str, tuple[str, bytes]] = {
-            new.action_id: (entry_text(new), b"payload") for new in requests
+            new.action_id: (entry_text(new), payload(new)) for new in requests
         }
 
     def read(self, org_id: str, action_id: str) -> Transaction[tuple[str, bytes] | None]:
@@ -52,7 +60,7 @@ async def test_a_request_left_over_is_signed_under_its_own_id_with_its_own_evide
     assert found.status == "Signed"
     (order,) = signer.orders
     assert (order.request_id, order.payload) == (new.signature_id, bytes.fromhex("ab" * 32))
-    assert (order.evidence.payload, order.evidence.path) == (b"payload", f"/keys/{new.key_id}/signatures")
+    assert (order.evidence.payload, order.evidence.path) == (payload(new), f"/keys/{new.key_id}/signatures")
     assert await count(database, "audit_entries") == 1
 
 
@@ -145,3 +153,37 @@ async def test_a_payload_that_does_not_open_is_not_signed(database: Database) ->
     job = Recovery(database, service(signer), read, Clock(START + AGE + 1).world())
     assert await job.sweep(AGE) == 1
     assert [order.request_id for order in signer.orders] == [kept.signature_id]
+
+
+OTHER = {"kind": "Hash", "hash": f"0x{'cd' * 32}"}
+
+
+@pytest.mark.parametrize("changed", ["body", "key", "request", "refused", "evidence"])
+async def test_what_was_not_consented_to_is_not_signed(database: Database, changed: str) -> None:
+    """The row says what to sign, the consent says what may be: rows that were changed make no old consent sign."""
+    key = await make_key(database)
+    consented = new_signature(key, 1)
+    asked, entry, kept = consented, action(consented), payload(consented)
+    if changed == "body":
+        asked = replace(consented, body=OTHER)
+    elif changed == "key":
+        other = await make_key(database, "key-00000-00001-0000000000000002")
+        asked = replace(consented, key_id=other.key_id)
+    elif changed == "request":
+        asked = replace(consented, signature_id="sig-00000-00001-0000000000000009")
+    elif changed == "refused":
+        entry = structs.replace(entry, response=Outcome(status=404, code="NOT_FOUND"))
+    else:
+        # Body and row agree with each other, but are not what the credential signed.
+        asked, kept = replace(consented, body=OTHER), payload(replace(consented, body=OTHER))
+        entry = structs.replace(entry, payload_sha256=hashlib.sha256(kept).hexdigest())
+    await start(database, asked)
+
+    def read(org_id: str, action_id: str) -> Transaction[tuple[str, bytes] | None]:
+        yield from ()
+        return encode(entry).decode(), kept
+
+    signer = FakeSigner([value(1)])
+    assert await Recovery(database, service(signer), read, Clock(START + AGE + 1).world()).sweep(AGE) == 0
+    assert signer.orders == []
+    assert (await stored(database, asked)).status == "Executing"

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
 
 from countersign.audit.entry import Action, decode
-from countersign.encoding import base64url
+from countersign.audit.evidence import check_action
+from countersign.encoding import base64url, strictjson
 from countersign.keys import keys, signatures
 from countersign.keys.service import Failure, Finish, Keys, finish, order
 from countersign.keys.signatures import Unfinished
@@ -101,7 +103,11 @@ class Recovery:
         return True
 
     async def _read_back(self, left: Unfinished) -> _Again:
-        """What the signer was asked. ``ValueError`` when key or action are gone, or were changed."""
+        """What the signer was asked. ``ValueError`` when key or action are gone, or were changed.
+
+        What to sign is read from the consent, never from the request's row alone: whoever could write that row would
+        choose what an old consent signs.
+        """
         key = await self._database.read(lambda: keys.to_sign_with(left.org_id, left.key_id))
         found = await self._database.read(lambda: self._read_action(left.org_id, left.action_id))
         if key is None or found is None:
@@ -109,7 +115,11 @@ class Recovery:
         entry = decode(found[0])
         if not isinstance(entry, Action):
             raise ValueError("what it names is no action")  # noqa: TRY004 - a defect of the data, not of a caller
-        wanted = to_sign(msgspec.convert(left.body, CreateSignature), key.scheme)
+        body = strictjson.parse_object(found[1])
+        reason = _contradiction(left, entry, body) or check_action(entry, found[1].decode())
+        if reason is not None:
+            raise ValueError(reason)
+        wanted = to_sign(msgspec.convert(body, CreateSignature), key.scheme)
         if isinstance(wanted, Unsupported):
             raise ValueError(wanted.reason)  # noqa: TRY004 - as above
         return _Again(key, wanted, entry.payload_sha256, evidence_of(entry, found[1]))
@@ -122,6 +132,16 @@ class Recovery:
             except StorageUnavailable as error:
                 log.warning("recovery waits for the database", reason=error.reason)
             await asyncio.sleep(interval)
+
+
+def _contradiction(left: Unfinished, entry: Action, body: dict[str, Any]) -> str | None:
+    """Why the action does not ask for this very signature request; ``None`` when it does."""
+    asked = (entry.org_id, entry.id, entry.method, entry.path, entry.response.status)
+    if asked != (left.org_id, left.action_id, "POST", f"/keys/{left.key_id}/signatures", 200):
+        return "its action asks for something else"
+    if left.signature_id not in entry.entity_ids:
+        return "its action asks for another signature request"
+    return None if body == left.body else "its body is not the one that was consented to"
 
 
 def evidence_of(entry: Action, payload: bytes) -> ConsentEvidence:
