@@ -152,6 +152,7 @@ class Running:
     socket: Path
     directory: Path
     root: bytes
+    authoriser: Authoriser
 
     @property
     def pid(self) -> int:
@@ -177,7 +178,7 @@ async def running(kek: str | None = None, *extra: str, passphrase: bytes = b"") 
         await supervisor.start()
         try:
             await client.start(wait=20)
-            yield Running(supervisor, client, socket, directory, root)
+            yield Running(supervisor, client, socket, directory, root, authoriser)
         finally:
             await client.close()
             await supervisor.stop()

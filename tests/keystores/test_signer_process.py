@@ -114,6 +114,32 @@ async def test_orders_in_flight_when_the_signer_is_killed_end_as_unavailable_and
         assert SignerUnavailable in {type(result) for result in results}
 
 
+async def test_an_order_before_the_signer_is_known_is_unavailable_and_not_refused() -> None:
+    """A refusal is final, and a request that meets a connection just made anew must not end by it."""
+    async with running() as signer:
+        key = await new_key(signer)
+        connected, go_on = asyncio.Event(), asyncio.Event()
+
+        async def roots() -> list[bytes]:
+            connected.set()
+            await go_on.wait()
+            return [signer.root]
+
+        other = SignerClient(str(signer.socket), signer.authoriser, roots, store_id=STORE, world=World())
+        starting = asyncio.create_task(other.start(wait=20))
+        try:
+            await connected.wait()
+            with pytest.raises(SignerUnavailable):
+                await other.sign(order(key))
+            with pytest.raises(SignerUnavailable):
+                await other.generate(ORG, KEY, key.scheme, key.curve, "ke-request", evidence())
+            go_on.set()
+            await starting
+            await other.sign(order(key))
+        finally:
+            await other.close()
+
+
 async def test_a_passphrase_store_waits_is_unsealed_and_sealed() -> None:
     async with running("passphrase", passphrase=b"correct horse") as signer:
         status = await signer.client.status()

@@ -200,8 +200,11 @@ class SignerClient:
         self._note(_decode_state(await self._order(Order(0, "seal"))))
 
     def _grant(self, order: Order, request_id: str, policy_decision_id: str) -> bytes:
-        if self._authoriser is None or self._state is None:
+        if self._authoriser is None:
             return b""
+        if self._state is None:
+            # Connected a moment ago. An order without a grant would be refused for good, and this one can wait.
+            raise SignerUnavailable("the signer did not say its state yet")
         # The signer judges by its own clock, so that a clock that was moved here (sandbox, NTP) stops no signature.
         now = int(asyncio.get_running_loop().time() * 1000 + self._clock_offset)
         return self._authoriser.sign(
