@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import Any, cast
 
 import pytest
@@ -12,7 +11,7 @@ from countersign.api import ApiError, Response
 from countersign.identity import store
 from countersign.server.corridor import Corridor
 from countersign.server.head import Head
-from countersign.server.http import Application
+from countersign.server.http import Face
 from countersign.storage import Database, Statement, StorageUnavailable, Transaction
 from countersign.world import World
 
@@ -48,25 +47,15 @@ async def ask(
     origins: Origins | None, method: str = "GET", origin: str | None = ORIGIN, **headers: str
 ) -> dict[str, str]:
     """Status and headers of the answer."""
-    sent: list[MutableMapping[str, Any]] = []
-
-    async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(message)
-
     named = {**({} if origin is None else {"origin": origin}), **headers}
-    scope = {
-        "type": "http",
-        "method": method,
-        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
-        "client": ("127.0.0.1", 1),
-        "countersign.target": b"/keys",
-    }
-    await Application(cast("Corridor", Answers()), (), origins)(scope, receive, send)
-    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return {"status": str(sent[0]["status"]), **found}
+    lines = [(name.encode(), value.encode()) for name, value in named.items()]
+
+    async def no_body(limit: int) -> bytes:
+        return b""
+
+    answer = await Face(cast("Corridor", Answers()), (), origins).answer(method, b"/keys", lines, "127.0.0.1", no_body)
+    found = {name.decode(): value.decode() for name, value in answer.headers}
+    return {"status": str(answer.response.status), **found}
 
 
 async def test_a_known_origin_is_named_back_and_never_with_credentials(database: Database) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from unittest import mock
 import httpx
 
 from countersign.server import runtime, sandbox
+from countersign.server.http import too_large
 from countersign.server.settings import load
 from countersign.storage.database import Statistics
 from countersign.world import World
@@ -122,27 +122,28 @@ class InProcess:
 
 
 class _Transport(httpx.BaseTransport):
-    """One request as the ASGI server would hand it over; the raw target included."""
+    """One request as the protocol would hand it over; the raw target included."""
 
     def __init__(self, server: InProcess) -> None:
         self._server = server
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read()
-        scope = {
-            "type": "http",
-            "method": request.method,
-            "headers": [(name.lower(), value) for name, value in request.headers.raw],
-            "client": ("127.0.0.1", 1),
-            "countersign.target": request.url.raw_path,
-        }
-        sent: list[MutableMapping[str, Any]] = []
 
-        async def receive() -> MutableMapping[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+        async def read_body(limit: int) -> bytes:
+            if len(body) > limit:
+                raise too_large(limit)
+            return body
 
-        async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
-
-        self._server.runner.run(self._server.runtime.application(scope, receive, send))
-        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=sent[1]["body"])
+        lines = [(name.lower(), value) for name, value in request.headers.raw]
+        face = self._server.runtime.face
+        answer = self._server.runner.run(
+            face.answer(request.method, request.url.raw_path, lines, "127.0.0.1", read_body)
+        )
+        response = answer.response
+        headers = [
+            (b"content-type", response.media_type.encode()),
+            *[(name.lower().encode(), value.encode()) for name, value in response.headers.items()],
+            *answer.headers,
+        ]
+        return httpx.Response(response.status, headers=headers, content=response.content)

@@ -41,7 +41,7 @@ from countersign.server import documents
 from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
-from countersign.server.http import Application
+from countersign.server.http import Face
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import BreakGlassNotices
@@ -63,7 +63,7 @@ class Runtime:
 
     settings: Settings
     services: Services
-    application: Application
+    face: Face
     metrics: Metrics
     supervisor: SignerSupervisor | None
     sequencer: Sequencer
@@ -160,8 +160,8 @@ def _assemble(
     )
     recovery = Recovery(database, keys, read_action(log.open_payload), world)
     origins = None if settings.profile == "sandbox" else Origins(database, world)
-    application = Application(corridor, settings.trusted_proxies, origins)
-    return Runtime(settings, services, application, metrics, supervisor, sequencer, recovery)
+    face = Face(corridor, settings.trusted_proxies, origins)
+    return Runtime(settings, services, face, metrics, supervisor, sequencer, recovery)
 
 
 def _limits(settings: Settings, world: World) -> RateLimits:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +42,7 @@ _YEARS = 2 * 365 * 86_400
 
 
 class NotASandbox(Exception):
-    """The data directory belongs to a production server, or to another database."""
+    """The data directory belongs to a production server, to another database or to a server that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,11 @@ class SandboxFiles:
     """Where a sandbox keeps what."""
 
     directory: Path
+
+    @property
+    def exist(self) -> bool:
+        """Whether a server was ever made here."""
+        return self.database_url.exists() or (self.directory / "countersign.db").exists()
 
     @property
     def connection(self) -> Path:
@@ -105,9 +114,28 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
     }
 
 
-def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
-    """Make the data directory, and on the first start what belongs in it; true on that first start."""
+@contextmanager
+def held(files: SandboxFiles) -> Iterator[None]:
+    """Keep other servers off the data directory, which is made when missing; however this one ends, the hold does too.
+
+    A second one would write its own address into ``connection.json``. Raises ``NotASandbox`` and ``OSError``.
+    """
     files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(files.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotASandbox(
+                f"a sandbox is running on {files.directory}; stop it, or name another data directory with --data"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
+    """Make on the first start what belongs in the data directory; true on that first start."""
     if not files.server_secret.exists():
         write_private(files.server_secret, secrets.token_bytes(32))
     first = asyncio.run(_prepare(files, settings, world))

@@ -9,14 +9,16 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import structlog
 import uvicorn
 
 from countersign.server import logs
 from countersign.server.admin import AdminApplication
-from countersign.server.http import cut_off_slow_clients, limited_protocol
+from countersign.server.protocol import Limits, RequestProtocol, look_at_time
 from countersign.server.runtime import Runtime, running
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.workers import run_processes
@@ -91,7 +93,7 @@ async def serve_process(
         if admin_listener is not None:
             admin = _admin(runtime)
             tasks.append(asyncio.create_task(admin.serve([admin_listener])))
-        slow = asyncio.create_task(cut_off_slow_clients(server.server_state.connections))
+        slow = asyncio.create_task(look_at_time(server.server_state.connections))
         await server.began.wait()
         port = listener.getsockname()[1]
         log.info(
@@ -128,15 +130,16 @@ def _settle_garbage_collector() -> None:
 
 
 def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
-    protocol = limited_protocol(
-        header_limit=settings.header_limit_bytes,
+    limits = Limits(
+        header_bytes=settings.header_limit_bytes,
         receive_seconds=settings.receive_seconds,
-        connection_limit=settings.connection_limit,
-        refusal=runtime.application.refusal,
+        idle_seconds=settings.idle_seconds,
+        connections=settings.connection_limit,
+        at_once=runtime.services.database.engine == "sqlite",
     )
     return uvicorn.Config(
-        runtime.application,
-        http=protocol,
+        _no_application,
+        http=cast("type[asyncio.Protocol]", partial(RequestProtocol, runtime.face, limits)),
         loop="none",
         lifespan="off",
         ws="none",
@@ -145,11 +148,15 @@ def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_keep_alive=settings.idle_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
     )
+
+
+async def _no_application(scope: object, receive: object, send: object) -> None:
+    """uvicorn asks for an ASGI application; our protocol hands requests to the corridor itself."""
+    raise RuntimeError("requests do not come this way")
 
 
 def _admin(runtime: Runtime) -> _Server:

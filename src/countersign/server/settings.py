@@ -6,7 +6,8 @@ Environment names are ``COUNTERSIGN_`` and the setting in upper case; lists are 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,6 +157,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
 
     def __post_init__(self) -> None:
+        if not self.database.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("database is a URL: sqlite:///absolute/path.db or postgresql://user@host/name")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.processes > 1 and self.database.startswith("sqlite"):
@@ -184,18 +187,32 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadSettings(f"{path}: {error}") from None
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for key in values:
+        if key not in fields:
+            raise BadSettings(f"{path}: unknown setting {key}{_alternative(key, fields)}")
     for name, text in environment.items():
         if not name.startswith(ENVIRONMENT_PREFIX) or name in RESERVED_ENVIRONMENT:
             continue
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
         if key not in fields:
-            raise BadSettings(f"unknown setting in the environment: {name}")
+            raise BadSettings(f"unknown setting in the environment: {name}{_alternative(key, fields)}")
         values[key] = _from_text(fields[key].default, text)
     values.update({key: value for key, value in (overrides or {}).items() if value is not None})
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings(str(error)) from None
+        raise BadSettings(_named(str(error))) from None
+
+
+def _alternative(key: str, known: Iterable[str]) -> str:
+    close = get_close_matches(key, known, 1)
+    return f"; did you mean {close[0]}?" if close else "; 'countersign settings' lists them all"
+
+
+def _named(fault: str) -> str:
+    """The fault with the setting's name first, where msgspec names it last."""
+    text, found, path = fault.replace("`", "").partition(" - at $.")
+    return f"{path}: {text[0].lower()}{text[1:]}" if found else text
 
 
 #: Environment names with the prefix that are not settings of the server.

@@ -1,0 +1,432 @@
+"""HTTP/1.1 between the event loop and the corridor: uvicorn listens, httptools parses, this walks requests through.
+
+A request goes straight to the corridor when the bytes that brought it have been parsed, and its answer leaves in one
+write: no queue, no events, and no task where nothing has to be waited for. What uvicorn's own protocol does not have:
+limits on header size, slow clients, idle connections and clients that do not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+import structlog
+
+from countersign.api import ApiError, Response
+from countersign.server.http import Answer, Face, too_large
+
+log = structlog.get_logger("countersign.http")
+
+_MALFORMED = "Bad Request: not a well-formed HTTP/1.1 request"
+_MALFORMED_HINT = "Send HTTP/1.1 as RFC 9112 describes it: one length, no folded headers, no control characters."
+#: Requests that may wait on one connection behind the one that is answered.
+_PIPELINED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``header_bytes``: request line and headers together. ``receive_seconds``: for a whole request to arrive, and for
+    an answer to be read. ``idle_seconds``: between requests. ``connections``: open at once.
+
+    ``at_once``: the first steps of a request may run before there is a task for it. Only where none of them needs one
+    (as time-outs do), which is so on SQLite.
+    """
+
+    header_bytes: int
+    receive_seconds: float
+    idle_seconds: float
+    connections: int
+    at_once: bool
+
+
+class Exchange:
+    """One request as it arrives. ``go_on`` tells a client that asks whether to send its body."""
+
+    __slots__ = (
+        "_chunked",
+        "_chunks",
+        "_go_on",
+        "_length",
+        "_missing",
+        "_size",
+        "_waiter",
+        "complete",
+        "keep_alive",
+        "lines",
+        "method",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        lines: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
+        go_on: Callable[[], None] | None,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.lines = lines
+        self.keep_alive = keep_alive
+        #: Whether the whole body has arrived.
+        self.complete = False
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._missing: str | None = None
+        self._go_on = go_on
+        self._waiter: asyncio.Future[None] | None = None
+        self._length: int | None = None
+        self._chunked = False
+        for name, value in lines:
+            if name == b"content-length":
+                # The parser has refused anything but one number.
+                self._length = int(value)
+            elif name == b"transfer-encoding":
+                self._chunked = True
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in a piece of the body."""
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._wake()
+
+    def end(self) -> None:
+        """The body has arrived."""
+        self.complete = True
+        self._wake()
+
+    def give_up(self, reason: str) -> None:
+        """What is missing of the body will not come; ``reason`` is for the log."""
+        self._missing = reason
+        self.keep_alive = False
+        self._wake()
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; 413 when it is longer than ``limit`` bytes."""
+        length = self._length
+        if length is not None and self._chunked:
+            raise ApiError("BAD_HEADER", "Bad Request: Transfer-Encoding and Content-Length together")
+        if length is not None and length > limit:
+            self.keep_alive = False
+            raise too_large(limit)
+        while not self.complete and self._size <= limit:
+            if self._missing is not None:
+                raise ApiError("TIMEOUT", reason=self._missing)
+            if self._go_on is not None:
+                self._go_on()
+                self._go_on = None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._size > limit:
+            self.keep_alive = False
+            raise too_large(limit)
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class RequestProtocol(asyncio.Protocol):
+    """One connection. ``server_state`` is uvicorn's: its sets of connections and tasks are waited for at a stop."""
+
+    def __init__(self, face: Face, limits: Limits, *, server_state: Any, **_of_uvicorn: Any) -> None:
+        self._face = face
+        self._limits = limits
+        self._connections: set[Any] = server_state.connections
+        self._tasks: set[asyncio.Task[None]] = server_state.tasks
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._waiting: deque[Exchange] = deque()
+        self._current: Exchange | None = None
+        self._arriving: Exchange | None = None
+        self._stopping = False
+        self._writable = True
+        self._paused = False
+        #: Since when a request has been arriving, an answer has not been read, or nothing has happened.
+        self._receiving_since: float | None = None
+        self._unread_since: float | None = None
+        self._idle_since = 0.0
+        #: Bytes that arrived while the headers were not complete, ``None`` once they are; and what the parser has made
+        #: out of them, the measure when a whole request arrives at once.
+        self._header_bytes: int | None = 0
+        self._parsed_bytes = 0
+        self._url = b""
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._continue = False
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._connections.add(self)
+        self._receiving_since = self._loop.time()
+        if len(self._connections) > self._limits.connections:
+            self._refuse(ApiError("UNAVAILABLE", "Too many connections."))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, then walk the requests in it."""
+        if self._transport.is_closing():
+            return
+        if self._header_bytes is not None:
+            self._header_bytes += len(data)
+        if self._receiving_since is None:
+            self._receiving_since = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # No other protocol is spoken here: the request is answered as one of HTTP. What followed it in the same
+            # bytes may be of the other protocol, and ends the connection.
+            self._stopping = self._stopping or upgrade.args[0] < len(data)
+        except httptools.HttpParserError:
+            self._malformed()
+            return
+        if self._header_bytes is not None and self._header_bytes > self._limits.header_bytes:
+            self._refuse(ApiError("HEADERS_TOO_LARGE"))
+            return
+        self._walk_on()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; an answer under way still goes out."""
+        return self._current is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; what was begun for it goes on."""
+        self._connections.discard(self)
+        if self._arriving is not None:
+            self._arriving.give_up("the client went away")
+        self._waiting.clear()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it is answered: answer nothing more until it has caught up."""
+        self._writable = False
+        self._unread_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._writable = True
+        self._unread_since = None
+        self._walk_on()
+
+    # What uvicorn calls.
+
+    def shutdown(self) -> None:
+        """Close, after the answer that is under way."""
+        self._stopping = True
+        if self._current is None:
+            self._transport.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._url = b""
+        self._lines = []
+        self._parsed_bytes = 0
+        self._continue = False
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._parsed(len(url))
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line."""
+        self._parsed(len(name) + len(value) + 4)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._continue = True
+        self._lines.append((name, value))
+
+    def _parsed(self, size: int) -> None:
+        self._parsed_bytes += size
+        if self._parsed_bytes > self._limits.header_bytes:
+            raise ValueError("the headers are larger than the limit")
+
+    def on_headers_complete(self) -> None:
+        """Everything but the body has arrived."""
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            # The parser also reads HTTP/0.9, whose requests have no headers; it takes this for its own error.
+            raise ValueError("not HTTP/1")
+        self._header_bytes = None
+        keep_alive = version == "1.1" and self._parser.should_keep_alive()
+        method = self._parser.get_method().decode("ascii")
+        go_on = self._go_on if self._continue else None
+        self._arriving = Exchange(method, self._url, self._lines, keep_alive=keep_alive, go_on=go_on)
+        self._waiting.append(self._arriving)
+
+    def _go_on(self) -> None:
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._arriving is not None:
+            self._arriving.feed(body)
+
+    def on_message_complete(self) -> None:
+        """The request has arrived."""
+        self._receiving_since = None
+        self._header_bytes = 0
+        if self._arriving is not None:
+            self._arriving.end()
+            self._arriving = None
+
+    # The way of a request.
+
+    def _walk_on(self) -> None:
+        """Answer what waits, in order, one at a time."""
+        while self._waiting and self._current is None and self._writable and not self._transport.is_closing():
+            exchange = self._current = self._waiting.popleft()
+            walk = self._face.answer(exchange.method, exchange.target, exchange.lines, self._peer, exchange.read)
+            if not self._limits.at_once:
+                self._follow(exchange, walk)
+                continue
+            try:
+                awaited = walk.send(None)
+            except StopIteration as done:
+                self._answered(exchange, done.value)
+            else:
+                self._follow(exchange, _rest(walk, awaited))
+        self._hold_back()
+
+    def _follow(self, exchange: Exchange, walk: Coroutine[Any, Any, Answer]) -> None:
+        """Go on in a task, which ends with the answer."""
+
+        async def finish() -> None:
+            try:
+                answer = await walk
+            except Exception:
+                # The corridor answers its own faults; whatever gets here leaves nothing to answer with.
+                log.exception("a request could not be answered")
+                self._transport.abort()
+                return
+            self._answered(exchange, answer)
+            self._walk_on()
+
+        task = self._loop.create_task(finish())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _answered(self, exchange: Exchange, answer: Answer) -> None:
+        self._current = None
+        self._idle_since = self._loop.time()
+        if self._transport.is_closing():
+            return
+        # What is left of a body is not read; the connection can't be used again.
+        close = self._stopping or not exchange.keep_alive or not exchange.complete
+        self._transport.write(serialise(answer.response, answer.headers, close=close, head=exchange.method == "HEAD"))
+        if close:
+            self._transport.close()
+
+    def _hold_back(self) -> None:
+        """Read no further ahead than a few requests."""
+        if self._transport.is_closing():
+            return
+        if len(self._waiting) >= _PIPELINED and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        elif self._paused and len(self._waiting) < _PIPELINED:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _malformed(self) -> None:
+        # Also what the parser says when one of the callbacks above raised.
+        if self._parsed_bytes > self._limits.header_bytes:
+            self._refuse(ApiError("HEADERS_TOO_LARGE"))
+            return
+        self._refuse(ApiError("BAD_HEADER", _MALFORMED, details={"hint": _MALFORMED_HINT}))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer what never becomes a request, and close."""
+        if self._transport.is_closing():
+            return
+        if self._current is None:
+            self._transport.write(serialise(self._face.refuse(error), (), close=True, head=False))
+        self._transport.close()
+
+    def _cut_off(self) -> None:
+        if self._arriving is not None and self._arriving is self._current:
+            self._receiving_since = None
+            self._arriving.give_up("the body came too slowly")
+        else:
+            self._refuse(ApiError("TIMEOUT"))
+
+    def look_at_time(self, now: float) -> None:
+        """Close when a request has been arriving, an answer been unread or the connection been idle for too long."""
+        seconds = self._limits.receive_seconds
+        if self._unread_since is not None and now - self._unread_since >= seconds:
+            self._transport.abort()
+        elif self._receiving_since is not None:
+            if now - self._receiving_since >= seconds:
+                self._cut_off()
+        elif self._current is None and now - self._idle_since >= self._limits.idle_seconds:
+            self._transport.close()
+
+
+@types.coroutine
+def _rest(walk: Coroutine[Any, Any, Answer], awaited: Any) -> Generator[Any, Any, Answer]:
+    """What is left of a coroutine whose first step has run and gave ``awaited`` to wait for."""
+    try:
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:
+                awaited = walk.throw(error)
+            else:
+                awaited = walk.send(sent)
+    except StopIteration as done:
+        answer: Answer = done.value
+        return answer
+
+
+async def look_at_time(connections: set[Any], interval: float = 1.0) -> None:
+    """Look at every connection now and then; runs until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(interval)
+        now = loop.time()
+        for connection in list(connections):
+            connection.look_at_time(now)
+
+
+@lru_cache(maxsize=256)
+def _status_and_type(status: int, media_type: str) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {media_type}\r\ncontent-length: ".encode()
+
+
+def serialise(response: Response, headers: tuple[tuple[bytes, bytes], ...], *, close: bool, head: bool) -> bytes:
+    """The bytes of an answer. ``head``: to a HEAD request, which is told the length of a body it does not get."""
+    parts: list[bytes]
+    if response.status == HTTPStatus.NO_CONTENT:
+        parts = [b"HTTP/1.1 204 No Content\r\n"]
+    else:
+        parts = [_status_and_type(response.status, response.media_type), b"%d\r\n" % len(response.content)]
+    if response.headers:
+        parts.append(_named(response.headers))
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+    if not head:
+        parts.append(response.content)
+    return b"".join(parts)
+
+
+def _named(headers: Mapping[str, str]) -> bytes:
+    return "".join([f"{name.lower()}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
