@@ -75,3 +75,40 @@ def test_up_refuses_what_is_not_its_own(database_url: str, tmp_path: Path) -> No
     assert "data directory" in refusal(countersign("up", "--data", tmp_path / "new", "--database", database_url))
     assert "loopback" in refusal(countersign("up", "--data", tmp_path / "data", "--host", "0.0.0.0"))
     assert "no sandbox" in refusal(countersign("sandbox", "token", "--data", tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_second_server_on_the_data_directory_is_refused_and_disturbs_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(tmp_path / "data", database_url)
+    with sandbox:
+        before = sandbox.values
+        assert "is running on" in refusal(countersign("up", "--data", sandbox.directory, "--port", "0"))
+        assert sandbox.values == before
+        with Caller(sandbox.service) as caller:
+            caller.create_key()
+        sandbox.kill()
+        # The hold ends with the process, however that ended.
+        sandbox.start()
+
+
+def test_commands_say_what_keeps_them_from_their_work(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    for command in (
+        ("keystore", "status"),
+        ("server-keys", "list"),
+        ("admin", "identities", "list"),
+        ("audit", "fingerprint"),
+    ):
+        assert "holds no sandbox" in refusal(countersign(*command, "--data", nowhere)), command
+    assert not nowhere.exists()
+    assert "/proc/none" in refusal(countersign("up", "--data", "/proc/none"))
+    closed = "postgresql://someone:secret@127.0.0.1:1/name"
+    told = refusal(countersign("up", "--data", tmp_path / "data", "--port", "0", "--database", closed))
+    assert "nothing listens at its address" in told
+    assert "secret" not in told
+    told = refusal(countersign("keystore", "status", env={"COUNTERSIGN_DATABASE": closed}))
+    assert "nothing listens at its address" in told
+    told = refusal(countersign("migrate", env={"COUNTERSIGN_DATABASE": f"sqlite://{nowhere}/x.db"}))
+    assert f"{nowhere}/x.db" in told

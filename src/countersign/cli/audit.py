@@ -48,9 +48,9 @@ def _url(data: Path | None, url: str | None) -> str:
         return url
     if data is None:
         raise click.UsageError("name the server's data directory with --data, or its database with --database")
-    from countersign.server.sandbox import SandboxFiles
+    from countersign.cli.common import sandbox_files
 
-    return SandboxFiles(data.resolve()).database
+    return sandbox_files(data).database
 
 
 @audit.command("export")

@@ -14,6 +14,7 @@ import click
 from countersign.server.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
+    from countersign.server.sandbox import SandboxFiles
     from countersign.storage import Database
     from countersign.world import World
 
@@ -40,13 +41,23 @@ data_option = click.option(
 )
 
 
+def sandbox_files(data: Path) -> SandboxFiles:
+    """The files of a data directory; one in which no server was ever made is told in one line."""
+    from countersign.server.sandbox import SandboxFiles
+
+    files = SandboxFiles(data.resolve())
+    if not files.exist:
+        raise click.ClickException(f"{data} holds no sandbox; start one with 'countersign up --data {data}'")
+    return files
+
+
 def installation_settings(config: Path | None, data: Path | None) -> Settings:
     """Settings of an installation that a local command works on: of a sandbox by its data directory."""
     overrides = None
     if data is not None:
-        from countersign.server.sandbox import SandboxFiles, settings_values
+        from countersign.server.sandbox import settings_values
 
-        overrides = settings_values(SandboxFiles(data.resolve()), None, None)
+        overrides = settings_values(sandbox_files(data), None, None)
     return read_settings(config, overrides)
 
 

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import click
 
-from countersign.cli.common import config_option, read_secret, read_settings
+from countersign.cli.common import config_option, data_option, installation_settings, read_secret, start_refusals
 from countersign.keystores import SignerClient, SignerError, SignerStatus
 from countersign.server.settings import Settings
-
-data_option = click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of a sandbox instead of settings."
-)
 
 
 @click.group()
@@ -52,15 +48,11 @@ async def _with_signer(settings: Settings, act: Callable[[SignerClient], Awaitab
 
 
 def _run(config: Path | None, data: Path | None, act: Callable[[SignerClient], Awaitable[None]], as_json: bool) -> None:
-    overrides = None
-    if data is not None:
-        from countersign.server.sandbox import SandboxFiles, settings_values
-
-        overrides = settings_values(SandboxFiles(data.resolve()), None, None)
-    settings = read_settings(config, overrides)
+    settings = installation_settings(config, data)
+    refusals: tuple[type[Exception], ...] = (SignerError, *start_refusals())
     try:
         status = asyncio.run(_with_signer(settings, act))
-    except SignerError as error:
+    except refusals as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         document = {"state": status.state, "reason": status.reason, "notes": status.notes, "bootId": status.boot_id}
@@ -70,6 +62,10 @@ def _run(config: Path | None, data: Path | None, act: Callable[[SignerClient], A
         for note in status.notes:
             click.echo(f"  note: {note}")
     if status.state == "down":
+        if not as_json:
+            click.echo(
+                "  Is it running, and does it talk to this user? The signer's --allow-uid says whom it talks to."
+            )
         raise SystemExit(1)
 
 

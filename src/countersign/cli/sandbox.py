@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, read_settings, start_refusals
+from countersign.cli.common import config_option, read_settings, sandbox_files, start_refusals
 
 if TYPE_CHECKING:
     from countersign.server.sandbox import SandboxFiles
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".countersign"),
+    default=Path(".local/sandbox"),
     show_default=True,
-    help="Data directory; made when missing.",
+    help="Data directory of the sandbox; 'up' and 'ca' make it when missing.",
 )
 
 
@@ -70,10 +70,7 @@ def up(
         raise click.ClickException(f"{settings.host} is not a loopback address; the sandbox needs --force for that")
     logs.configure(settings.log_level, settings.log_format)
     refusals: tuple[type[Exception], ...] = (sandbox.NotASandbox, *start_refusals())
-    try:
-        first = sandbox.prepare(files, settings, World())
-    except refusals as error:
-        raise click.ClickException(str(error)) from None
+    first = False
 
     async def ready(runtime: Runtime, listening: int) -> None:
         connection = await sandbox.announce(files, runtime, listening)
@@ -81,9 +78,15 @@ def up(
         _tell(connection, files, first, audit)
 
     try:
-        run(settings, migrate=True, ready=ready)
-    except start_refusals() as error:
+        with sandbox.held(files):
+            first = sandbox.prepare(files, settings, World())
+            run(settings, migrate=True, ready=ready)
+    except refusals as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 def _tell(connection: dict[str, str], files: SandboxFiles, first: bool, audit: str) -> None:
@@ -113,9 +116,7 @@ def token(data: Path) -> None:
     from countersign.storage import SchemaError, StorageUnavailable, open_database
     from countersign.world import World
 
-    files = box.SandboxFiles(data.resolve())
-    if not files.connection.exists():
-        raise click.ClickException(f"{data} holds no sandbox; start one with 'countersign up --data {data}'")
+    files = sandbox_files(data)
 
     async def renew() -> str:
         database = await open_database(files.database, migrate=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,11 @@ _CANNOT = {
     "25006": "it is read-only",
     "55P03": "a lock could not be had in time",
 }
+# What only an attempt to connect meets.
+_REFUSED = {
+    "28": "it refused the user or the password",
+    "3D": "it has no such database",
+}
 LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 """What asyncpg raises when the connection itself is gone."""
 
@@ -39,7 +45,12 @@ def cannot(error: BaseException) -> str | None:
 
 def unavailable(error: BaseException, *, unknown_outcome: bool = False) -> StorageUnavailable:
     """The error as a ``StorageUnavailable``; its text names no host, user or value."""
-    reason = cannot(error) or "it refused the connection"
+    reason = cannot(error) or _REFUSED.get((getattr(error, "sqlstate", None) or "")[:2], "it refused the connection")
+    # Python takes these two for lost connections as well; who set the address up is helped by the difference.
+    if isinstance(error, ConnectionRefusedError):
+        reason = "nothing listens at its address"
+    elif isinstance(error, socket.gaierror):
+        reason = "its host name is not known"
     return StorageUnavailable(f"PostgreSQL cannot be used: {reason}", unknown_outcome=unknown_outcome)
 
 

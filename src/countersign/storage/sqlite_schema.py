@@ -88,7 +88,7 @@ class SqliteSchemaSession:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise StorageUnavailable(f"the database file cannot be made: {error.strerror}") from error
+            raise StorageUnavailable(f"the database file {path} cannot be made: {error.strerror}") from error
 
     async def has_table(self, name: str) -> bool:
         """Whether the table exists."""
