@@ -6,6 +6,7 @@ headers are never logged.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -56,7 +57,7 @@ def request(line: RequestLine) -> None:
         structlog.get_logger("countersign.request").info(line.event, **members)
         return
     line.timestamp = datetime.now(UTC).isoformat()[:-6] + "Z"
-    _Requests.lines.msg(_ENCODER.encode(line))
+    _Requests.lines.soon(_ENCODER.encode(line))
 
 
 def configure(level: str, form: str) -> None:
@@ -86,7 +87,7 @@ def configure(level: str, form: str) -> None:
 
 
 class Lines:
-    """Writes log lines to a file descriptor, each with one call and unbuffered.
+    """Writes log lines to a file descriptor, each with one call, or those of one round of the event loop together.
 
     A place that takes no more (a full disk, a reader that went away) must not stop the server: the line is lost and
     counted, and the first line that goes through again says how many were.
@@ -96,14 +97,34 @@ class Lines:
         self._descriptor = descriptor
         self._torn = False
         self._lost = 0
+        self._held: list[bytes] = []
+
+    def soon(self, line: bytes) -> None:
+        """Write the line after what the event loop has at hand, answers to requests first."""
+        if not self._held:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.msg(line)
+                return
+        self._held.append(line)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        held, self._held = self._held, []
+        if held:
+            self._put(b"\n".join(held), len(held))
 
     def msg(self, line: str | bytes) -> None:
-        """Write one line, given without its end."""
-        text = line.encode() if isinstance(line, str) else line
+        """Write one line, given without its end, and what waits before it."""
+        self.flush()
+        self._put(line.encode() if isinstance(line, str) else line, 1)
+
+    def _put(self, text: bytes, count: int) -> None:
         if self._lost and self._write(_render(None, "", {"event": "log lines were lost", "lines": self._lost})):
             self._lost = 0
         if not self._write(text):
-            self._lost += 1
+            self._lost += count
 
     log = debug = info = warning = error = critical = exception = msg
 

@@ -27,12 +27,6 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.signatures = Counter(
-            "countersign_signatures_total", "Signatures by outcome", ["outcome"], registry=self.registry
-        )
-        self.recovered = Counter(
-            "countersign_signatures_recovered_total", "Requests finished by the recovery job", registry=self.registry
-        )
         # Name in the statistics -> its counter, and how much of it has been counted.
         self._sql = {
             name: Counter(f"countersign_sql_{name}_total", about, registry=self.registry)
