@@ -14,7 +14,7 @@ SPEND = Statement("spend", "UPDATE installation SET value = ? WHERE name = ? AND
 NONSENSE = Statement("nonsense", "SELECT value FROM nowhere")
 
 
-class Refused(Exception):  # noqa: N818 - named like the outcome it stands for
+class Refused(Exception):
     """What a domain raises inside a transaction."""
 
 
