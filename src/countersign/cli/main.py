@@ -24,11 +24,17 @@ def main() -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def routes(as_json: bool) -> None:
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the whole reference as Markdown.")
+def routes(as_json: bool, as_markdown: bool) -> None:
     """Print the table of operations."""
     from countersign.server.documents import routes as rows
     from countersign.server.table import operations
 
+    if as_markdown:
+        from countersign.server.reference import markdown
+
+        click.echo(markdown(operations()), nl=False)
+        return
     names = ("method", "path", "authentication", "permission", "operation")
     table = rows(operations())
     if as_json:
