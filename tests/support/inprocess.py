@@ -61,6 +61,7 @@ class InProcess:
         self.runtime: runtime.Runtime
 
     def __enter__(self) -> InProcess:
+        self.files.directory.mkdir(parents=True, exist_ok=True)
         sandbox.prepare(self.files, self.settings, self.world)
         self.start()
         return self
