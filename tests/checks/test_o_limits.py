@@ -202,7 +202,8 @@ def dribble(server: Sandbox, start: bytes, piece: bytes) -> RawAnswer:
 _HOST = b"Host: a\r\n"
 
 
-_PUT = b"PUT /keys/a HTTP/1.1\r\n" + _HOST
+# Public: elsewhere a stranger is refused before the body.
+_POST = b"POST /auth/credentials/code/init HTTP/1.1\r\n" + _HOST
 
 #: What slow clients send at first, and then again and again.
 SLOW = {
@@ -210,9 +211,9 @@ SLOW = {
     "one byte": (b"G", b""),
     "never ends its headers": (b"GET /healthz HTTP/1.1\r\n" + _HOST, b""),
     "one header after another": (b"GET /healthz HTTP/1.1\r\n" + _HOST, b"X-A: a\r\n"),
-    "no body": (_PUT + b"Content-Length: 1000\r\n\r\n", b""),
-    "body in drops": (_PUT + b"Content-Length: 1000\r\n\r\n", b" "),
-    "chunk by chunk": (_PUT + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "no body": (_POST + b"Content-Length: 1000\r\n\r\n", b""),
+    "body in drops": (_POST + b"Content-Length: 1000\r\n\r\n", b" "),
+    "chunk by chunk": (_POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
 }
 
 

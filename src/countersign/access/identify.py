@@ -49,9 +49,12 @@ class Identifier:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def remembered(self, token: str) -> str | None:
-        """The organisation of a token that was verified before, for the rate limit; no work is done."""
+        """The organisation of a token that was good when it was last looked at, for the rate limit; no work is done.
+
+        One that was revoked counts for nobody: whoever keeps it could lock the organisation out with it.
+        """
         known = self._known.get(token)
-        return known.claims.sub if known is not None else None
+        return known.claims.sub if known is not None and isinstance(known.caller, Caller) else None
 
     async def identify(self, token: str, *, fresh: bool = False) -> Caller | Unauthenticated:
         """The caller behind a token; ``fresh`` reads the database whatever is remembered."""

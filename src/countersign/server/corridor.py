@@ -121,6 +121,9 @@ class Corridor:
         operation = walked.enter(route.operation)
         if operation.public and _is_of_api(operation):
             self._limits.public(head.client_address)
+        if not operation.public:
+            # Before the body is read: strangers must not make this process hold and parse megabytes.
+            await self._identify(walked, token)
         limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
         data = await read_body(limit)
         body = parse_body(headers, data)
@@ -131,6 +134,7 @@ class Corridor:
         if _is_of_api(operation):
             presented = await self._admission.present(SignedRequest(head.method, _text(head), headers, data))
         if not operation.public:
+            # Again, as the body may have been long in coming; remembered for a moment, so it costs next to nothing.
             caller = await self._admission.admit(presented, await self._identify(walked, token))
             if operation.signed:
                 consent = await self._consents.read(request, caller)
