@@ -6,9 +6,10 @@ BIN := .venv/bin
 PORT ?= 8170
 DATA ?= .local/sandbox
 KILLS ?= 200
+MUTATIONS ?= 100000
 ARGS ?=
 
-.PHONY: help demo up test check lint fmt bench bench-scale faults lock clean venv-demo venv-test setup-test
+.PHONY: help demo up test check lint fmt bench bench-scale faults fuzz lock clean venv-demo venv-test setup-test
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ bench-scale: setup-test ## Measure a ceremony's cost over a million keys and ten
 
 faults: setup-test ## Kill the server and the signer at random, KILLS times for each engine (long)
 	@$(BIN)/python -m pytest tests/faults --kills=$(KILLS) $(ARGS)
+
+fuzz: setup-test ## Mutate valid authentication messages MUTATIONS times (ARGS=--fuzz-seed=N repeats a run)
+	@$(BIN)/python -m pytest -q -s tests/fuzz --mutations=$(MUTATIONS) $(ARGS)
 
 lock: venv-test ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	@tools/lock $(ARGS)

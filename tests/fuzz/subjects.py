@@ -112,10 +112,9 @@ def judge(case: Case, message: bytes, what: str) -> str:
     return "same"
 
 
-def shares(subjects: Sequence[Subject], total: int) -> list[int]:
-    """How many mutations each subject gets; together ``total``."""
-    weights = sum(subject.weight for subject in subjects)
-    counts = [int(total * subject.weight / weights) for subject in subjects]
+def split(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole shares of ``total`` by weight; together they are ``total``."""
+    counts = [int(total * weight / sum(weights)) for weight in weights]
     counts[0] += total - sum(counts)
     return counts
 

@@ -7,13 +7,14 @@ what is signed, an ECDSA signature's twin, a member that is specified as ignored
 from __future__ import annotations
 
 from tests.fuzz import key_subjects, passkey_subjects, token_subjects
-from tests.fuzz.subjects import Tally, check_originals, mutate, shares
+from tests.fuzz.subjects import Tally, check_originals, mutate, split
 
 
 def test_no_mutated_message_is_accepted(mutations: int, seed: int) -> None:
     subjects = [*key_subjects.subjects(), *passkey_subjects.subjects(), *token_subjects.subjects()]
     tally = Tally(seed, mutations * 9 // 10)
-    for subject, count in zip(subjects, shares(subjects, tally.total), strict=True):
+    counts = split(tally.total, [subject.weight for subject in subjects])
+    for subject, count in zip(subjects, counts, strict=True):
         check_originals(subject)
         mutate(subject, count, tally)
     print(tally.table())
