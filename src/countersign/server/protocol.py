@@ -28,6 +28,8 @@ _MALFORMED = "Bad Request: not a well-formed HTTP/1.1 request"
 _MALFORMED_HINT = "Send HTTP/1.1 as RFC 9112 describes it: one length, no folded headers, no control characters."
 #: Requests that may wait on one connection behind the one that is answered.
 _PIPELINED = 8
+#: Bytes of a body that are taken from the connection before anybody has asked for it.
+_READ_AHEAD = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,10 @@ class Limits:
 
 
 class Exchange:
-    """One request as it arrives. ``go_on`` tells a client that asks whether to send its body."""
+    """One request as it arrives. ``go_on`` tells a client that asks whether to send its body.
+
+    ``on_read`` is called when somebody wants the body.
+    """
 
     __slots__ = (
         "_chunked",
@@ -55,6 +60,8 @@ class Exchange:
         "_go_on",
         "_length",
         "_missing",
+        "_on_read",
+        "_reading",
         "_size",
         "_waiter",
         "complete",
@@ -72,6 +79,7 @@ class Exchange:
         *,
         keep_alive: bool,
         go_on: Callable[[], None] | None,
+        on_read: Callable[[], None],
     ) -> None:
         self.method = method
         self.target = target
@@ -83,6 +91,8 @@ class Exchange:
         self._size = 0
         self._missing: str | None = None
         self._go_on = go_on
+        self._on_read = on_read
+        self._reading = False
         self._waiter: asyncio.Future[None] | None = None
         self._length: int | None = None
         self._chunked = False
@@ -92,6 +102,11 @@ class Exchange:
                 self._length = int(value)
             elif name == b"transfer-encoding":
                 self._chunked = True
+
+    @property
+    def ahead(self) -> bool:
+        """Whether enough of the body is here until somebody reads it; who does says how much it may be."""
+        return not self._reading and self._size >= _READ_AHEAD
 
     def feed(self, chunk: bytes) -> None:
         """Take in a piece of the body."""
@@ -118,6 +133,8 @@ class Exchange:
         if length is not None and length > limit:
             self.keep_alive = False
             raise too_large(limit)
+        self._reading = True
+        self._on_read()
         while not self.complete and self._size <= limit:
             if self._missing is not None:
                 raise ApiError("TIMEOUT", reason=self._missing)
@@ -269,7 +286,9 @@ class RequestProtocol(asyncio.Protocol):
         keep_alive = version == "1.1" and self._parser.should_keep_alive()
         method = self._parser.get_method().decode("ascii")
         go_on = self._go_on if self._continue else None
-        self._arriving = Exchange(method, self._url, self._lines, keep_alive=keep_alive, go_on=go_on)
+        self._arriving = Exchange(
+            method, self._url, self._lines, keep_alive=keep_alive, go_on=go_on, on_read=self._hold_back
+        )
         self._waiting.append(self._arriving)
 
     def _go_on(self) -> None:
@@ -336,13 +355,14 @@ class RequestProtocol(asyncio.Protocol):
             self._transport.close()
 
     def _hold_back(self) -> None:
-        """Read no further ahead than a few requests."""
+        """Read no further ahead than a few requests, nor more of a body than a little before it is wanted."""
         if self._transport.is_closing():
             return
-        if len(self._waiting) >= _PIPELINED and not self._paused:
+        ahead = len(self._waiting) >= _PIPELINED or (self._arriving is not None and self._arriving.ahead)
+        if ahead and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        elif self._paused and len(self._waiting) < _PIPELINED:
+        elif self._paused and not ahead:
             self._paused = False
             self._transport.resume_reading()
 
