@@ -31,7 +31,7 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _TEMPLATE = "countersign_template"
 
 
-class PostgresMissing(Exception):  # noqa: N818 - a condition, named as one speaks of it
+class PostgresMissing(Exception):
     """PostgreSQL cannot be had here; the text says what was looked for or what failed."""
 
 
