@@ -20,7 +20,10 @@ def main() -> None:
     parser.add_argument("--scale", action="store_true", help="the cost of a ceremony over a large database")
     parser.add_argument("--scale-keys", type=int, default=1_000_000)
     parser.add_argument("--scale-entries", type=int, default=10_000_000)
-    parser.add_argument("--scale-directory", type=Path, help="where to make the database (default: a temporary one)")
+    parser.add_argument("--scale-directory", type=Path, help="where to make the databases (default: a temporary one)")
+    parser.add_argument("--identities", action="store_true", help="the cost of passkeys, and of a caller among many")
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--credentials", type=int, default=5_000_000)
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -34,6 +37,11 @@ def main() -> None:
         document = scale.run(
             options.scale_keys, options.scale_entries, options.scale_directory, rounds, seconds, console, tell
         )
+    elif options.identities:
+        from bench import identities
+
+        place = options.scale_directory
+        document = identities.run(options.users, options.credentials, place, rounds, seconds, console, tell)
     else:
         from bench import report
         from bench.run import run

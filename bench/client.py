@@ -7,6 +7,7 @@ each client has one and sends its next request when the answer of the one before
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import os
@@ -17,9 +18,17 @@ from typing import Any, cast
 
 import msgspec
 import uvloop
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from nacl import bindings as sodium
 
 from countersign.encoding import base64url
+
+#: The relying party of the benchmark, and where its passkey is used.
+RP_ID, ORIGIN = "localhost", "https://localhost"
+# The user is present and verified; no counter, no extensions.
+_AUTHENTICATOR_DATA = hashlib.sha256(RP_ID.encode()).digest() + b"\x05" + bytes(4)
+_ECDSA = ec.ECDSA(hashes.SHA256())
 
 Step = Callable[["Connection"], Awaitable[None]]
 
@@ -109,15 +118,38 @@ class Caller:
             f'"userActionHttpPath":"{path}","userActionServerKind":"Api"}}'
         )
         answer = _challenge(await connection.request(whole(self._init, body)))
-        data = f'{{"type":"key.get","challenge":"{answer.challenge}","origin":"bench","crossOrigin":false}}'.encode()
-        signature = base64url.encode(sodium.crypto_sign(data, self._secret)[:64])
         body = (
-            f'{{"challengeIdentifier":"{answer.challenge_identifier}","firstFactor":{{"kind":"Key",'
-            f'"credentialAssertion":{{"credId":"{self._credential_id}","clientData":"{base64url.encode(data)}",'
-            f'"signature":"{signature}"}}}}}}'
+            f'{{"challengeIdentifier":"{answer.challenge_identifier}","firstFactor":{self.factor(answer.challenge)}}}'
         )
         action = _action(await connection.request(whole(self._action, body))).user_action
         await connection.request(whole(f"{head}x-dfns-useraction: {action}\r\n", payload))
+
+    def factor(self, challenge: str) -> str:
+        """The signed challenge, as JSON."""
+        data = f'{{"type":"key.get","challenge":"{challenge}","origin":"bench","crossOrigin":false}}'.encode()
+        signature = base64url.encode(sodium.crypto_sign(data, self._secret)[:64])
+        return (
+            f'{{"kind":"Key","credentialAssertion":{{"credId":"{self._credential_id}",'
+            f'"clientData":"{base64url.encode(data)}","signature":"{signature}"}}}}'
+        )
+
+
+class PasskeyCaller(Caller):
+    """The same with a passkey of P-256 that does not count, as synchronised ones; ``seed`` is its private number."""
+
+    def __init__(self, host: str, token: str, credential_id: str, seed: bytes) -> None:
+        super().__init__(host, token, credential_id, seed)
+        self._key = ec.derive_private_key(int.from_bytes(seed, "big"), ec.SECP256R1())
+
+    def factor(self, challenge: str) -> str:
+        """The signed challenge, as a browser makes it."""
+        twice = base64url.encode(challenge.encode())
+        client = f'{{"type":"webauthn.get","challenge":"{twice}","origin":"{ORIGIN}","crossOrigin":false}}'.encode()
+        data = _AUTHENTICATOR_DATA
+        signature = self._key.sign(data + hashlib.sha256(client).digest(), _ECDSA)
+        parts = {"credId": None, "clientData": client, "authenticatorData": data, "signature": signature}
+        encoded = {name: base64url.encode(part) for name, part in parts.items() if part is not None}
+        return json.dumps({"kind": "Fido2", "credentialAssertion": {"credId": self._credential_id, **encoded}})
 
 
 def whole(head: str, body: str) -> bytes:
@@ -149,6 +181,13 @@ def steps(scenario: str, caller: Caller, keys: list[str]) -> Iterator[Step]:
             yield lambda connection, path=path, head=head, payload=payload: caller.ceremony(
                 connection, "POST", path, head, payload
             )
+        elif scenario == "begin":
+            # Here the keys are tokens: each request is of somebody else.
+            head = Caller("127.0.0.1", key, "", bytes(32)).head("POST", "/auth/action/init")
+            body = json.dumps(
+                {"userActionPayload": "{}", "userActionHttpMethod": "POST", "userActionHttpPath": "/keys"}
+            )
+            yield lambda connection, head=head, body=body: connection.request(whole(head, body))
         else:
             raise ValueError(scenario)
 
@@ -161,7 +200,8 @@ async def _connected(port: int) -> Connection:
 async def run(command: dict[str, Any]) -> dict[str, Any]:
     """Run a scenario for some seconds; latencies in milliseconds, sorted."""
     port = command["port"]
-    caller = Caller(
+    kind = PasskeyCaller if command.get("passkey") else Caller
+    caller = kind(
         f"127.0.0.1:{port}", command.get("token", ""), command.get("credential", ""), bytes.fromhex(command["seed"])
     )
     endless = steps(command["scenario"], caller, command["keys"])

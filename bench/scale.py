@@ -113,7 +113,7 @@ def _report(
 
 def seed(path: Path, org_id: str, keys: int, entries: int, tell: Callable[[str], None]) -> list[str]:
     """Fill a database that no server has open; some of the ids of its keys."""
-    with _bulk(path) as connection:
+    with bulk(path) as connection:
         template = connection.execute(
             "SELECT entry_id, user_id, performed_at, entry FROM audit_entries "
             'WHERE org_id = ? AND entry LIKE \'%"method":"PUT"%\' LIMIT 1',
@@ -132,7 +132,7 @@ def seed(path: Path, org_id: str, keys: int, entries: int, tell: Callable[[str],
 
 
 @contextmanager
-def _bulk(path: Path) -> Iterator[sqlite3.Connection]:
+def bulk(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that gives up all safety for speed, and puts it back."""
     connection = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-1000000"):
@@ -143,7 +143,7 @@ def _bulk(path: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def _identifiers(prefix: str, count: int, end: int) -> Iterator[tuple[str, int]]:
+def identifiers(prefix: str, count: int, end: int) -> Iterator[tuple[str, int]]:
     """Identifiers and their times, spread evenly over the year before ``end``."""
     for number in range(count):
         moment = end - _YEAR_MS + _YEAR_MS * number // count
@@ -157,7 +157,7 @@ def _keys(connection: sqlite3.Connection, org_id: str, count: int) -> list[str]:
     ).fetchone()
     sample: list[str] = []
     step = max(1, count // _SAMPLE)
-    made = _identifiers("key", count, int(time.time() * 1000) - 60_000)
+    made = identifiers("key", count, int(time.time() * 1000) - 60_000)
     rows: list[tuple[Any, ...]] = []
     connection.execute("BEGIN")
     for number, (key_id, moment) in enumerate(made, 1):
@@ -192,7 +192,7 @@ def _entries(
     position = first
     batch: list[tuple[str, int]] = []
     connection.execute("BEGIN")
-    for number, made in enumerate(_identifiers("uj", count, int(time.time() * 1000) - 60_000), 1):
+    for number, made in enumerate(identifiers("uj", count, int(time.time() * 1000) - 60_000), 1):
         batch.append(made)
         if len(batch) < _BATCH and number < count:
             continue
