@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coincurve import PrivateKey
 from nacl import bindings as sodium
 
 from countersign.audit import lines
@@ -24,6 +25,7 @@ from countersign.world import World
 INSTALLATION = "in-00000-00000-0000000000000000"
 ORG = "or-00000-00000-0000000000000000"
 KEY_ID = "key-00000-00000-0000000000000001"
+KEY = PrivateKey(bytes(range(1, 33)))
 START = 1_790_000_000_000
 SPKI = bytes.fromhex("302a300506032b6570032100")
 
@@ -151,7 +153,10 @@ class Log:
         return entry
 
     def signature(self, action: Action, **change: Any) -> Entry:
-        """The outcome of a signature request."""
+        """The outcome of a signature request: a real one of the digest in its payload, if there is one."""
+        payload = next((payload for data, payload in self.entries if data == encode(action)), None)
+        digest = json.loads(payload or "{}").get("hash")
+        made = bytes(64) if digest is None else KEY.sign_recoverable(bytes.fromhex(digest), hasher=None)[:64]
         members: dict[str, Any] = {
             "installation_id": INSTALLATION,
             "org_id": ORG,
@@ -160,13 +165,13 @@ class Log:
             "action_id": action.id,
             "signature_id": self.world.new_id("sig"),
             "key_id": KEY_ID,
-            "public_key": "02" * 33,
+            "public_key": KEY.public_key.format().hex(),
             "scheme": "ECDSA",
             "curve": "secp256k1",
-            "payload_kind": "Hash",
+            "payload_kind": "digest32",
             "payload_sha256": action.payload_sha256,
             "taproot_tweak": None,
-            "signature": "00" * 64,
+            "signature": made.hex(),
             "failure": None,
         }
         return self.add(Signature(**(members | change)))

@@ -9,17 +9,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from coincurve import PrivateKey
 
 from countersign.audit import lines
 from countersign.audit.checkpoint import Ed25519CheckpointKey
+from countersign.audit.entry import Outcome
 from countersign.audit.merkle import Builder, leaf_hash
 from countersign.audit.report import Broken, Finding, Sound, Unreadable
 from countersign.audit.verify import read_saved, verify_file
 from countersign.encoding import base64url
-from tests.audit.logs import KEY_ID, Log, Person, changed, moved, resealed, write
+from tests.audit.logs import KEY, KEY_ID, Log, Person, changed, moved, resealed, write
 
 SIGNATURES = f"/keys/{KEY_ID}/signatures"
-HASH_PAYLOAD = '{"hash":"00","kind":"Hash"}'
+HASH_PAYLOAD = f'{{"hash":"{"ab" * 32}","kind":"Hash"}}'
 
 
 def busy_log(actions: int = 30) -> Log:
@@ -401,6 +403,55 @@ def test_a_key_that_signed_without_consent_is_found(
     finding = check(log.export())
     assert isinstance(finding, Broken)
     assert finding.position == position
+    assert "without a consent" in finding.reason
+
+
+OTHER_KEY = PrivateKey(bytes(range(2, 34)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"signature": "00" * 64}, "not one of what was consented to"),
+        (
+            {"signature": KEY.sign_recoverable(bytes.fromhex("cd" * 32), hasher=None)[:64].hex()},
+            "not one of what was consented to",
+        ),
+        ({"public_key": OTHER_KEY.public_key.format().hex(), "key_id": KEY_ID}, "not one of what was consented to"),
+        ({"taproot_tweak": ""}, "tweaked otherwise"),
+        ({"scheme": "EdDSA"}, "no signature or key of the scheme"),
+        ({"signature": "zz"}, "cannot be read"),
+    ],
+    ids=["nothing", "another digest", "another key", "tweak", "scheme", "no hex"],
+)
+def test_a_key_that_signed_something_else_is_found(
+    check: Callable[..., Finding], change: dict[str, str], reason: str
+) -> None:
+    """The consent is there, and so is a signature; it is not the one that was asked for."""
+    log = Log()
+    log.signature(log.action("POST", SIGNATURES, HASH_PAYLOAD), **change)
+    finding = check(log.export(), trust=log.fingerprint)
+    assert isinstance(finding, Broken)
+    assert finding.position == 2
+    assert reason in finding.reason
+    # Redacted, nobody can see what was asked for.
+    assert isinstance(check(log.export(redact=True), trust=log.fingerprint), Sound)
+
+
+def test_a_key_keeps_its_public_key(check: Callable[..., Finding], log: Log) -> None:
+    action = log.action("POST", SIGNATURES, HASH_PAYLOAD)
+    made = OTHER_KEY.sign_recoverable(bytes.fromhex("ab" * 32), hasher=None)[:64]
+    log.signature(action, public_key=OTHER_KEY.public_key.format().hex(), signature=made.hex())
+    finding = check(log.export())
+    assert isinstance(finding, Broken)
+    assert "another public key" in finding.reason
+
+
+def test_a_signature_that_was_refused_rests_on_no_consent(check: Callable[..., Finding], log: Log) -> None:
+    refused = {"response": Outcome(status=404, code="NOT_FOUND")}
+    log.signature(log.action("POST", SIGNATURES, HASH_PAYLOAD, change=lambda members: members.update(refused)))
+    finding = check(log.export())
+    assert isinstance(finding, Broken)
     assert "without a consent" in finding.reason
 
 

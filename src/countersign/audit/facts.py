@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from countersign.audit.enrolments import shown_fingerprints
 from countersign.audit.entry import Action, Enrolled, Entry, Signature, System
 from countersign.audit.report import LISTED, Broken, Summary, Unasserted
+from countersign.audit.signatures import check_signature
 from countersign.credentials import public_key
 
 _KEY_SIGNATURES = re.compile(r"/keys/([^/]+)/signatures")
@@ -67,8 +68,11 @@ class _Used:
 
 @dataclass(frozen=True, slots=True)
 class _Consented:
+    """A consent to a signature. ``payload``: what was consented to, ``None`` when redacted."""
+
     payload_sha256: str
     key_id: str | None
+    payload: str | None
 
 
 @dataclass(slots=True)
@@ -81,6 +85,7 @@ class Facts:
     _enrolled: dict[str, tuple[Enrolled, _Place]] = field(default_factory=dict)
     _consented: dict[str, _Consented] = field(default_factory=dict)
     _unmatched: list[tuple[Signature, _Place]] = field(default_factory=list)
+    _public_keys: dict[str, str] = field(default_factory=dict)
     _conflicts: list[Broken] = field(default_factory=list)
     _codes: dict[str, str] = field(default_factory=dict)
     _by_code: list[tuple[System, _Place]] = field(default_factory=list)
@@ -94,8 +99,11 @@ class Facts:
         elif isinstance(entry, Signature):
             summary.signatures += 1
             summary.failed_signatures += entry.signature is None
-            if not self._match(entry):
-                self._unmatched.append((entry, _Place(line, position, entry.id)))
+            place = _Place(line, position, entry.id)
+            if self._public_keys.setdefault(entry.key_id, entry.public_key) != entry.public_key:
+                self._conflicts.append(place.broken(f"key {entry.key_id} had another public key before"))
+            if not self._match(entry, place):
+                self._unmatched.append((entry, place))
         else:
             summary.system += 1
             if entry.event == "CredentialEnrolledWithCode":
@@ -115,9 +123,13 @@ class Facts:
                 used = _Used(credential.uuid, entry.user_id, credential.kind, credential.public_key)
                 if used not in self._used:
                     self._used[used] = _Place(line, position, entry.id)
-        if entry.method == "POST" and _USES_A_KEY.fullmatch(entry.path):
+        if entry.method == "POST" and entry.response.status == 200 and _USES_A_KEY.fullmatch(entry.path):
             named = _KEY_SIGNATURES.fullmatch(entry.path)
-            self._consented[entry.id] = _Consented(entry.payload_sha256, named[1] if named else None)
+            self._consented[entry.id] = (
+                _Consented(entry.payload_sha256, named[1], payload)
+                if named
+                else _Consented(entry.payload_sha256, None, None)
+            )
         if (entry.method, entry.path, entry.response.status) == ("POST", _CODE_PATH, 200):
             self._codes[entry.id] = entry.user_id
         if entry.enrolled and len(self.summary.unshown_enrolments) < LISTED:
@@ -126,14 +138,17 @@ class Facts:
                 item.credential_uuid for item in entry.enrolled if item.fingerprint not in shown
             ]
 
-    def _match(self, entry: Signature) -> bool:
-        """Use up the consent that the signature rests on: one consent, one signature."""
+    def _match(self, entry: Signature, place: _Place) -> bool:
+        """Use up the consent that the signature rests on: one consent, one signature, of what was consented to."""
         consented = self._consented.get(entry.action_id)
         if consented is None or consented.payload_sha256 != entry.payload_sha256:
             return False
         if consented.key_id not in (None, entry.key_id):
             return False
         del self._consented[entry.action_id]
+        reason = None if consented.payload is None else check_signature(entry, consented.payload)
+        if reason is not None:
+            self._conflicts.append(place.broken(reason))
         return True
 
     def _enrol(self, item: Enrolled, place: _Place) -> None:
@@ -143,13 +158,13 @@ class Facts:
 
     def contradictions(self) -> Iterator[Broken]:
         """What doesn't hold between the entries, in no particular order. Repeated ids are not among it."""
-        yield from self._conflicts
         for signature, place in self._unmatched:
-            if not self._match(signature):
+            if not self._match(signature, place):
                 yield place.broken(
                     f"key {signature.key_id} signed without a consent: no action {signature.action_id} "
                     "in this log asks for this signature"
                 )
+        yield from self._conflicts
         for system, place in self._by_code:
             # One code enrols one credential, and for whoever made it.
             maker = self._codes.pop(system.details.get("actionId", ""), None)
