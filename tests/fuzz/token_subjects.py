@@ -168,8 +168,11 @@ def _stolen_mac() -> Subject:
 
         taken = (0,), claims.jti, False, USER, ORG
         cases.append(Case(message, accept, lambda _mutated, taken=taken: taken))
+    claims = ("jti", "sub", "userId", "orgId", "challengeId", "action", "credentialUuid", "method", "path", "query")
     evidence = {"clientData": Base64(CLIENT_DATA), "signature": Base64(Bytes())}
-    return Subject("action token under the stolen MAC key", Json(evidence), cases, 3.0)
+    return Subject(
+        "action token under the stolen MAC key", Json({**dict.fromkeys(claims, Text()), **evidence}), cases, 3.0
+    )
 
 
 def _matches(claims: Any, ceremony: Ceremony) -> bool:
