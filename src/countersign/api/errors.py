@@ -28,7 +28,9 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "BAD_PATH": ErrorKind(
         400, "Bad Request", "Send the path with single slashes, no dot segments and no encoded slash."
     ),
-    "BAD_HEADER": ErrorKind(400, "Bad Request", "Send each security header at most once."),
+    "BAD_HEADER": ErrorKind(
+        400, "Bad Request", "Send each security header at most once, and name this server as the host."
+    ),
     "NONCE_INVALID": ErrorKind(400, "request nonce is missing or invalid", "Send a fresh nonce with a current date."),
     "NONCE_REUSED": ErrorKind(400, "request nonce has already been used", "Make a new nonce for every request."),
     "USER_ACTION_REUSED": ErrorKind(
