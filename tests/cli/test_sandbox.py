@@ -104,6 +104,10 @@ def test_commands_say_what_keeps_them_from_their_work(tmp_path: Path) -> None:
         assert "holds no sandbox" in refusal(countersign(*command, "--data", nowhere)), command
     assert not nowhere.exists()
     assert "/proc/none" in refusal(countersign("up", "--data", "/proc/none"))
+    assert "/proc/none" in refusal(countersign("sandbox", "ca", "--data", "/proc/none"))
+    for host in ("two words", "münchen.example", "-", ""):
+        assert "host name" in refusal(countersign("sandbox", "ca", "--data", nowhere, "--host", host)), host
+    assert not nowhere.exists()
     closed = "postgresql://someone:secret@127.0.0.1:1/name"
     told = refusal(countersign("up", "--data", tmp_path / "data", "--port", "0", "--database", closed))
     assert "nothing listens at its address" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +18,19 @@ from countersign.server.serve import write_private
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
+
+
+class BadHost(Exception):
+    """A name that no certificate can hold; the text says which."""
 
 
 def make(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path, Path]:
-    """Authority (kept if there is one), server certificate and key in ``directory``; gives their paths."""
+    """Authority (kept if there is one), server certificate and key in ``directory``; gives their paths.
+
+    Raises ``BadHost`` and ``OSError``.
+    """
+    names = [_alternative(host) for host in hosts]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority_path, authority_key_path = directory / "ca.pem", directory / "ca.key"
     if not (authority_path.exists() and authority_key_path.exists()):
@@ -31,7 +41,7 @@ def make(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _builder(_name(hosts[0]), authority.subject, key, _SERVER_DAYS)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(authority_key, hashes.SHA256())
@@ -79,6 +89,9 @@ def _alternative(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        # Letters beyond ASCII come as Punycode (RFC 5280, section 7.2).
+        if not _HOST.fullmatch(host):
+            raise BadHost(f"{host} is neither a host name in ASCII nor an address") from None
         return x509.DNSName(host)
 
 

@@ -147,9 +147,14 @@ def token(data: Path) -> None:
 )
 def ca(data: Path, hosts: tuple[str, ...]) -> None:
     """Make a development certificate authority and a server certificate, for clients that insist on https."""
-    from countersign.cli.certificates import make
+    from countersign.cli.certificates import BadHost, make
 
-    authority, certificate, key = make(data.resolve(), hosts)
+    try:
+        authority, certificate, key = make(data.resolve(), hosts)
+    except BadHost as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     click.echo(f"authority    {authority}   (trust this one in your client)")
     click.echo(f"certificate  {certificate}")
     click.echo(f"key          {key}")

@@ -224,9 +224,14 @@ def list_keys(config: Path | None, data: Path | None, as_json: bool) -> None:
 @server_keys.command()
 @config_option
 @data_option
-@click.argument("purpose", type=click.Choice(["token", "challenge", "action", "checkpoint", "payload"]))
+@click.argument(
+    "purpose", metavar="PURPOSE", type=click.Choice(["token", "challenge", "action", "checkpoint", "payload"])
+)
 def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
-    """Supersede the active key of PURPOSE; what the old key signed stays valid until it is retired."""
+    """Supersede the active key of PURPOSE; what the old key signed stays valid until it is retired.
+
+    PURPOSE is token, challenge, action, checkpoint or payload.
+    """
     from countersign.identity.bootstrap import rotate_server_key
 
     values = installation_settings(config, data)
