@@ -127,12 +127,17 @@ class SignerClient:
     @property
     def available(self) -> bool:
         """Whether an order would reach an unsealed store right now."""
-        return self._link is not None and self._state is not None and self._state.state == "unsealed"
+        return self._connected and self._state is not None and self._state.state == "unsealed"
 
     @property
     def sealed(self) -> bool:
         """Whether the signer is there and its store is sealed, as far as is known here."""
-        return self._link is not None and self._state is not None and self._state.state == "sealed"
+        return self._connected and self._state is not None and self._state.state == "sealed"
+
+    @property
+    def _connected(self) -> bool:
+        # A link that was cut is dropped a moment later only: until then a consent would be spent for nothing.
+        return self._link is not None and not self._link.closed.is_set()
 
     async def start(self, wait: float = 5.0) -> None:
         """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
