@@ -217,6 +217,11 @@ def read_signing_key(org_id: str, credential_uuid: str, kind: str) -> Transactio
     return signing_key(kind, pem, rp_id, passkey, parties)
 
 
+def hold(caller: Caller) -> Transaction[None]:
+    """Keep the caller's state as it is until the transaction ends; to be followed by :func:`recheck`."""
+    yield store.HOLD_CALLER, (caller.org_id, caller.user_id)
+
+
 def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
     """Read caller and credential again, inside the transaction of the effect.
 

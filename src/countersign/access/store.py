@@ -68,6 +68,11 @@ RECHECK = Statement(
     "WHERE t.org_id = ? AND t.token_id = ?",
 )
 
+# Changes nothing: it makes whoever would change the caller's state wait.
+HOLD_CALLER = Statement(
+    "hold_caller", "UPDATE users SET epoch = epoch WHERE org_id = ? AND user_id = ? RETURNING user_id"
+)
+
 LIST_GRANTED = Statement(
     "list_granted",
     "SELECT a.identity_id, p.name, p.is_immutable, p.operations "

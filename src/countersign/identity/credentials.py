@@ -125,6 +125,8 @@ def enrol(
     ``Refused`` when the challenge holds no longer. The caller rolls back on anything but an ``Effect``.
     """
     org_id, user_id, now = token.metadata.org_id, token.metadata.user_id, world.now()
+    # Whoever shuts this person out meanwhile waits, and then finds the new credential among the others.
+    yield store.LOCK_USER, (org_id, user_id)
     refusal = yield from temporary_tokens.spend(token, now)
     if refusal is not None:
         return refusal

@@ -52,7 +52,7 @@ async def create_personal_access_token(call: Call, body: CreatePersonalAccessTok
             now_ms=now,
         )
 
-    return await call.commit(lambda: pats.create(call.caller, new, mint, call.world))
+    return await call.commit(lambda: pats.create(call.caller, new, mint, call.world), hold_caller=True)
 
 
 @operation("GET", "/auth/pats")

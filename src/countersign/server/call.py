@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from countersign.access.applications import Application, has_changed
-from countersign.access.consents import Consent, PermissionsChanged, Stale, recheck
+from countersign.access.consents import Consent, PermissionsChanged, Stale, hold, recheck
 from countersign.access.stored_credentials import SigningKey
 from countersign.api import ApiError, Call, Caller, Effect, Request
 from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, SecondFactor, pack_payload
@@ -98,14 +98,14 @@ class ServerCall(Call):
         """What an order to the signer carries."""
         return self.consent.order_evidence(self._services.installation_id, self.request, self.caller)
 
-    async def commit(self, make: Callable[[], Transaction[Effect[T]]]) -> T:
+    async def commit(self, make: Callable[[], Transaction[Effect[T]]], *, hold_caller: bool = False) -> T:
         """See :meth:`Call.commit`."""
         if self._committed:
             raise RuntimeError("a call commits once")
         self._committed = True
         payload = self._sealed_payload()
         try:
-            effect = await self._run(make, payload)
+            effect = await self._run(make, payload, hold_caller=hold_caller)
         except _Spent:
             raise ApiError("USER_ACTION_REUSED") from None
         except Stale as stale:
@@ -120,11 +120,13 @@ class ServerCall(Call):
         if self._consent is not None and not self._committed and error.status < 500:
             await self._spend_on_refusal(error, self._sealed_payload())
 
-    async def _run(self, make: Callable[[], Transaction[Effect[T]]], payload: bytes) -> Effect[T]:
+    async def _run(self, make: Callable[[], Transaction[Effect[T]]], payload: bytes, *, hold_caller: bool) -> Effect[T]:
         """The transaction; run again when it met a change that its second look takes into account."""
         for _ in range(_LOOKS):
             try:
-                return await self._services.database.write(lambda: self._spend(make(), payload))
+                return await self._services.database.write(
+                    lambda: self._spend(make(), payload, hold_caller=hold_caller)
+                )
             except PermissionsChanged:
                 self._caller, self._application = await self._refresh()
             except ConstraintViolated:
@@ -132,7 +134,9 @@ class ServerCall(Call):
                 continue
         raise ApiError("UNAVAILABLE", "Too much is changing at once.")
 
-    def _spend(self, effect: Transaction[Effect[T]], payload: bytes) -> Transaction[Effect[T]]:
+    def _spend(self, effect: Transaction[Effect[T]], payload: bytes, *, hold_caller: bool) -> Transaction[Effect[T]]:
+        if hold_caller:
+            yield from hold(self.caller)
         yield from recheck(self.caller, self.consent, self.world.now())
         if self._application is not None and (yield from has_changed(self._application)):
             raise PermissionsChanged

@@ -1,0 +1,104 @@
+"""Someone is shut out while a request of theirs is under way: nothing that it makes survives (PostgreSQL)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from countersign.credentials import public_key
+from tests.support.caller import Caller
+from tests.support.enrolment import NewKey, challenge_for, new_body
+from tests.support.server import Sandbox
+from tests.support.tenants import Identity, Tenants
+
+_IN_THE_WAY = (
+    "INSERT INTO credentials (org_id, credential_uuid, user_id, token_id, kind, credential_id, credential_key, name, "
+    "public_key, fingerprint, rp_id, origin, sign_count, state, epoch, created_at) "
+    "VALUES ($1, 'cr-of-a-test', 'us-of-a-test', '', 'Key', 'x', 'x', 'x', '', $2, '', '', 0, 'Active', 0, 0)"
+)
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@asynccontextmanager
+async def connected(sandbox: Sandbox) -> AsyncIterator[asyncpg.Connection]:
+    assert sandbox.database is not None
+    connection = await asyncpg.connect(sandbox.database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def shut_out(sandbox: Sandbox, person: Identity) -> None:
+    """As break-glass does it: the person's state first, then all that would let them in."""
+    async with connected(sandbox) as connection, connection.transaction():
+        who = (person.org_id, person.user_id)
+        await connection.execute("UPDATE users SET epoch = epoch + 1 WHERE org_id = $1 AND user_id = $2", *who)
+        for table in ("credentials", "tokens"):
+            await connection.execute(
+                f"UPDATE {table} SET state = 'Archived', epoch = epoch + 1 WHERE org_id = $1 AND user_id = $2",
+                *who,
+            )
+
+
+@pytest.mark.parametrize("way_in", ["token", "credential"])
+def test_no_other_way_in_is_left(shared_sandbox: Sandbox, shared_tenants: Tenants, way_in: str) -> None:
+    if not (shared_sandbox.database or "").startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+    person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    new = NewKey()
+    loaded = public_key.load(new.pem)
+    assert isinstance(loaded, public_key.PublicKey)
+    with Caller(person.connection) as caller:
+        path, body = "/auth/pats", {"name": "another way in", "publicKey": new.pem}
+        if way_in == "credential":
+            challenge = challenge_for(caller, "Key")
+            path, body = "/auth/credentials", new_body(challenge, new.info(challenge["challenge"]))
+        token = caller.action_token("POST", path, body)
+        asyncio.run(
+            interleave(
+                shared_sandbox,
+                person,
+                loaded.fingerprint,
+                lambda: caller.send("POST", path, body, action=token),
+            )
+        )
+
+
+async def interleave(sandbox: Sandbox, person: Identity, fingerprint: str, request: Callable[[], object]) -> None:
+    """Hold the request up where it stores its key, long after it found its caller in order; shut the caller out."""
+    async with connected(sandbox) as in_the_way, connected(sandbox) as watching:
+        await in_the_way.execute("BEGIN")
+        await in_the_way.execute(_IN_THE_WAY, person.org_id, fingerprint)
+        requesting = asyncio.create_task(asyncio.to_thread(request))
+        await until(lambda: waiting(watching, 1))
+        ending = asyncio.create_task(shut_out(sandbox, person))
+
+        async def ended_or_waits() -> bool:
+            return ending.done() or await waiting(watching, 2)
+
+        await until(ended_or_waits)
+        await in_the_way.execute("ROLLBACK")
+        await asyncio.gather(requesting, ending)
+        for table in ("credentials", "tokens"):
+            left = await watching.fetch(
+                f"SELECT 1 FROM {table} WHERE user_id = $1 AND state = 'Active'", person.user_id
+            )
+            assert left == [], table
+
+
+async def waiting(connection: asyncpg.Connection, count: int) -> bool:
+    """Whether so many transactions wait for another."""
+    return int(await connection.fetchval(_WAITING)) >= count
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
