@@ -24,6 +24,8 @@ def written(directory: Path, text: str) -> Path:
         ('port = "x"', "port: expected int, got str"),
         ("port = 70000", "port: expected int <= 65535"),
         ('database = "mysql://host/name"', "database is a URL: sqlite:///absolute/path.db or postgresql://"),
+        ('trusted_proxies = ["proxy.example"]', "trusted_proxies: proxy.example is neither an address nor a network"),
+        ('trusted_proxies = ["::1", "10.0.0.1/8"]', "trusted_proxies: 10.0.0.1/8 is neither"),
         ('database = "countersign.db"', "database is a URL"),
     ],
 )

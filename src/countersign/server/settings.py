@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     trusted_proxies: Annotated[
         tuple[str, ...],
-        _about("Addresses whose `X-Forwarded-For` is believed for the client address; none by default."),
+        _about("Addresses and networks whose `X-Forwarded-For` is believed for the client address; none by default."),
     ] = ()
     issuer: Annotated[str, _about("`iss` of tokens; empty uses the installation id.")] = ""
     tls_certificate: Annotated[str, _about("PEM file with the certificate chain; empty serves plain HTTP.")] = ""
@@ -159,6 +160,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if not self.database.startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise ValueError("database is a URL: sqlite:///absolute/path.db or postgresql://user@host/name")
+        for proxy in self.trusted_proxies:
+            if not _is_network(proxy):
+                raise ValueError(f"trusted_proxies: {proxy} is neither an address nor a network such as 10.0.0.0/8")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.processes > 1 and self.database.startswith("sqlite"):
@@ -171,6 +175,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or passphrase")
         if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
             raise ValueError("mount_prefix starts with a slash and does not end with one")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
