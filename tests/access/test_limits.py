@@ -52,6 +52,18 @@ def test_an_organisation_is_counted_wherever_it_calls_from(limits: RateLimits) -
     assert admitted(lambda: limits.admit("or-2", "a")) == RATES.organisation
 
 
+def test_addresses_of_one_network_are_counted_together(limits: RateLimits) -> None:
+    """Whoever has one IPv6 address has 2^64 of them, and must not have as many tries of a code."""
+    numbers = iter(range(1000))
+    assert admitted(lambda: limits.admit(None, f"2001:db8::{next(numbers):x}")) == RATES.address
+    assert admitted(lambda: limits.public(f"2001:db8::1:{next(numbers):x}")) == RATES.public
+    assert admitted(lambda: limits.code(f"2001:db8:0:0:{next(numbers):x}::")) == RATES.code
+    limits.admit(None, "2001:db8:0:1::1")
+    limits.admit(None, "fe80::1%eth0")
+    assert admitted(lambda: limits.admit(None, "::ffff:192.0.2.1")) == RATES.address
+    assert isinstance(refusal(lambda: limits.admit(None, "192.0.2.1")), ApiError)
+
+
 def test_strangers_are_counted_by_address_and_not_with_an_organisation(limits: RateLimits) -> None:
     assert admitted(lambda: limits.admit(None, "a")) == RATES.address
     assert admitted(lambda: limits.admit(None, "b")) == RATES.address

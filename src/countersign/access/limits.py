@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
 
 from countersign.api import ApiError
 from countersign.api.limits import TokenBuckets
 from countersign.world import World
 
 _HOUR_MS = 3_600_000
+
+
+@lru_cache(maxsize=4096)
+def _place(address: str) -> str:
+    """Who is counted as one: an IPv6 client has the 2^64 addresses of its network, so that network (RFC 4291)."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +57,11 @@ class RateLimits:
         if organisation is not None:
             self._take(self._organisations, organisation)
         else:
-            self._take(self._addresses, address)
+            self._take(self._addresses, _place(address))
 
     def public(self, address: str) -> None:
         """Count a request of an operation that takes no authentication."""
-        self._take(self._public, address)
+        self._take(self._public, _place(address))
 
     def username(self, org_id: str, username_key: str) -> None:
         """Count a public request about this user, whoever asks: ``username_key`` as names are compared."""
@@ -53,7 +69,7 @@ class RateLimits:
 
     def code(self, address: str) -> None:
         """Count a try of a one-time code: from the address, and against guessing from many, all of this process."""
-        self._take(self._codes, address)
+        self._take(self._codes, _place(address))
         self._take(self._all_codes, "")
 
     def _take(self, buckets: TokenBuckets, key: str) -> None:
