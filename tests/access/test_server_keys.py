@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,20 @@ async def test_rotations_at_once_leave_one_active_key_and_one_line_of_trust(data
     superseded = {key.kid for key in keys if key.state == "Superseded"}
     assert predecessors == superseded
     assert first.kid in predecessors
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640 | 0o020, 0o666, 0o644])
+def test_a_server_secret_that_others_may_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "server.secret"
+    path.write_bytes(bytes(32))
+    path.chmod(mode)
+    with pytest.raises(ValueError, match="chmod 0400"):
+        server_keys.read_server_secret(path)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600, 0o640])
+def test_a_server_secret_of_its_owner_and_group_is_read(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "server.secret"
+    path.write_bytes(bytes(32))
+    path.chmod(mode)
+    assert server_keys.read_server_secret(path) == bytes(32)

@@ -222,6 +222,7 @@ def test_what_keeps_a_command_from_its_work_is_told_in_one_line(database_url: st
     env = {"COUNTERSIGN_DATABASE": database_url, "COUNTERSIGN_SERVER_SECRET_FILE": str(secret)}
     command = ("admin", "identities", "list")
     assert "server_secret_file" in refusal(countersign(*command, env=env))
+    secret.touch(mode=0o600)
     secret.write_bytes(bytes(31))
     assert "32 bytes" in refusal(countersign(*command, env=env))
     secret.write_bytes(bytes(32))

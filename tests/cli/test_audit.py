@@ -76,6 +76,7 @@ def test_a_database_is_exported_and_verified_with_the_first_key_as_trust(
 ) -> None:
     trust = aio.run(fill(database_url, log))
     secret, output = tmp_path / "secret", tmp_path / "audit.export"
+    secret.touch(mode=0o600)
     secret.write_bytes(SECRET)
     done = run("export", "--database", database_url, "--server-secret", secret, "--org", ORG, "--output", output)
     assert done.exit_code == 0, done.output
@@ -105,6 +106,7 @@ def test_an_export_that_fails_leaves_no_file(database_url: str, log: Log, tmp_pa
     assert "no installation" in run(*command, ORG).output
     aio.run(fill(database_url, log))
     assert "No such file" in run(*command, ORG).output
+    secret.touch(mode=0o600)
     secret.write_bytes(bytes(32))
     assert "does not open" in run(*command, ORG).output
     secret.write_bytes(SECRET)

@@ -187,6 +187,7 @@ def test_serve_ends_with_one_line_for_a_wrong_secret_a_taken_port_and_a_bad_cert
     assert "server secret" in refusal(production.run("serve"))
     secret.unlink()
     assert "server_secret_file" in refusal(production.run("serve"))
+    secret.touch(mode=0o600)
     secret.write_bytes(right)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -11,6 +11,7 @@ Purposes: ``token`` (Ed25519, session and access tokens), ``challenge`` and ``ac
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,8 @@ SIGNING: frozenset[str] = frozenset({"token", "checkpoint", "authoriser"})
 ROTATABLE: tuple[Purpose, ...] = ("token", "challenge", "action", "checkpoint", "payload")
 
 _SEAL_NONCE = 12
+#: Anything but reading by the group.
+_OTHERS_MAY = 0o037
 
 
 class ServerSecretWrong(Exception):
@@ -73,7 +76,10 @@ class KeySet:
 def read_server_secret(path: str | os.PathLike[str]) -> bytes:
     """32 raw bytes from a file; ``ValueError`` says what is wrong with it."""
     with open(path, "rb") as file:  # noqa: PTH123 - also takes /dev/fd/N
+        mode = os.fstat(file.fileno()).st_mode
         secret = file.read(33)
+    if stat.S_ISREG(mode) and mode & _OTHERS_MAY:
+        raise ValueError("the server secret is open to others than its owner and group; chmod 0400")
     if len(secret) != 32:
         raise ValueError(
             f"the server secret must be exactly 32 bytes, found {'more' if len(secret) > 32 else len(secret)}"
