@@ -19,8 +19,11 @@ LIST_ALL_SERVER_KEYS = Statement(
     "SELECT kid, purpose, state, public_key, sealed, handover, created_at FROM server_keys ORDER BY created_at, kid",
 )
 # Changes nothing: of two rotations at once, the second waits and then finds the key that the first made.
+# Always the same row: who waits for it waits for every rotation before, however many there are.
 LOCK_SERVER_KEYS = Statement(
-    "lock_server_keys", "UPDATE server_keys SET state = state WHERE purpose = ? AND state = 'Active' RETURNING kid"
+    "lock_server_keys",
+    "UPDATE server_keys SET state = state "
+    "WHERE kid = (SELECT MIN(kid) FROM server_keys WHERE purpose = ?) RETURNING kid",
 )
 SUPERSEDE_SERVER_KEYS = Statement(
     "supersede_server_keys",

@@ -12,7 +12,8 @@ Scheme = Literal["ECDSA", "EdDSA", "Schnorr", "DH"]
 Curve = Literal["secp256k1", "ed25519", "stark"]
 Name = Annotated[str, Meta(max_length=100)]
 ExternalId = Annotated[str, Meta(min_length=1, max_length=50)]
-Hex = Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z")]
+#: 255 KiB as hex with its prefix: an order to the signer carries message and request body in one frame.
+Hex = Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z", max_length=522_242)]
 
 
 class DeriveFrom(Wire):
@@ -110,7 +111,7 @@ class Hash(Wire, tag_field="kind", tag="Hash"):
 
 
 class Message(Wire, tag_field="kind", tag="Message"):
-    """Sign a message (hex) of any length; EdDSA keys."""
+    """Sign a message (hex) of up to 255 KiB; EdDSA keys."""
 
     message: Hex
     network: str | UnsetType = UNSET

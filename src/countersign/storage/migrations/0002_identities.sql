@@ -120,3 +120,6 @@ CREATE TABLE break_glass_requests (
     PRIMARY KEY (org_id, request_id)
 );
 CREATE UNIQUE INDEX break_glass_waiting ON break_glass_requests (org_id, user_id) WHERE state = 'Waiting';
+
+-- Of each purpose one server key is active, whatever else goes wrong.
+CREATE UNIQUE INDEX server_keys_active ON server_keys (purpose) WHERE state = 'Active';
