@@ -10,7 +10,7 @@ from countersign.api import Response
 from countersign.server.http import Answer, Face
 from countersign.server.protocol import Limits, RequestProtocol
 
-LIMITS = Limits(header_bytes=32_768, receive_seconds=15, idle_seconds=65, connections=10, at_once=True)
+LIMITS = Limits(header_bytes=32_768, receive_seconds=15, idle_seconds=65, connections=10)
 CHUNK = b"x" * 65_536
 #: What a client may make the server hold for a body that nobody reads.
 MOST = 1 << 20

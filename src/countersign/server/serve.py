@@ -135,7 +135,6 @@ def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
         receive_seconds=settings.receive_seconds,
         idle_seconds=settings.idle_seconds,
         connections=settings.connection_limit,
-        at_once=runtime.services.database.engine == "sqlite",
     )
     return uvicorn.Config(
         _no_application,
