@@ -416,3 +416,12 @@ async def test_an_order_to_shut_down_ends_the_process() -> None:
         assert await ended(reader)
         writer.close()
         await until(lambda: not alive(before))
+
+
+def test_a_signer_whose_parent_died_before_it_looked_does_not_start(tmp_path: Path) -> None:
+    # No parent has this id: as if the starting process had been killed at once.
+    command = [sys.executable, "-P", "-m", "countersign.keystores.signer", "--socket", str(tmp_path / "s" / "s.sock")]
+    command += ["--kek", f"dev:{tmp_path / 'kek'}", "--environment", "sandbox", "--exit-with-parent", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "parent process is gone" in done.stderr

@@ -107,9 +107,11 @@ def harden_process() -> list[str]:
     return notes
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Ask the kernel for ``signal_number`` when the parent process ends (prctl(2), PR_SET_PDEATHSIG)."""
-    parent = os.getppid()
+def die_with_parent(signal_number: int, parent: int) -> None:
+    """Ask the kernel for ``signal_number`` when the process ``parent`` ends (prctl(2), PR_SET_PDEATHSIG).
+
+    Raises ``OSError`` when it has ended already: who starts a process may be killed before that one asks.
+    """
     if _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0 or os.getppid() != parent:
         raise OSError(ctypes.get_errno(), "the parent process is gone or can't be watched")
 

@@ -209,8 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         kek = open_provider(options.kek)
         _check_environment(options.environment, kek, options.grant_level)
-        if options.exit_with_parent:
-            die_with_parent(signal.SIGTERM)
+        if options.exit_with_parent is not None:
+            die_with_parent(signal.SIGTERM, options.exit_with_parent)
         listener = listen(options.socket, options.socket_group)
         allowed = frozenset(_uid(name) for name in options.allow_uid) or frozenset({os.geteuid()})
     except (ValueError, OSError, LookupError) as trouble:
@@ -259,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--socket-group", help="group that may reach the socket, where the API runs as another user")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds before a slow peer is cut off")
-    parser.add_argument("--exit-with-parent", action="store_true", help="end when the starting process ends")
+    parser.add_argument("--exit-with-parent", type=int, metavar="PID", help="end when this process, the parent, ends")
     return parser
 
 

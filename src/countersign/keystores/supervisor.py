@@ -28,7 +28,7 @@ class SignerSupervisor:
         # -P: the working directory is no place to import from.
         module = (sys.executable, "-P", "-m", "countersign.keystores.signer")
         place = ("--socket", socket_path, "--kek", kek, "--environment", environment)
-        self._command = (*module, *place, "--exit-with-parent", *extra)
+        self._command = (*module, *place, "--exit-with-parent", str(os.getpid()), *extra)
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0

@@ -23,9 +23,9 @@ from countersign.server.workers import SERVING
 from countersign.storage import SchemaError, StorageUnavailable
 
 
-def main(listening: int, report: int, number: int) -> int:
+def main(listening: int, report: int, number: int, parent: int) -> int:
     """Serve until SIGTERM; what hinders the start goes into ``report`` in one line."""
-    die_with_parent(signal.SIGTERM)
+    die_with_parent(signal.SIGTERM, parent)
     settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
     logs.configure(settings.log_level, settings.log_format)
 
@@ -43,4 +43,4 @@ def main(listening: int, report: int, number: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

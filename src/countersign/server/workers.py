@@ -103,7 +103,7 @@ def _stop(workers: list[_Worker], patience: float) -> None:
 def _start(settings: Settings, listener: socket.socket, number: int, environment: dict[str, str]) -> _Worker:
     report, report_in = os.pipe()
     descriptors = [str(listener.fileno()), str(report_in)]
-    command = [sys.executable, "-P", "-m", "countersign.server.worker", *descriptors, str(number)]
+    command = [sys.executable, "-P", "-m", "countersign.server.worker", *descriptors, str(number), str(os.getpid())]
     process = subprocess.Popen(  # noqa: S603 - a fixed command
         command, stdin=subprocess.PIPE, pass_fds=[listener.fileno(), report_in], env=environment
     )
