@@ -51,7 +51,6 @@ class Operation:
 
 _TABLE: dict[tuple[str, str], Operation] = {}
 
-ALL_CALLERS: frozenset[str] = frozenset({"Token", "ServiceAccount", "Pat"})
 JSON_LIMIT = 1 << 20
 
 

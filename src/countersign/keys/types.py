@@ -71,18 +71,9 @@ class KeyStoreReference(Wire):
     key_id: str
 
 
-class KeyDetail(Wire):
+class KeyDetail(Key):
     """A key with its wallets and its store."""
 
-    id: str
-    scheme: Scheme
-    curve: Curve
-    public_key: str
-    name: str | UnsetType = UNSET
-    status: Literal["Active", "Archived"]
-    custodial: bool
-    date_created: str
-    date_deleted: str | UnsetType = UNSET
     wallets: list[KeyWallet]
     store: KeyStoreReference
 

@@ -97,16 +97,7 @@ class Corridor:
         """The answer to what never became a request; told to log and metrics like any other."""
         request_id = self._services.world.new_id("rq")
         self._metrics.observe("none", error.status, 0.0)
-        log.info(
-            "request",
-            request_id=request_id,
-            operation="none",
-            status=error.status,
-            milliseconds=0.0,
-            organisation=None,
-            user=None,
-            reason=error.reason or error.code,
-        )
+        logs.request(logs.RequestLine(request_id, "none", error.status, 0.0, None, None, error.reason or error.code))
         return error_response(error, request_id)
 
     async def _walk(self, walked: _Walk, head: Head, read_body: ReadBody) -> Response:

@@ -37,7 +37,7 @@ class Metrics:
             )
         }
         self._counted = dict.fromkeys(self._sql, 0)
-        self._cache: dict[tuple[str, int], tuple[object, object]] = {}
+        self._cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -45,8 +45,8 @@ class Metrics:
         if pair is None:
             pair = (self._requests.labels(operation, str(status)), self._seconds.labels(operation))
             self._cache[operation, status] = pair
-        pair[0].inc()  # type: ignore[attr-defined]
-        pair[1].observe(seconds)  # type: ignore[attr-defined]
+        pair[0].inc()
+        pair[1].observe(seconds)
 
     def count_sql(self) -> None:
         """Bring the counters of the database up to what it has done so far."""
