@@ -72,7 +72,7 @@ def test_a_frame_that_is_no_order_is_told_apart(frame: bytes) -> None:
 
 def test_later_versions_may_append_fields() -> None:
     bench = Bench()
-    longer = [7, "status", *([""] * 2), b"", None, b"", b"", "", "", "", "", b"", 0, 0, None, "a later field"]
+    longer = [7, "status", *([""] * 2), b"", None, b"", b"", "", "", "", "", b"", 0, 0, None, b"", "a later field"]
     reply = bench.service.handle(memoryview(bytearray(msgspec.msgpack.encode(longer))))
     assert msgspec.msgpack.decode(reply)[:2] == [7, "ok"]
 
@@ -116,7 +116,7 @@ def test_what_was_sealed_by_order_does_not_open_by_itself_when_roots_are_handed_
 
 def test_sealing_wipes_the_root_key() -> None:
     bench = Bench()
-    page = bench.service._page
+    page = bench.service.page
     assert bytes(page.root(0)) != bytes(32)
     bench.ask(Order(1, "seal"))
     assert bytes(page._view) == bytes(4096)
@@ -128,7 +128,7 @@ def test_nothing_of_a_private_key_stays_in_the_page_after_an_order() -> None:
         key = bench.generate(scheme, curve)
         bench.sign(key, b"d" * 32)
         bench.ask(about("verify", key))
-        assert bytes(bench.service._page._view[2048:]) == bytes(2048)
+        assert bytes(bench.service.page._view[2048:]) == bytes(2048)
 
 
 def test_a_wrong_key_encryption_key_is_said_clearly() -> None:
@@ -194,7 +194,7 @@ def test_a_failure_inside_is_answered_logged_and_survived(
 
 def test_k1_no_reply_or_log_line_holds_the_secret(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
-    page = bench.service._page
+    page = bench.service.page
     seen: list[bytes] = [bytes(page.root(0))]
     original = page.wipe_work
     page.wipe_work = lambda: (seen.append(bytes(page.secret)), original())[1]

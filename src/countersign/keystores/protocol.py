@@ -83,6 +83,7 @@ class Order(msgspec.Struct, array_like=True):
     ``op`` is sign | generate | verify | load | unseal | seal | status | shutdown. ``payload`` is what to sign, the
     msgpack list of wrapped roots (load), or the passphrase (unseal); it is a view into the receive buffer and dies
     with it. ``tweak`` is for Schnorr keys. The fields from ``org_id`` on are what the record is bound to.
+    ``arguments`` is msgpack of what only one kind of order has.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Order(msgspec.Struct, array_like=True):
     root_version: int = 0
     generation: int = 0
     evidence: ConsentEvidence | None = None
+    arguments: bytes = b""
 
 
 class Reply(msgspec.Struct, array_like=True):

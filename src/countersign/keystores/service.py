@@ -54,9 +54,9 @@ class SignerService:
         self._clock = clock
         self._grant_level = grant_level
         self._on_shutdown = on_shutdown
-        self._page = LockedPage()
+        self.page = LockedPage()
         provider_note = (kek.note,) if kek.note else ()
-        self._notes = (*notes, *self._page.notes, *provider_note)
+        self._notes = (*notes, *self.page.notes, *provider_note)
         self._grants = GrantBook(self.boot_id)
         self._store_id = ""
         self._waiting: list[roots.WrappedRoot] = []
@@ -78,7 +78,7 @@ class SignerService:
             log.exception("order %s failed", order.op)
             outcome = Refusal("Internal", "the signer failed; its log says why")
         finally:
-            self._page.wipe_work()
+            self.page.wipe_work()
         if isinstance(outcome, Refusal):
             if outcome.code == "Integrity":
                 log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
@@ -87,7 +87,7 @@ class SignerService:
 
     def seal(self) -> None:
         """Wipe every secret."""
-        self._page.wipe_all()
+        self.page.wipe_all()
         self._slots.clear()
         self._authorisers = ()
 
@@ -121,10 +121,10 @@ class SignerService:
         if scheme is None:
             return _unsupported(order)
         defect = schemes.payload_defect(scheme, order.payload_kind, order.payload, order.tweak)
-        refusal = defect or self._permit(order) or self._open(order)
+        refusal = defect or self.permit(order) or self.open(order)
         if refusal is not None:
             return refusal
-        return schemes.sign(scheme, self._page, order.public_key, order.payload, order.tweak)
+        return schemes.sign(scheme, self.page, order.public_key, order.payload, order.tweak)
 
     def _generate(self, order: Order) -> bytes | Refusal:
         scheme = schemes.SCHEMES.get((order.scheme, order.curve))
@@ -134,26 +134,29 @@ class SignerService:
             return Refusal("Unsupported", "a key needs an organisation and an id")
         if order.payload_kind != "generate" or bytes(order.payload) != order.curve.encode():
             return Refusal("Unsupported", "the payload of generate is the curve")
-        if (refusal := self._permit(order)) is not None:
+        if (refusal := self.permit(order)) is not None:
             return refusal
-        version = max(self._slots)
-        public_key = schemes.generate(scheme, self._page)
-        order.secret_kind, order.public_key = scheme.secret_kind, public_key
-        order.root_version, order.generation = version, _FIRST_GENERATION
-        sealed = record.seal(self._page, self._page.root(self._slots[version]), self._binding(order))
-        return _encode(Generated(public_key, sealed, version, _FIRST_GENERATION, scheme.secret_kind))
+        return self.seal_new(order, scheme.secret_kind, schemes.generate(scheme, self.page))
 
     def _verify(self, order: Order) -> bytes | Refusal:
         scheme = schemes.SCHEMES.get((order.scheme, order.curve))
         if scheme is None:
             return _unsupported(order)
-        if (refusal := self._open(order)) is not None:
+        if (refusal := self.open(order)) is not None:
             return refusal
-        if schemes.public_key(scheme, self._page) != order.public_key:
+        if schemes.public_key(scheme, self.page) != order.public_key:
             return Refusal("Integrity", "the secret does not belong to the stored public key")
         return b""
 
-    def _permit(self, order: Order) -> Refusal | None:
+    def seal_new(self, order: Order, secret_kind: str, public_key: bytes) -> bytes:
+        """Seal the secret in the page as the first generation of the key that ``order`` names; data of the reply."""
+        version = max(self._slots)
+        order.secret_kind, order.public_key = secret_kind, public_key
+        order.root_version, order.generation = version, _FIRST_GENERATION
+        sealed = record.seal(self.page, self.page.root(self._slots[version]), self.binding(order))
+        return _encode(Generated(public_key, sealed, version, _FIRST_GENERATION, secret_kind))
+
+    def permit(self, order: Order) -> Refusal | None:
         """Whether the order may use a key: an unsealed store, evidence of consent in good shape, a fresh grant."""
         if not self._slots:
             return Refusal("Sealed", self._reason)
@@ -168,15 +171,17 @@ class SignerService:
         expected = payload_hash(order.payload_kind, order.payload, order.tweak)
         return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
 
-    def _open(self, order: Order) -> Refusal | None:
+    def open(self, order: Order) -> Refusal | None:
+        """Open the order's record into the page."""
         if not self._slots:
             return Refusal("Sealed", self._reason)
         slot = self._slots.get(order.root_version)
         if slot is None:
             return Refusal("NotFound", f"root version {order.root_version} is not loaded")
-        return record.unseal(self._page, self._page.root(slot), self._binding(order), order.record)
+        return record.unseal(self.page, self.page.root(slot), self.binding(order), order.record)
 
-    def _binding(self, order: Order) -> record.Binding:
+    def binding(self, order: Order) -> record.Binding:
+        """What the order's record is bound to."""
         return record.Binding(
             self._store_id,
             order.org_id,
@@ -237,10 +242,10 @@ class SignerService:
             slot = len(slots)
             if slot >= MAX_ROOTS:
                 return Refusal("Unsupported", f"a store has at most {MAX_ROOTS} roots")
-            result = roots.open_root(wrapped, self._kek, secret, self._page.root(slot), self._page.scratch)
+            result = roots.open_root(wrapped, self._kek, secret, self.page.root(slot), self.page.scratch)
             if isinstance(result, Refusal):
                 for unused in range(len(self._slots), slot):
-                    wipe(self._page.root(unused))
+                    wipe(self.page.root(unused))
                 return result
             slots[wrapped.root_version], opened[wrapped.root_version] = slot, result
         if opened and max(opened) == max(slots):

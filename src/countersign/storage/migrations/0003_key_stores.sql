@@ -1,0 +1,31 @@
+-- Key stores, what became of keys, and what an organisation allows.
+
+CREATE TABLE key_stores (
+    store_id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    is_primary BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+INSERT INTO key_stores (store_id, kind, name, is_primary, created_at)
+SELECT store_id, kind, name, 1, created_at FROM keystore_roots WHERE version = 1;
+
+-- is_master: others may be derived from it; next_child: the smallest index it never handed out by itself.
+-- may_delegate: made with delayDelegation. delegated_to: the end user who owns it; it is then not custodial.
+ALTER TABLE keys ADD COLUMN is_master BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN next_child BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN master_key_id TEXT;
+ALTER TABLE keys ADD COLUMN derivation_path TEXT;
+ALTER TABLE keys ADD COLUMN may_delegate BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN delegated_to TEXT;
+ALTER TABLE keys ADD COLUMN is_imported BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN exported_at BIGINT;
+ALTER TABLE keys ADD COLUMN destroyed_at BIGINT;
+CREATE UNIQUE INDEX keys_derived ON keys (org_id, master_key_id, derivation_path) WHERE master_key_id IS NOT NULL;
+CREATE INDEX keys_delegated ON keys (org_id, delegated_to, key_id) WHERE delegated_to IS NOT NULL;
+CREATE UNIQUE INDEX keys_public ON keys (org_id, public_key) WHERE status = 'Active';
+
+-- Off until the organisation's operator says otherwise.
+ALTER TABLE organisations ADD COLUMN key_import BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE organisations ADD COLUMN key_export BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE organisations ADD COLUMN sign_after_export BIGINT NOT NULL DEFAULT 0;
