@@ -111,7 +111,7 @@ def test_a_signature_under_another_public_key_is_discarded() -> None:
     for scheme in schemes.SCHEMES.values():
         other = schemes.generate(scheme, page)
         schemes.generate(scheme, page)
-        outcome = schemes.sign(scheme, page, other, b"d" * 32, None)
+        outcome = schemes.sign(scheme, page, scheme.secret_kind, other, b"d" * 32, None)
         assert isinstance(outcome, Refusal)
         assert outcome.code == "Integrity"
 
@@ -123,7 +123,7 @@ def test_k7_no_two_of_20000_signatures_share_r(scheme: str, curve: str) -> None:
     public = schemes.generate(kind, page)
     seen: set[bytes] = set()
     for number in range(K7_SIGNATURES):
-        value = schemes.sign(kind, page, public, number.to_bytes(32, "big"), None)
+        value = schemes.sign(kind, page, kind.secret_kind, public, number.to_bytes(32, "big"), None)
         assert isinstance(value, bytes)
         seen.add(value[:32])
     assert len(seen) == K7_SIGNATURES

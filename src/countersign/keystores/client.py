@@ -171,9 +171,15 @@ class SignerClient:
         curve: str,
         request_id: str,
         evidence: ConsentEvidence | None = None,
+        *,
+        master: bool = False,
     ) -> GeneratedKey:
-        """Make a key; nothing is stored by the signer, so the record must be stored before the key is announced."""
-        order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind="generate")
+        """Make a key, with ``master`` one to derive others from.
+
+        Nothing is stored by the signer, so the record must be stored before the key is announced.
+        """
+        kind = "generate_master" if master else "generate"
+        order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
         order.org_id, order.curve, order.evidence = org_id, curve, evidence
         order.grant = self._grant(order, request_id, "")
         made = _decode_generated(await self._order(order))

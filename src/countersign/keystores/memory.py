@@ -22,7 +22,8 @@ _PAGE: Final = 4096
 _WRAPPING: Final = slice(2048, 2080)
 _SECRET: Final = slice(2112, 2144)
 _SECRET_PAIR: Final = slice(2112, 2176)
-_KEYPAIR: Final = slice(2176, 2272)
+_SECRET_AREA: Final = slice(2112, 2208)
+_KEYPAIR: Final = slice(2208, 2304)
 _SCRATCH: Final = slice(2304, _PAGE)
 
 _PR_SET_DUMPABLE: Final = 4
@@ -66,11 +67,13 @@ class LockedPage:
         self.wrapping = view[_WRAPPING]
         """32 bytes: the wrapping key of the record in use."""
         self.secret = view[_SECRET]
-        """32 bytes: the private key in use."""
+        """32 bytes: the private key in use, or its scalar if there is more to it."""
         self.secret_pair = view[_SECRET_PAIR]
         """64 bytes from the same place: an Ed25519 seed and its public key, libsodium's form of a secret key."""
+        self.secret_area = view[_SECRET_AREA]
+        """96 bytes from the same place: the whole of the longest kind of secret."""
         self.keypair = view[_KEYPAIR]
-        """96 bytes: libsecp256k1's keypair."""
+        """96 bytes: libsecp256k1's keypair, an Ed25519 nonce, or other secrets of one step."""
         self.scratch = view[_SCRATCH]
         """1792 bytes: the opened content of a root blob."""
         self._view = view

@@ -24,13 +24,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
+from countersign.keystores.secret_kinds import SECRET_BYTES
 
 _HEADER: Final = struct.Struct(">4sBBII12s")
 _MAGIC: Final = b"CSK1"
 _AES_256_GCM: Final = 1
 _UNDER_ROOT: Final = 0
 _TAG_BYTES: Final = 16
-_SECRET_BYTES: Final = 32
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -68,27 +68,31 @@ class Binding:
 
 
 def seal(page: LockedPage, root: memoryview, binding: Binding) -> bytes:
-    """The record of the 32-byte secret in the page."""
+    """The record of the secret in the page, as long as its kind says. Raises KeyError for an unknown kind."""
+    secret = page.secret_area[: SECRET_BYTES[binding.secret_kind]]
     nonce = os.urandom(12)
     header = _HEADER.pack(_MAGIC, _AES_256_GCM, _UNDER_ROOT, binding.root_version, binding.generation, nonce)
     cipher = _wrapping_cipher(page, root, binding)
-    return header + cipher.encrypt(nonce, page.secret, binding.associated_data())
+    return header + cipher.encrypt(nonce, secret, binding.associated_data())
 
 
 def unseal(page: LockedPage, root: memoryview, binding: Binding, record: bytes) -> Refusal | None:
-    """Open a record into the page's secret; the caller wipes it."""
-    if len(record) != _HEADER.size + _SECRET_BYTES + _TAG_BYTES:
+    """Open a record into the page's secret area; the caller wipes it."""
+    length = SECRET_BYTES.get(binding.secret_kind)
+    if length is None:
+        return Refusal("Integrity", f"no kind of secret is named {binding.secret_kind[:32]!r}")
+    if len(record) != _HEADER.size + length + _TAG_BYTES:
         return Refusal("Integrity", "record has the wrong length")
     magic, algorithm, mode, root_version, generation, nonce = _HEADER.unpack_from(record)
     if (magic, algorithm, mode) != (_MAGIC, _AES_256_GCM, _UNDER_ROOT):
         return Refusal("Integrity", "record has an unknown format")
     if (root_version, generation) != (binding.root_version, binding.generation):
         return Refusal("Integrity", "record is of another root version or generation than its row")
-    cipher = _wrapping_cipher(page, root, binding)
+    cipher, secret = _wrapping_cipher(page, root, binding), page.secret_area[:length]
     try:
-        cipher.decrypt_into(nonce, memoryview(record)[_HEADER.size :], binding.associated_data(), page.secret)
+        cipher.decrypt_into(nonce, memoryview(record)[_HEADER.size :], binding.associated_data(), secret)
     except InvalidTag:
-        wipe(page.secret)  # decrypted before the tag was checked
+        wipe(secret)  # decrypted before the tag was checked
         return Refusal("Integrity", "record does not belong to this key, organisation or store, or was changed")
     return None
 

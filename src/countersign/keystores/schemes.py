@@ -1,10 +1,11 @@
 """What a key store can do with each scheme: make a key, recompute its public key, sign and check what it signed.
 
-Everything works on the secret in the locked page and leaves wiping to the caller.
+Everything works on the secret in the locked page and leaves wiping to the caller. ``kind`` is the kind of secret that
+lies there: a scheme has one for new keys, one for keys that were given as a scalar, and one for master keys.
 
 Rules: ECDSA takes exactly 32 bytes that are already hashed; its signatures are low-S with a recovery id. EdDSA takes
 the whole message. Schnorr (BIP340) takes 32 bytes and an optional taproot tweak; its keys have an even y, so the secret
-is negated at generation where needed. Every signature is verified against the stored public key before it leaves.
+is negated where needed. Every signature is verified against the stored public key before it leaves.
 """
 
 from __future__ import annotations
@@ -13,59 +14,107 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores import native
+from countersign.keystores import ed25519_scalar, native
+from countersign.keystores import secret_kinds as kinds
 from countersign.keystores.memory import LockedPage, fill_random
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import DIGEST32, MAX_MESSAGE, MESSAGE, Buffer
 
-SCALAR: Final = "secp256k1.scalar"
-SEED: Final = "ed25519.seed"
-
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A supported pair, the kind of secret it keeps (32 bytes each) and the kind of payload it signs."""
+    """A supported pair and what it keeps and signs.
+
+    ``secret_kind`` is that of a generated key, ``scalar_kind`` that of an imported or derived one, ``master_kind`` that
+    of a master key (None: no master keys). ``payload_kind`` is None for keys that sign nothing.
+    """
 
     name: str
     curve: str
     secret_kind: str
-    payload_kind: str
+    scalar_kind: str
+    master_kind: str | None
+    payload_kind: str | None
 
 
 SCHEMES: Final = {
     (scheme.name, scheme.curve): scheme
     for scheme in (
-        Scheme("ECDSA", "secp256k1", SCALAR, DIGEST32),
-        Scheme("EdDSA", "ed25519", SEED, MESSAGE),
-        Scheme("Schnorr", "secp256k1", SCALAR, DIGEST32),
+        Scheme("ECDSA", "secp256k1", kinds.SECP256K1_SCALAR, kinds.SECP256K1_SCALAR, kinds.HD_SECP256K1, DIGEST32),
+        Scheme("EdDSA", "ed25519", kinds.ED25519_SEED, kinds.ED25519_SCALAR, kinds.HD_ED25519, MESSAGE),
+        Scheme("Schnorr", "secp256k1", kinds.SECP256K1_SCALAR, kinds.SECP256K1_SCALAR, kinds.HD_SECP256K1, DIGEST32),
     )
 }
 
 
-def generate(scheme: Scheme, page: LockedPage) -> bytes:
+def generate(scheme: Scheme, page: LockedPage, *, master: bool = False) -> bytes:
     """Draw a new secret into the page and give its canonical public key.
 
-    33 bytes SEC1 compressed for secp256k1 (``02`` first for Schnorr), 32 bytes (RFC 8032) for ed25519.
+    33 bytes SEC1 compressed for secp256k1 (``02`` first for Schnorr), 32 bytes (RFC 8032) for ed25519. The secret is of
+    the scheme's ``secret_kind``, or with ``master`` of its ``master_kind`` with a random chain code.
     """
-    fill_random(page.secret)
-    while scheme.secret_kind == SCALAR and not native.is_scalar(page.secret):
+    if scheme.curve == "ed25519":
+        if not master:
+            fill_random(page.secret)
+            return native.ed25519_public_key(page.secret, page.keypair)
+        fill_random(page.keypair[:64])
+        ed25519_scalar.reduce_wide(page.keypair[:64])
+        page.secret[:] = page.keypair[:32]
+    else:
         fill_random(page.secret)
-    public = public_key(scheme, page)
+        while not is_scalar(scheme, page):
+            fill_random(page.secret)
+    return adopt_scalar(scheme, page, master=master)
+
+
+def adopt_scalar(scheme: Scheme, page: LockedPage, *, master: bool = False, chain_code: bytes | None = None) -> bytes:
+    """Make a whole secret of the scalar in ``page.secret`` and give its canonical public key.
+
+    The scalar is 32 bytes, little-endian for ed25519, else big-endian. An ed25519 key gets a random nonce prefix, a
+    Schnorr key an even y, a master key its ``chain_code`` (32 bytes; None: random). The secret is then of the scheme's
+    ``scalar_kind`` or ``master_kind``. Raises ValueError for a scalar that is zero or not below the group order.
+    """
+    kind = scheme.master_kind if master else scheme.scalar_kind
+    if kind is None:
+        raise ValueError(f"{scheme.name} has no master keys")
+    if not is_scalar(scheme, page):
+        raise ValueError("scalar is zero or not below the group order")
+    if scheme.curve == "ed25519":
+        fill_random(page.secret_area[32:64])
+    public = public_key(scheme, page, kind)
     if scheme.name == "Schnorr" and public[0] == 3:
         native.negate_scalar(page.secret)
-        public = public_key(scheme, page)
+        public = public_key(scheme, page, kind)
+    if master:
+        end = kinds.SECRET_BYTES[kind]
+        place = page.secret_area[end - kinds.CHAIN_CODE_BYTES : end]
+        if chain_code is None:
+            fill_random(place)
+        else:
+            place[:] = chain_code
     return public
 
 
-def public_key(scheme: Scheme, page: LockedPage) -> bytes:
+def is_scalar(scheme: Scheme, page: LockedPage) -> bool:
+    """Whether the page's secret is a private scalar of the scheme's curve: above zero and below the group order."""
+    if scheme.curve == "ed25519":
+        return ed25519_scalar.is_scalar(page.secret, page.keypair)
+    return native.is_scalar(page.secret)
+
+
+def public_key(scheme: Scheme, page: LockedPage, kind: str) -> bytes:
     """The public key recomputed from the secret in the page. Raises ValueError for a scalar out of range."""
-    if scheme.secret_kind == SEED:
+    if kind == kinds.ED25519_SEED:
         return native.ed25519_public_key(page.secret, page.keypair)
+    if scheme.curve == "ed25519":
+        return ed25519_scalar.public_key(page.secret)
     return native.secp256k1_public_key(page.secret)
 
 
 def payload_defect(scheme: Scheme, kind: str, payload: Buffer, tweak: bytes | None) -> Refusal | None:
-    """Why this scheme can't sign that payload, or None."""
+    """Why this scheme can't sign that payload, or None. ``kind`` is that of the payload."""
+    if scheme.payload_kind is None:
+        return Refusal("Unsupported", f"{scheme.name} keys sign nothing")
     if kind != scheme.payload_kind:
         return Refusal("Unsupported", f"{scheme.name} signs payloads of kind {scheme.payload_kind}, not {kind!r}")
     if kind == DIGEST32 and len(payload) != 32:
@@ -77,7 +126,9 @@ def payload_defect(scheme: Scheme, kind: str, payload: Buffer, tweak: bytes | No
     return None
 
 
-def sign(scheme: Scheme, page: LockedPage, public: bytes, payload: Buffer, tweak: bytes | None) -> bytes | Refusal:
+def sign(
+    scheme: Scheme, page: LockedPage, kind: str, public: bytes, payload: Buffer, tweak: bytes | None
+) -> bytes | Refusal:
     """Sign with the secret in the page, and verify: ``r || s`` (64 bytes), for ECDSA with the recovery id after it.
 
     ``payload`` and ``tweak`` have passed ``payload_defect``. A signature that does not verify is discarded.
@@ -88,9 +139,12 @@ def sign(scheme: Scheme, page: LockedPage, public: bytes, payload: Buffer, tweak
     elif scheme.name == "Schnorr":
         signature = native.bip340_sign(page.secret, page.keypair, public, payload, tweak, os.urandom(32))
         good = native.bip340_verify(public, payload, tweak, signature)
-    else:
+    elif kind == kinds.ED25519_SEED:
         # The public key beside the seed saves a multiplication; a wrong one fails the check below.
         page.secret_pair[32:] = public
         signature = native.ed25519_sign(page.secret_pair, payload)
+        good = native.ed25519_verify(public, payload, signature)
+    else:
+        signature = ed25519_scalar.sign(page.secret_pair, page.keypair, public, payload)
         good = native.ed25519_verify(public, payload, signature)
     return signature if good else Refusal("Integrity", "the signature does not verify under the stored public key")

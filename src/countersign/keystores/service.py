@@ -124,7 +124,7 @@ class SignerService:
         refusal = defect or self.permit(order) or self.open(order)
         if refusal is not None:
             return refusal
-        return schemes.sign(scheme, self.page, order.public_key, order.payload, order.tweak)
+        return schemes.sign(scheme, self.page, order.secret_kind, order.public_key, order.payload, order.tweak)
 
     def _generate(self, order: Order) -> bytes | Refusal:
         scheme = schemes.SCHEMES.get((order.scheme, order.curve))
@@ -132,11 +132,15 @@ class SignerService:
             return _unsupported(order)
         if not (0 < len(order.org_id) <= _MAX_NAME and 0 < len(order.key_id) <= _MAX_NAME):
             return Refusal("Unsupported", "a key needs an organisation and an id")
-        if order.payload_kind != "generate" or bytes(order.payload) != order.curve.encode():
+        master = order.payload_kind == "generate_master"
+        if not (master or order.payload_kind == "generate") or bytes(order.payload) != order.curve.encode():
             return Refusal("Unsupported", "the payload of generate is the curve")
+        kind = scheme.master_kind if master else scheme.secret_kind
+        if kind is None:
+            return Refusal("Unsupported", f"there are no {scheme.name} master keys")
         if (refusal := self.permit(order)) is not None:
             return refusal
-        return self.seal_new(order, scheme.secret_kind, schemes.generate(scheme, self.page))
+        return self.seal_new(order, kind, schemes.generate(scheme, self.page, master=master))
 
     def _verify(self, order: Order) -> bytes | Refusal:
         scheme = schemes.SCHEMES.get((order.scheme, order.curve))
@@ -144,7 +148,7 @@ class SignerService:
             return _unsupported(order)
         if (refusal := self.open(order)) is not None:
             return refusal
-        if schemes.public_key(scheme, self.page) != order.public_key:
+        if schemes.public_key(scheme, self.page, order.secret_kind) != order.public_key:
             return Refusal("Integrity", "the secret does not belong to the stored public key")
         return b""
 
