@@ -29,6 +29,14 @@ READ_RECORD: Final = Statement(
     " WHERE r.org_id = ? AND r.key_id = ?",
 )
 
+LIST_RECORDS: Final = Statement(
+    "keystore_list_records",
+    "SELECT r.org_id, r.key_id, k.scheme, k.curve, k.public_key, r.secret_kind, r.root_version, r.generation, r.record"
+    " FROM key_records r JOIN keys k ON k.org_id = r.org_id AND k.key_id = r.key_id"
+    " WHERE r.store_id = ? AND (r.org_id, r.key_id) > (?, ?) ORDER BY r.org_id, r.key_id LIMIT ?",
+)
+COUNT_RECORDS: Final = Statement("keystore_count_records", "SELECT COUNT(*) FROM key_records WHERE store_id = ?")
+
 
 def insert_root(store_id: str, version: int, name: str, wrapped: bytes, now: int) -> Transaction[None]:
     """Store a wrapped root; ``name`` is the store's display name, ``now`` in milliseconds."""
@@ -64,3 +72,15 @@ def read_record(org_id: str, key_id: str) -> Transaction[KeyRecord | None]:
     return KeyRecord(
         org_id, key_id, scheme, curve, bytes.fromhex(public_key), secret_kind, root_version, generation, bytes(record)
     )
+
+
+def list_records(store_id: str, after: tuple[str, str], limit: int) -> Transaction[list[KeyRecord]]:
+    """The next records of a store behind ``(org_id, key_id)``, which is ``("", "")`` at the start."""
+    rows = yield LIST_RECORDS, (store_id, *after, limit)
+    return [KeyRecord(*row[:4], bytes.fromhex(row[4]), *row[5:8], bytes(row[8])) for row in rows]
+
+
+def count_records(store_id: str) -> Transaction[int]:
+    """How many records a store has."""
+    rows = yield COUNT_RECORDS, (store_id,)
+    return int(rows[0][0])
