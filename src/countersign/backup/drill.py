@@ -42,7 +42,7 @@ class _Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_de
     pass
 
 
-class FailedKey(_Record, frozen=True):
+class FailedKey(_Record, frozen=True, kw_only=True):
     """A key that could not be used, and why."""
 
     org_id: str
@@ -50,7 +50,7 @@ class FailedKey(_Record, frozen=True):
     reason: str
 
 
-class KeysFound(_Record, frozen=True):
+class KeysFound(_Record, frozen=True, kw_only=True):
     """``used``: signed, or for DH keys derived, and gave the public key that was on record."""
 
     total: int
@@ -60,7 +60,7 @@ class KeysFound(_Record, frozen=True):
     failures: tuple[FailedKey, ...]
 
 
-class LogFound(_Record, frozen=True):
+class LogFound(_Record, frozen=True, kw_only=True):
     """One organisation's audit log: ``root_hash`` as recomputed, ``expected`` as the backup noted it."""
 
     org_id: str
@@ -72,7 +72,7 @@ class LogFound(_Record, frozen=True):
     reason: str | None = None
 
 
-class Report(_Record, frozen=True):
+class Report(_Record, frozen=True, kw_only=True):
     """What a drill found. Times are ISO 8601 UTC; ``seconds`` is how long it took."""
 
     format: str = "countersign-drill-1"

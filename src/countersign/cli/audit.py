@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+
+from countersign.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from countersign.audit.export import Exported, OpenPayload
@@ -128,7 +129,7 @@ async def _export(url: str, server_secret: Path | None, org_id: str, output: Pat
         try:
             # Payloads are open in the file, so nobody else may read it.
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file, _bar("exporting") as show:
+            with os.fdopen(descriptor, "wb") as file, progress_bar("exporting") as show:
                 done = await export(
                     database,
                     installation_id,
@@ -208,7 +209,7 @@ def verify_command(
             saved = read_saved(saved_path.read_bytes())
         except (ValueError, OSError) as error:
             raise click.UsageError(f"--checkpoint: {error}") from None
-    with _bar("verifying") as show:
+    with progress_bar("verifying") as show:
         finding = verify_file(file, trusted_fingerprint=trust, saved=saved, progress=show)
     outcome = _outcome(finding)
     if save_path is not None and isinstance(finding, Sound) and finding.trusted:
@@ -286,27 +287,3 @@ def _sound_lines(file: Path, sound: Sound, save_path: Path | None) -> Iterator[s
         yield f"  the checkpoint is in {save_path}; hold later exports against it with --checkpoint"
     else:
         yield "  keep the checkpoint with --save-checkpoint FILE, to hold later exports against it"
-
-
-def _show_nothing(stage: str, done: int, total: int) -> None:
-    pass
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield _show_nothing
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(f"{label}: {stage}", total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield show

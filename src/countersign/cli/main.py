@@ -11,6 +11,7 @@ from countersign import __version__
 from countersign.cli.admin import admin
 from countersign.cli.applications import applications
 from countersign.cli.audit import audit
+from countersign.cli.backup import backup, drill, restore
 from countersign.cli.keystore import keystore
 from countersign.cli.sandbox import sandbox, up
 from countersign.cli.server import init, migrate, serve, server_keys, settings
@@ -57,5 +58,20 @@ def openapi(postman: bool, base_url: str) -> None:
     click.echo(json.dumps(documents.postman(document) if postman else document, indent=2))
 
 
-for command in (admin, applications, audit, init, keystore, migrate, sandbox, serve, server_keys, settings, up):
+for command in (
+    admin,
+    applications,
+    audit,
+    backup,
+    drill,
+    init,
+    keystore,
+    migrate,
+    restore,
+    sandbox,
+    serve,
+    server_keys,
+    settings,
+    up,
+):
     main.add_command(command)

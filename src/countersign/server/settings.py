@@ -77,6 +77,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
     ] = ""
+    backup_recipients: Annotated[
+        tuple[str, ...],
+        _about(
+            "Age recipients (`age1...`) that can open what `countersign backup` writes; their identities stay offline."
+        ),
+    ] = ()
     break_glass_hours: Annotated[
         int,
         _about("How long break-glass waits before someone locked out gets in; 0 in the sandbox only.", ge=0, le=720),
