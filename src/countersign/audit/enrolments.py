@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from countersign.credentials import public_key
-from countersign.credentials.authenticator_data import parse_authenticator_data
-from countersign.credentials.outcome import Refused
-from countersign.encoding import base64url, cbor, strictjson
+from countersign.credentials.shown_keys import in_attestation, in_pem
+from countersign.encoding import strictjson
 
 
 def shown_fingerprints(payload: str) -> Iterator[str]:
@@ -19,36 +17,15 @@ def shown_fingerprints(payload: str) -> Iterator[str]:
         return
     while pending:
         item = pending.pop()
+        shown = None
         if isinstance(item, dict):
             pending.extend(item.values())
             attestation = item.get("attestationData")
             if isinstance(attestation, str):
-                yield from _attested(attestation)
+                shown = in_attestation(attestation)
         elif isinstance(item, list):
             pending.extend(item)
         elif isinstance(item, str) and "PUBLIC KEY" in item:
-            yield from _pem(item)
-
-
-def _pem(text: str) -> Iterator[str]:
-    loaded = public_key.load(text)
-    if isinstance(loaded, public_key.PublicKey):
-        yield loaded.fingerprint
-
-
-def _attested(text: str) -> Iterator[str]:
-    """That of a key is JSON with a PEM, that of a passkey a CBOR attestation object."""
-    try:
-        data = base64url.decode_tolerant(text)
-        if data.lstrip().startswith(b"{"):
-            pem = strictjson.parse_object(data).get("publicKey")
-            if isinstance(pem, str):
-                yield from _pem(pem)
-            return
-        statement = cbor.decode(data)
-    except ValueError:
-        return
-    raw = statement.get("authData") if isinstance(statement, dict) else None
-    parsed = parse_authenticator_data(raw) if isinstance(raw, bytes) else None
-    if parsed is not None and not isinstance(parsed, Refused) and parsed.attested is not None:
-        yield parsed.attested.public_key.fingerprint
+            shown = in_pem(item)
+        if shown is not None:
+            yield shown.public_key.fingerprint
