@@ -70,7 +70,7 @@ def test_init_says_what_is_wrong(database_url: str, tmp_path: Path) -> None:
     for name, settings, expected in (
         ("none", {"signer_kek": ""}, "signer_kek"),
         ("dev", {"signer_kek": f"dev:{tmp_path / 'dev.kek'}"}, "signer_kek"),
-        ("strange", {"signer_kek": "vault:x"}, "vault"),
+        ("strange", {"signer_kek": "tpm2:x"}, "tpm2"),
         ("secret", {"server_secret_file": "/proc/none/secret"}, "/proc/none"),
         ("unknown", {"databse": "sqlite:////x"}, "databse"),
         ("scheme", {"database": "mysql://x"}, "postgresql://"),

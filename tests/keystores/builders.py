@@ -38,12 +38,17 @@ class FixedKek:
     name: str = "fixed"
     needs_secret: bool = False
     note: str | None = None
+    needs_network: bool = False
+    needs_driver: bool = False
 
-    def create(self) -> list[Any]:
-        return []
+    def create(self, root: object, secret: object) -> tuple[list[Any], bytearray]:
+        return [], bytearray(self.secret)
 
-    def key(self, parameters: Sequence[Any], secret: object) -> bytearray | Refusal:
+    def key(self, root: object, parameters: Sequence[Any], secret: object) -> bytearray | Refusal:
         return bytearray(self.secret)
+
+    def forget(self) -> None:
+        pass
 
 
 def evidence(org_id: str = ORG) -> ConsentEvidence:

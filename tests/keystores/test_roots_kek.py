@@ -9,12 +9,20 @@ import msgspec
 import pytest
 
 from countersign.keystores import create_root, roots
-from countersign.keystores.kek import FileProvider, KekProvider, PassphraseProvider, open_provider, write_key_file
+from countersign.keystores.kek import (
+    FileProvider,
+    KekProvider,
+    PassphraseProvider,
+    RootName,
+    open_provider,
+    write_key_file,
+)
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from tests.keystores.builders import FixedKek
 
 AUTHORISER = b"a" * 32
+ROOT = RootName("ks-1", 1)
 CHEAPEST = PassphraseProvider(memory_kib=64 * 1024, iterations=1, lanes=1)
 
 
@@ -90,7 +98,7 @@ def test_a_lost_development_key_is_not_replaced_at_unseal(tmp_path: Path) -> Non
 def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     write_key_file(tmp_path / "kek")
     (tmp_path / "kek").chmod(mode)
-    outcome = FileProvider(tmp_path / "kek").key([], b"")
+    outcome = FileProvider(tmp_path / "kek").key(ROOT, [], b"")
     assert isinstance(outcome, Refusal)
     assert "open to others" in outcome.reason
 
@@ -99,14 +107,14 @@ def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None
 def test_a_key_file_of_another_length_is_refused(tmp_path: Path, length: int) -> None:
     (tmp_path / "kek").write_bytes(b"k" * length)
     (tmp_path / "kek").chmod(0o400)
-    outcome = FileProvider(tmp_path / "kek").key([], b"")
+    outcome = FileProvider(tmp_path / "kek").key(ROOT, [], b"")
     assert isinstance(outcome, Refusal)
     assert "exactly 32 bytes" in outcome.reason
 
 
-@pytest.mark.parametrize("spec", ["", "dev", "dev:", "file:", "passphrase:x", "vault:x"])
+@pytest.mark.parametrize("spec", ["", "dev", "dev:", "file:", "passphrase:x", "tpm2:x"])
 def test_unknown_providers_are_refused(spec: str) -> None:
-    with pytest.raises(ValueError, match="must be dev:PATH, file:PATH or passphrase"):
+    with pytest.raises(ValueError, match="must be dev:PATH, file:PATH, passphrase"):
         open_provider(spec)
 
 
@@ -131,14 +139,14 @@ def test_a_passphrase_wraps_and_opens_with_its_own_stored_cost() -> None:
     ],
 )
 def test_a_cost_below_the_floor_or_above_the_ceiling_is_refused(parameters: list[object]) -> None:
-    outcome = PassphraseProvider().key(parameters, b"secret")
+    outcome = PassphraseProvider().key(ROOT, parameters, b"secret")
     assert isinstance(outcome, Refusal)
     assert outcome.code == "Denied"
 
 
 @pytest.mark.parametrize("parameters", [[], [b"s" * 15, 65536, 3, 4], ["salt", 65536, 3, 4], [b"s" * 16, 65536, 3]])
 def test_malformed_passphrase_parameters_are_refused(parameters: list[object]) -> None:
-    outcome = PassphraseProvider().key(parameters, b"secret")
+    outcome = PassphraseProvider().key(ROOT, parameters, b"secret")
     assert isinstance(outcome, Refusal)
     assert outcome.code == "Integrity"
 

@@ -343,7 +343,7 @@ async def test_two_signers_do_not_share_a_socket() -> None:
     [
         (["--kek", "dev:/nowhere/kek"], "dev key-encryption key is refused in production"),
         (["--kek", "passphrase", "--grant-level", "G0"], "grant level G0 is refused in production"),
-        (["--kek", "vault:x"], "must be dev:PATH, file:PATH or passphrase"),
+        (["--kek", "tpm2:x"], "must be dev:PATH, file:PATH, passphrase"),
         (["--kek", "passphrase", "--allow-uid", "no-such-user"], "no-such-user"),
     ],
     ids=["dev", "G0", "provider", "user"],

@@ -1,11 +1,13 @@
 """Providers of the key-encryption key (KEK): 32 bytes, kept outside the database, that wrap a store's root key.
 
 ``dev:PATH`` a generated file next to the data, refused in production; ``file:PATH`` 32 bytes from a file (systemd
-credential, container secret, tmpfs); ``passphrase`` Argon2id (RFC 9106) of what a human types at unseal.
+credential, container secret, tmpfs); ``passphrase`` Argon2id (RFC 9106) of what a human types at unseal. Those that
+need an extra are in the package ``keks``: ``quorum``, ``aws-kms``, ``vault``, ``pkcs11``.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 from collections.abc import Sequence
@@ -27,6 +29,22 @@ _CEILING_KIB: Final = 4 * 1024 * 1024
 _SALT_BYTES: Final = 16
 
 
+@dataclass(frozen=True, slots=True)
+class RootName:
+    """Which root is wrapped; a service that wraps keys for others authenticates it as context."""
+
+    store_id: str
+    root_version: int
+
+
+class MoreShares(Refusal):
+    """No refusal in the end: what was handed in is right, and there has to be more of it."""
+
+
+NewKek = tuple[list[Any], bytearray]
+"""What ``create`` gives: the parameters to store, and the 32-byte key, which the caller wipes."""
+
+
 class KekProvider(Protocol):
     """Where the key-encryption key comes from. ``parameters`` are stored, unencrypted, with the wrapped root."""
 
@@ -42,11 +60,22 @@ class KekProvider(Protocol):
     def note(self) -> str | None:
         """Health note, if this provider is not fit for production."""
 
-    def create(self) -> list[Any]:
-        """Prepare for wrapping a new root (a key file, a salt) and give the parameters to store."""
+    @property
+    def needs_network(self) -> bool:
+        """Whether opening a root takes a connection, so that the signer can't give up making any."""
 
-    def key(self, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
-        """The 32-byte key; the caller wipes it."""
+    @property
+    def needs_driver(self) -> bool:
+        """Whether it loads a foreign library, which may open files and connections of its own."""
+
+    def create(self, root: RootName, secret: Buffer) -> NewKek:
+        """Prepare for wrapping a root (a key file, a salt). Raises ValueError when the key can't be had."""
+
+    def key(self, root: RootName, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
+        """The 32-byte key of a stored root; the caller wipes it. ``MoreShares`` when others have to add theirs."""
+
+    def forget(self) -> None:
+        """Wipe what was collected over several calls; called when the roots are open, or are sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +86,14 @@ class FileProvider:
     name: str = "file"
     needs_secret: bool = False
     note: str | None = None
+    needs_network: bool = False
+    needs_driver: bool = False
 
-    def create(self) -> list[Any]:
+    def create(self, root: RootName, secret: Buffer) -> NewKek:
         """Nothing to prepare: the file has to exist."""
-        return []
+        return [], _had(self.key(root, [], secret))
 
-    def key(self, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
+    def key(self, root: RootName, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
         """Read the file now; nothing of it is kept."""
         content = bytearray(KEK_BYTES + 1)
         try:
@@ -79,6 +110,9 @@ class FileProvider:
         content[:] = bytes(len(content))
         return key
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevProvider:
@@ -88,16 +122,21 @@ class DevProvider:
     name: str = "dev"
     needs_secret: bool = False
     note: str | None = "dev-kek: the key-encryption key lies next to the data"
+    needs_network: bool = False
+    needs_driver: bool = False
 
-    def create(self) -> list[Any]:
+    def create(self, root: RootName, secret: Buffer) -> NewKek:
         """Write the file (mode 0600) unless it is there."""
         if not self.path.exists():
             write_key_file(self.path)
-        return []
+        return [], _had(self.key(root, [], secret))
 
-    def key(self, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
+    def key(self, root: RootName, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
         """Read the file now."""
-        return FileProvider(self.path).key(parameters, secret)
+        return FileProvider(self.path).key(root, parameters, secret)
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +153,15 @@ class PassphraseProvider:
     name: str = "passphrase"
     needs_secret: bool = True
     note: str | None = None
+    needs_network: bool = False
+    needs_driver: bool = False
 
-    def create(self) -> list[Any]:
+    def create(self, root: RootName, secret: Buffer) -> NewKek:
         """A fresh salt and the cost."""
-        return [os.urandom(_SALT_BYTES), self.memory_kib, self.iterations, self.lanes]
+        parameters = [os.urandom(_SALT_BYTES), self.memory_kib, self.iterations, self.lanes]
+        return parameters, _had(self.key(root, parameters, secret))
 
-    def key(self, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
+    def key(self, root: RootName, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
         """Derive; takes half a second by design."""
         if len(secret) == 0:
             return Refusal("Sealed", "the key store waits for its passphrase: countersign keystore unseal")
@@ -136,17 +178,51 @@ class PassphraseProvider:
         derive.derive_into(secret, key)  # type: ignore[arg-type]  # takes any buffer; bytes can't be wiped
         return key
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+
+def _had(key: bytearray | Refusal) -> bytearray:
+    if isinstance(key, Refusal):
+        raise ValueError(key.reason)  # noqa: TRY004 - a condition of the host, not a wrong type
+    return key
+
+
+# Providers that need an extra are loaded when they are named only: the signer holds no library that it does not use.
+_BY_EXTRA: Final = {
+    "aws-kms": ("countersign.keystores.keks.aws_kms", "aws-kms"),
+    "pkcs11": ("countersign.keystores.keks.pkcs11", "pkcs11"),
+    "quorum": ("countersign.keystores.keks.quorum", "quorum"),
+    "vault": ("countersign.keystores.keks.vault", "vault"),
+}
+
+FORMS: Final = (
+    "dev:PATH, file:PATH, passphrase, quorum:M-of-N, aws-kms:KEY, vault:URL/MOUNT/KEY or pkcs11:token=…;object=…"
+)
+"""How a key-encryption key is named; each provider says the rest."""
+
 
 def open_provider(spec: str) -> KekProvider:
-    """The provider that ``dev:PATH``, ``file:PATH`` or ``passphrase`` names. Raises ValueError for anything else."""
-    kind, _, path = spec.partition(":")
-    if kind == "dev" and path:
-        return DevProvider(Path(path))
-    if kind == "file" and path:
-        return FileProvider(Path(path))
+    """The provider that ``spec`` names, such as ``file:PATH`` (see ``FORMS``).
+
+    Raises ValueError for anything else, and in one line when the extra that it needs is not installed.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "dev" and rest:
+        return DevProvider(Path(rest))
+    if kind == "file" and rest:
+        return FileProvider(Path(rest))
     if spec == "passphrase":
         return PassphraseProvider()
-    raise ValueError(f"key-encryption key provider must be dev:PATH, file:PATH or passphrase, not {spec!r}")
+    if kind not in _BY_EXTRA:
+        raise ValueError(f"key-encryption key provider must be {FORMS}, not {spec!r}")
+    module, extra = _BY_EXTRA[kind]
+    try:
+        provider: KekProvider = importlib.import_module(module).provider(rest)
+    except ImportError:
+        message = f"key-encryption key provider {kind} needs the extra: pip install countersign[{extra}]"
+        raise ValueError(message) from None
+    return provider
 
 
 def write_key_file(path: Path) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from countersign.keystores.kek import KekProvider
+from countersign.keystores.kek import KekProvider, RootName
 from countersign.keystores.memory import ROOT_BYTES, fill_random, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer
@@ -80,22 +80,62 @@ def create_root(
     Runs where the key-encryption key is at hand (``countersign init``), never over the signer's socket. ``secret`` is
     the passphrase where the provider needs one. Raises ValueError when the key-encryption key can't be had.
     """
-    header = msgspec.msgpack.encode(_Header(kek.name, kek.create(), store_id, root_version))
-    parameters = msgspec.msgpack.decode(header, type=_Header).parameters
-    key = kek.key(parameters, secret)
-    if isinstance(key, Refusal):
-        raise ValueError(key.reason)  # noqa: TRY004 - a condition of the host, not a wrong type
-    root_key, content = bytearray(ROOT_BYTES), bytearray()
+    root_key = bytearray(ROOT_BYTES)
     try:
         fill_random(root_key)
-        body = _Content(1, store_id, root_version, memoryview(root_key), (authoriser_public_key,))
-        msgspec.msgpack.Encoder().encode_into(body, content)
+        content = _Content(1, store_id, root_version, memoryview(root_key), (authoriser_public_key,))
+        return _wrap(content, kek, secret)
+    finally:
+        wipe(root_key)
+
+
+def rewrap_root(
+    wrapped: WrappedRoot, kek: KekProvider, secret: Buffer, new_kek: KekProvider, new_secret: Buffer
+) -> bytes | Refusal:
+    """The same root, with all that it holds, wrapped by another key-encryption key.
+
+    Raises ValueError when the new key can't be had.
+    """
+    scratch = bytearray(len(wrapped.ciphertext))
+    try:
+        content = _open(wrapped, kek, secret, memoryview(scratch))
+        return content if isinstance(content, Refusal) else _wrap(content, new_kek, new_secret)
+    finally:
+        wipe(scratch)
+
+
+def next_root(wrapped: WrappedRoot, kek: KekProvider, secret: Buffer) -> bytes | Refusal:
+    """A new root key under the next version number, with all else that this root holds, for the same signer to open.
+
+    Like ``create_root`` it runs where the key-encryption key is at hand. Raises ValueError when it can't be had again.
+    """
+    scratch, root_key = bytearray(len(wrapped.ciphertext)), bytearray(ROOT_BYTES)
+    try:
+        content = _open(wrapped, kek, secret, memoryview(scratch))
+        if isinstance(content, Refusal):
+            return content
+        fill_random(root_key)
+        version = content.root_version + 1
+        new = msgspec.structs.replace(content, root_version=version, root_key=memoryview(root_key))
+        return _wrap(new, kek, secret)
+    finally:
+        wipe(scratch)
+        wipe(root_key)
+
+
+def _wrap(content: _Content, kek: KekProvider, secret: Buffer) -> bytes:
+    """Encrypt under the provider's key. Raises ValueError when that can't be had."""
+    parameters, key = kek.create(RootName(content.store_id, content.root_version), secret)
+    body = bytearray()
+    try:
+        header = msgspec.msgpack.encode(_Header(kek.name, parameters, content.store_id, content.root_version))
+        msgspec.msgpack.Encoder().encode_into(content, body)
         associated_data = _MAGIC + _LENGTH.pack(len(header)) + header
         nonce = os.urandom(_NONCE_BYTES)
-        return associated_data + nonce + AESGCM(key).encrypt(nonce, content, associated_data)
+        return associated_data + nonce + AESGCM(key).encrypt(nonce, body, associated_data)
     finally:
-        for buffer in (key, root_key, content):
-            wipe(buffer)
+        wipe(key)
+        wipe(body)
 
 
 def parse_root(blob: bytes) -> WrappedRoot | Refusal:
@@ -124,6 +164,18 @@ def open_root(
     scratch: memoryview,
 ) -> OpenedRoot | Refusal:
     """Decrypt into ``scratch``, copy the 32-byte root key to ``root_key``, wipe ``scratch``."""
+    try:
+        content = _open(wrapped, kek, secret, scratch)
+        if isinstance(content, Refusal):
+            return content
+        root_key[:] = content.root_key
+        return OpenedRoot(content.store_id, content.root_version, content.authorisers)
+    finally:
+        wipe(scratch)
+
+
+def _open(wrapped: WrappedRoot, kek: KekProvider, secret: Buffer, scratch: memoryview) -> _Content | Refusal:
+    """The content, as views into ``scratch``, which the caller wipes."""
     if wrapped.provider != kek.name:
         return Refusal(
             "Sealed", f"root {wrapped.root_version} is wrapped by {wrapped.provider!r}, the signer uses {kek.name!r}"
@@ -131,19 +183,13 @@ def open_root(
     room = len(wrapped.ciphertext) - _TAG_BYTES
     if room > len(scratch):
         return Refusal("Integrity", "the wrapped root is too long")
-    key = kek.key(wrapped.parameters, secret)
+    key = kek.key(RootName(wrapped.store_id, wrapped.root_version), wrapped.parameters, secret)
     if isinstance(key, Refusal):
         return key
     target = scratch[:room]
     try:
         AESGCM(key).decrypt_into(wrapped.nonce, wrapped.ciphertext, wrapped.associated_data, target)
         content = msgspec.msgpack.decode(target, type=_Content)
-        if len(content.root_key) != ROOT_BYTES or content.version != 1:
-            return Refusal("Integrity", "the root holds an unknown content")
-        if (content.store_id, content.root_version) != (wrapped.store_id, wrapped.root_version):
-            return Refusal("Integrity", "the root's content contradicts its header")
-        root_key[:] = content.root_key
-        return OpenedRoot(content.store_id, content.root_version, content.authorisers)
     except InvalidTag:
         wrong = "passphrase" if kek.needs_secret else "key-encryption key"
         return Refusal("Denied", f"the {wrong} is not the one that wrapped root {wrapped.root_version}")
@@ -151,4 +197,8 @@ def open_root(
         return Refusal("Integrity", "the root holds an unknown content")
     finally:
         wipe(key)
-        wipe(target)
+    if len(content.root_key) != ROOT_BYTES or content.version != 1:
+        return Refusal("Integrity", "the root holds an unknown content")
+    if (content.store_id, content.root_version) != (wrapped.store_id, wrapped.root_version):
+        return Refusal("Integrity", "the root's content contradicts its header")
+    return content
