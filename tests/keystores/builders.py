@@ -80,8 +80,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.service = SignerService(self.kek, clock=lambda: self.now, grant_level=self.level)
         if not self.kek.needs_secret:
-            root = create_root(self.kek, STORE, self.authoriser.public_key)
-            self.load([root])
+            self.root = create_root(self.kek, STORE, self.authoriser.public_key)
+            self.load([self.root])
 
     def load(self, blobs: list[bytes]) -> State:
         reply = self.ask(Order(1, "load", payload=memoryview(msgspec.msgpack.encode(blobs))))

@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from countersign.keystores import record, roots, schemes
+from countersign.keystores import record, roots, schemes, transfer
 from countersign.keystores.grants import GrantBook, payload_hash
-from countersign.keystores.kek import KekProvider
+from countersign.keystores.kek import KekProvider, MoreShares
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, Reply, State
@@ -61,6 +61,7 @@ class SignerService:
         self._store_id = ""
         self._waiting: list[roots.WrappedRoot] = []
         self._slots: dict[int, int] = {}
+        self._retired: set[int] = set()
         self._authorisers: tuple[bytes, ...] = ()
         self._reason = "no store root was handed over yet"
         self._sealed_by_order = False
@@ -88,6 +89,7 @@ class SignerService:
     def seal(self) -> None:
         """Wipe every secret."""
         self.page.wipe_all()
+        self._kek.forget()
         self._slots.clear()
         self._authorisers = ()
 
@@ -99,6 +101,14 @@ class SignerService:
                 return self._generate(order)
             case "verify":
                 return self._verify(order)
+            case "signers":
+                return transfer.make_signers(self, order)
+            case "import":
+                return transfer.import_key(self, order)
+            case "export":
+                return transfer.export_key(self, order)
+            case "rewrap":
+                return self.open(order) or self.seal_again(order)
             case "load":
                 return self._load(order)
             case "unseal":
@@ -160,6 +170,16 @@ class SignerService:
         sealed = record.seal(self.page, self.page.root(self._slots[version]), self.binding(order))
         return _encode(Generated(public_key, sealed, version, _FIRST_GENERATION, secret_kind))
 
+    def seal_again(self, order: Order) -> bytes:
+        """Seal the secret of the order's record, open in the page, under the newest root; data of the reply.
+
+        It takes no grant: what comes out opens for the same key only, here only, as what went in did.
+        """
+        version = max(self._slots)
+        order.root_version, order.generation = version, order.generation + 1
+        sealed = record.seal(self.page, self.page.root(self._slots[version]), self.binding(order))
+        return _encode(Generated(order.public_key, sealed, version, order.generation, order.secret_kind))
+
     def permit(self, order: Order) -> Refusal | None:
         """Whether the order may use a key: an unsealed store, evidence of consent in good shape, a fresh grant."""
         if not self._slots:
@@ -180,6 +200,8 @@ class SignerService:
         if not self._slots:
             return Refusal("Sealed", self._reason)
         slot = self._slots.get(order.root_version)
+        if slot is None and order.root_version in self._retired:
+            return Refusal("Unavailable", f"root version {order.root_version} is retired; the record was sealed anew")
         if slot is None:
             return Refusal("NotFound", f"root version {order.root_version} is not loaded")
         return record.unseal(self.page, self.page.root(slot), self.binding(order), order.record)
@@ -204,8 +226,9 @@ class SignerService:
             blobs = _decode_roots(order.payload)
         except MALFORMED:
             return Refusal("Unsupported", "the payload of load is a list of wrapped roots")
-        if not 0 < len(blobs) <= MAX_ROOTS:
-            return Refusal("Unsupported", f"load takes 1 to {MAX_ROOTS} roots")
+        # Two of each version while the key-encryption key is exchanged.
+        if not 0 < len(blobs) <= 2 * MAX_ROOTS:
+            return Refusal("Unsupported", f"load takes 1 to {2 * MAX_ROOTS} wrapped roots")
         parsed: list[roots.WrappedRoot] = []
         for blob in blobs:
             wrapped = roots.parse_root(blob)
@@ -215,20 +238,24 @@ class SignerService:
         stores = {wrapped.store_id for wrapped in parsed} | ({self._store_id} if self._slots else set())
         if len(stores) != 1:
             return Refusal("Denied", f"the signer serves one store, not {sorted(stores)}")
-        self._waiting = parsed
+        self._waiting = [wrapped for wrapped in parsed if wrapped.root_version not in self._retired]
         if self._sealed_by_order:
             return self._state()
-        if self._kek.needs_secret and not self._slots:
-            self._reason = "the key store waits for its passphrase: countersign keystore unseal"
-        elif not self._kek.needs_secret and (refusal := self._open_roots(b"")) is not None:
+        if (refusal := self._open_roots(b"")) is not None:
             self._reason = refusal.reason
-            log.error("store can't be unsealed: %s", refusal.reason)
+            if not self._kek.needs_secret:
+                log.error("store can't be unsealed: %s", refusal.reason)
+        self._retire({wrapped.root_version for wrapped in parsed})
         return self._state()
 
     def _unseal(self, order: Order) -> bytes | Refusal:
         if not self._waiting:
             return Refusal("Sealed", "no store root was handed over yet; start the API process first")
-        if (refusal := self._open_roots(order.payload)) is not None:
+        refusal = self._open_roots(order.payload)
+        if isinstance(refusal, MoreShares):
+            self._reason = refusal.reason
+            return self._state()
+        if refusal is not None:
             log.warning("unseal refused: %s", refusal.reason)
             if not self._slots:
                 self._reason = refusal.reason
@@ -240,25 +267,46 @@ class SignerService:
         """Open those waiting roots that are not open yet; an open one stays as it is. All or nothing."""
         opened: dict[int, roots.OpenedRoot] = {}
         slots = dict(self._slots)
-        for wrapped in self._waiting:
-            if wrapped.root_version in slots:
-                continue
-            slot = len(slots)
-            if slot >= MAX_ROOTS:
-                return Refusal("Unsupported", f"a store has at most {MAX_ROOTS} roots")
-            result = roots.open_root(wrapped, self._kek, secret, self.page.root(slot), self.page.scratch)
+        for version in sorted({wrapped.root_version for wrapped in self._waiting} - slots.keys()):
+            slot = next(free for free in range(MAX_ROOTS + 1) if free not in slots.values())
+            full = Refusal("Unsupported", f"a store has at most {MAX_ROOTS} roots")
+            result = full if slot == MAX_ROOTS else self._open_root(version, secret, self.page.root(slot))
             if isinstance(result, Refusal):
-                for unused in range(len(self._slots), slot):
-                    wipe(self.page.root(unused))
+                for unused in opened:
+                    wipe(self.page.root(slots[unused]))
                 return result
-            slots[wrapped.root_version], opened[wrapped.root_version] = slot, result
+            slots[version], opened[version] = slot, result
         if opened and max(opened) == max(slots):
             # The newest root says whose grants count.
             self._authorisers = opened[max(opened)].authorisers
             self._store_id = opened[max(opened)].store_id
             log.info("unsealed store %s, root version %d", self._store_id, max(slots))
         self._slots, self._reason = slots, ""
+        self._kek.forget()
         return None
+
+    def _open_root(self, version: int, secret: Buffer, root_key: memoryview) -> roots.OpenedRoot | Refusal:
+        """Open one root by whichever of its wraps is this provider's."""
+        wraps = [wrapped for wrapped in self._waiting if wrapped.root_version == version]
+        mine = [wrapped for wrapped in wraps if wrapped.provider == self._kek.name]
+        refusals: list[Refusal] = []
+        for wrapped in mine or wraps[:1]:
+            result = roots.open_root(wrapped, self._kek, secret, root_key, self.page.scratch)
+            if not isinstance(result, Refusal):
+                return result
+            refusals.append(result)
+        return next((each for each in refusals if isinstance(each, MoreShares)), refusals[0])
+
+    def _retire(self, listed: set[int]) -> None:
+        """Wipe the roots that a newer one has replaced: they are no longer handed over, and it is open."""
+        newest = max(listed)
+        if newest not in self._slots:
+            return
+        for version in [each for each in self._slots if each < newest and each not in listed]:
+            wipe(self.page.root(self._slots.pop(version)))
+            # Until the next start: who kept the old wrap can't bring it back in.
+            self._retired.add(version)
+            log.info("wiped retired root version %d", version)
 
     def _state(self) -> bytes:
         state = "unsealed" if self._slots else "sealed"
