@@ -19,6 +19,15 @@ from countersign.keystores import protocol
 from countersign.keystores.grants import Authoriser, Grant, payload_hash
 from countersign.keystores.outcome import SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence, Generated, Order, Reply, State
+from countersign.keystores.transfer_messages import (
+    SIGNERS_KIND,
+    ExportPayload,
+    ImportPayload,
+    SealedSigner,
+    decode_shares,
+    decode_signers,
+    encode,
+)
 from countersign.world import World
 
 log = logging.getLogger("countersign.keystores")
@@ -57,7 +66,10 @@ class GeneratedKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A stored key as the signer needs it: the sealed record and everything it is bound to."""
+    """A stored key as the signer needs it: the sealed record and everything it is bound to.
+
+    ``store_id`` says which key store holds it, and so which signer it goes to.
+    """
 
     org_id: str
     key_id: str
@@ -68,6 +80,7 @@ class KeyRecord:
     root_version: int
     generation: int
     record: bytes
+    store_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,47 @@ class SignerClient:
         wire.grant = self._grant(wire, order.request_id, order.policy_decision_id)
         value = await self._order(wire)
         return SignatureValue(value[:32], value[32:64], value[64] if len(value) > 64 else None)
+
+    async def make_signers(self, request_id: str) -> tuple[SealedSigner, ...]:
+        """Make the signers that shares of imported keys are encrypted to; nothing is stored by the signer."""
+        order = Order(0, "signers", payload_kind=SIGNERS_KIND)
+        order.grant = self._grant(order, request_id, "")
+        return decode_signers(await self._order(order))
+
+    async def import_key(
+        self,
+        org_id: str,
+        key_id: str,
+        scheme: str,
+        payload: ImportPayload,
+        signers: tuple[SealedSigner, ...],
+        request_id: str,
+        evidence: ConsentEvidence,
+        *,
+        master: bool,
+    ) -> GeneratedKey:
+        """Have a key put together from its shares; SignerRefused (``Unsupported``) says what is wrong with them."""
+        wire = Order(0, "import", key_id, scheme, payload=memoryview(encode(payload)))
+        wire.payload_kind = "import_master" if master else "import"
+        wire.org_id, wire.curve, wire.evidence, wire.arguments = org_id, payload.curve, evidence, encode(signers)
+        wire.grant = self._grant(wire, request_id, "")
+        made = _decode_generated(await self._order(wire))
+        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+
+    async def export_key(
+        self,
+        key: KeyRecord,
+        payload: ExportPayload,
+        signer_ids: tuple[bytes, ...],
+        request_id: str,
+        evidence: ConsentEvidence,
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """Have a key shared anew; pairs of signer id and envelope."""
+        wire = _about("export", key)
+        wire.payload, wire.payload_kind = memoryview(encode(payload)), "export"
+        wire.arguments, wire.evidence = encode(signer_ids), evidence
+        wire.grant = self._grant(wire, request_id, "")
+        return decode_shares(await self._order(wire))
 
     async def verify(self, key: KeyRecord) -> None:
         """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""

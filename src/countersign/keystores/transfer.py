@@ -19,12 +19,20 @@ from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Generated, Order
 from countersign.keystores.share_format import ImportShare
+from countersign.keystores.share_holder import random_below
+from countersign.keystores.transfer_messages import (
+    SIGNERS_KIND,
+    ImportPayload,
+    SealedSigner,
+    decode_export,
+    decode_ids,
+    decode_import,
+    decode_signers,
+    encode,
+)
 
 if TYPE_CHECKING:
     from countersign.keystores.service import SignerService
-
-SIGNERS_KIND: Final = "signers"
-"""Payload kind of an order for new signers; its payload is empty."""
 
 _SCHEME: Final = "transport"
 _CURVE: Final = "secp256k1"
@@ -32,38 +40,7 @@ _ID_BYTES: Final = 32
 _GENERATION: Final = 1
 _MAX_SIGNERS: Final = 16
 
-
-class SealedSigner(msgspec.Struct, array_like=True, frozen=True):
-    """One listed signer: its id (32 random bytes), its compressed point, and its sealed decryption key."""
-
-    signer_id: bytes
-    public_key: bytes
-    root_version: int
-    record: bytes
-
-
-class ImportPayload(msgspec.Struct, array_like=True, frozen=True):
-    """Payload of an order to import; ``shares`` are pairs of signer id and envelope."""
-
-    protocol: str
-    curve: str
-    min_signers: int
-    shares: tuple[tuple[bytes, bytes], ...]
-
-
-class ExportPayload(msgspec.Struct, array_like=True, frozen=True):
-    """Payload of an order to export: whom the shares are encrypted to (34 bytes), and the protocol they are for."""
-
-    encryption_key: bytes
-    protocol: str
-
-
-encode = msgspec.msgpack.Encoder().encode
-_decode_import = msgspec.msgpack.Decoder(ImportPayload).decode
-_decode_export = msgspec.msgpack.Decoder(ExportPayload).decode
-_decode_signers = msgspec.msgpack.Decoder(tuple[SealedSigner, ...]).decode
 _decode_generated = msgspec.msgpack.Decoder(Generated).decode
-_decode_ids = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
 
 
 def make_signers(service: SignerService, order: Order) -> bytes | Refusal:
@@ -86,7 +63,7 @@ def make_signers(service: SignerService, order: Order) -> bytes | Refusal:
 def import_key(service: SignerService, order: Order) -> bytes | Refusal:
     """Open all shares, hold them against each other, put the key together and seal it."""
     try:
-        payload, signers = _decode_import(order.payload), _decode_signers(order.arguments)
+        payload, signers = decode_import(order.payload), decode_signers(order.arguments)
     except MALFORMED:
         return Refusal("Unsupported", "the payload of import is protocol, curve, threshold and shares")
     master = order.payload_kind == "import_master"
@@ -119,7 +96,7 @@ def import_key(service: SignerService, order: Order) -> bytes | Refusal:
 def export_key(service: SignerService, order: Order) -> bytes | Refusal:
     """Share the key anew and encrypt every share; data of the reply: msgpack ``[[signer id, envelope], ...]``."""
     try:
-        payload, signer_ids = _decode_export(order.payload), _decode_ids(order.arguments)
+        payload, signer_ids = decode_export(order.payload), decode_ids(order.arguments)
     except MALFORMED:
         return Refusal("Unsupported", "the payload of export is encryption key and protocol")
     if order.payload_kind != "export":
@@ -138,7 +115,7 @@ def export_key(service: SignerService, order: Order) -> bytes | Refusal:
     own = share_points.canonical(curve, share_points.public_share(curve, secret))
     if own != order.public_key:
         return Refusal("Integrity", "the secret does not belong to the stored public key")
-    coefficients = [_random_below(group_order) for _ in range(sharing.MIN_SIGNERS - 1)]
+    coefficients = [random_below(group_order) for _ in range(sharing.MIN_SIGNERS - 1)]
     shares = sharing.split(secret, coefficients, len(places), group_order)
     made = []
     for signer_id, position in places.items():
@@ -228,8 +205,3 @@ def _scalar(page: LockedPage, order: Order) -> int:
 
 def _endianness(curve: str) -> Literal["little", "big"]:
     return "little" if curve == "ed25519" else "big"
-
-
-def _random_below(order: int) -> int:
-    """Uniform below ``order`` but for 2^-128: half as many bits again as the order has are reduced."""
-    return int.from_bytes(os.urandom(48), "big") % order
