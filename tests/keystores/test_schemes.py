@@ -108,10 +108,10 @@ def test_payloads_a_scheme_can_not_sign_are_refused(
 
 def test_a_signature_under_another_public_key_is_discarded() -> None:
     page = LockedPage()
-    for scheme in schemes.SCHEMES.values():
+    for scheme in (scheme for scheme in schemes.SCHEMES.values() if scheme.payload_kind):
         other = schemes.generate(scheme, page)
         schemes.generate(scheme, page)
-        outcome = schemes.sign(scheme, page, scheme.secret_kind, other, b"d" * 32, None)
+        outcome = schemes.sign(scheme, page, scheme.secret_kind, other, b"\1" * 32, None)
         assert isinstance(outcome, Refusal)
         assert outcome.code == "Integrity"
 

@@ -51,7 +51,7 @@ def test_a_root_version_that_is_not_loaded_is_not_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "curve"), [("ECDSA", "stark"), ("DH", "secp256k1"), ("EdDSA", "secp256k1"), ("", "")]
+    ("scheme", "curve"), [("Schnorr", "stark"), ("DH", "ed25519"), ("EdDSA", "secp256k1"), ("", "")]
 )
 def test_unsupported_pairs_are_refused_at_creation(scheme: str, curve: str) -> None:
     bench = Bench()

@@ -248,6 +248,30 @@ class SignerClient:
         wire.grant = self._grant(wire, request_id, "")
         return decode_shares(await self._order(wire))
 
+    async def derive_child(
+        self, master: KeyRecord, child_key_id: str, path: str, request_id: str, evidence: ConsentEvidence | None = None
+    ) -> GeneratedKey:
+        """Make the child of a master key at ``path`` (``m/0/1``); its scheme and curve are the master's.
+
+        Like ``generate``, nothing is stored by the signer, and the same path gives the same public key again.
+        """
+        wire = _about("derive_child", master)
+        wire.payload, wire.payload_kind = memoryview(_encode((child_key_id, path))), "derive_child"
+        wire.evidence = evidence
+        wire.grant = self._grant(wire, request_id, "")
+        made = _decode_generated(await self._order(wire))
+        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+
+    async def derive(
+        self, key: KeyRecord, domain: bytes, seed: bytes, request_id: str, evidence: ConsentEvidence | None = None
+    ) -> bytes:
+        """The 32-byte output of a DH key for ``seed`` under ``domain`` (not empty); neither is secret."""
+        wire = _about("derive", key)
+        wire.payload, wire.payload_kind = memoryview(_encode((domain, seed))), "derive"
+        wire.evidence = evidence
+        wire.grant = self._grant(wire, request_id, "")
+        return await self._order(wire)
+
     async def verify(self, key: KeyRecord) -> None:
         """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""
         await self._order(_about("verify", key))

@@ -19,6 +19,8 @@ from countersign.keystores.protocol import Buffer
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 """L, the order of the base point."""
 
+_IDENTITY: Final = b"\1" + bytes(31)
+
 
 def is_scalar(scalar: memoryview, scratch: memoryview) -> bool:
     """Whether 32 little-endian bytes are a private scalar: above zero and below L."""
@@ -82,6 +84,22 @@ def add(scalar: memoryview, shift: bytes) -> None:
     """Replace a private scalar by its sum with ``shift`` (32 bytes little-endian, below L), in place."""
     target = ffi.from_buffer("unsigned char[]", scalar)
     lib.crypto_core_ed25519_scalar_add(target, target, shift)
+
+
+def add_base(public: bytes, shift: bytes) -> bytes | None:
+    """The point ``public`` plus ``shift`` (as in ``add``) times the base point, or None if that is the identity.
+
+    Raises ValueError for bytes that are no point.
+    """
+    product, total = ffi.new("unsigned char[32]"), ffi.new("unsigned char[32]")
+    if any(shift):
+        lib.crypto_scalarmult_ed25519_base_noclamp(product, shift)
+    else:
+        product[0] = 1
+    if lib.crypto_core_ed25519_add(total, public, product) != 0:
+        raise ValueError("not a point of Ed25519")
+    point = bytes(ffi.buffer(total))
+    return None if point == _IDENTITY else point
 
 
 def reduce_wide(wide: memoryview) -> None:

@@ -7,7 +7,7 @@ at import, so that a signer with a changed or broken library does not start.
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
@@ -43,19 +43,55 @@ def secp256k1_public_key(secret: Secret) -> bytes:
     return _compressed(point)
 
 
-def ecdsa_sign(secret: Secret, digest: Buffer, extra_entropy: bytes) -> bytes:
+def add_scalar(secret: Secret, shift: bytes) -> None:
+    """Replace a private key by its sum with ``shift`` (32 bytes big-endian) modulo the group order, in place.
+
+    Raises ValueError if the shift is not below the order or the sum is zero; the secret is zero then.
+    """
+    if not lib.secp256k1_ec_seckey_tweak_add(_CTX, ffi.from_buffer("unsigned char[]", secret), shift):
+        raise ValueError("no private key by this shift")
+
+
+def add_base(public_key: bytes, shift: bytes) -> bytes | None:
+    """The point ``public_key`` plus ``shift`` times the base point (33 bytes), or None where ``add_scalar`` fails."""
+    point = _parsed(public_key)
+    if not lib.secp256k1_ec_pubkey_tweak_add(_CTX, point, shift):
+        return None
+    return _compressed(point)
+
+
+def combine(points: list[bytes]) -> bytes:
+    """Sum of SEC1 points, compressed. Raises ValueError for bytes that are no point, and for the identity."""
+    parsed, total = [_parsed(point) for point in points], ffi.new("secp256k1_pubkey *")
+    if not lib.secp256k1_ec_pubkey_combine(_CTX, total, parsed, len(parsed)):
+        raise ValueError("the points add up to the identity")
+    return _compressed(total)
+
+
+def ecdh(secret: Secret, public_key: bytes) -> bytes:
+    """SHA-256 of the compressed product (33 bytes) of a private key and a SEC1 point, in constant time."""
+    output = ffi.new("unsigned char[32]")
+    key = ffi.from_buffer("unsigned char[]", secret)
+    if not lib.secp256k1_ecdh(_CTX, output, _parsed(public_key), key, ffi.NULL, ffi.NULL):
+        raise ValueError("not a secp256k1 private key")
+    return bytes(ffi.buffer(output))
+
+
+def ecdsa_sign(secret: Secret, digest: Buffer, extra_entropy: bytes | None) -> bytes:
     """``r || s || recid`` (65 bytes), always low-S, of a 32-byte digest.
 
     The nonce is that of RFC 6979 with ``extra_entropy`` (32 bytes) as additional data (section 3.6): a repeated or
     predictable generator can't repeat a nonce for two messages, and fresh entropy defends against fault attacks.
+    None leaves the additional data out, which only known answers need.
     """
-    if len(digest) != 32 or len(extra_entropy) != 32:
+    if len(digest) != 32 or (extra_entropy is not None and len(extra_entropy) != 32):
         raise ValueError("ECDSA signs a 32-byte digest with 32 bytes of extra entropy")
     signature = ffi.new("secp256k1_ecdsa_recoverable_signature *")
     message = ffi.from_buffer("unsigned char[]", digest)
     key = ffi.from_buffer("unsigned char[]", secret)
     nonce = lib.secp256k1_nonce_function_rfc6979
-    if not lib.secp256k1_ecdsa_sign_recoverable(_CTX, signature, message, key, nonce, extra_entropy):
+    extra = ffi.NULL if extra_entropy is None else extra_entropy
+    if not lib.secp256k1_ecdsa_sign_recoverable(_CTX, signature, message, key, nonce, extra):
         raise ValueError("not a secp256k1 private key")
     compact, recid = ffi.new("unsigned char[64]"), ffi.new("int *")
     lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(_CTX, compact, recid, signature)
@@ -134,6 +170,13 @@ def ed25519_verify(public_key: bytes, message: Buffer, signature: bytes) -> bool
     opened = sodium_ffi.new("unsigned char[]", len(signed))
     length = sodium_ffi.new("unsigned long long *")
     return bool(sodium.crypto_sign_open(opened, length, signed, len(signed), public_key) == 0)
+
+
+def _parsed(public_key: bytes) -> Any:
+    point = ffi.new("secp256k1_pubkey *")
+    if not lib.secp256k1_ec_pubkey_parse(_CTX, point, public_key, len(public_key)):
+        raise ValueError("not a point of secp256k1")
+    return point
 
 
 def _compressed(point: object) -> bytes:

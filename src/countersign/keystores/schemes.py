@@ -5,7 +5,8 @@ lies there: a scheme has one for new keys, one for keys that were given as a sca
 
 Rules: ECDSA takes exactly 32 bytes that are already hashed; its signatures are low-S with a recovery id. EdDSA takes
 the whole message. Schnorr (BIP340) takes 32 bytes and an optional taproot tweak; its keys have an even y, so the secret
-is negated where needed. Every signature is verified against the stored public key before it leaves.
+is negated where needed. The STARK curve signs numbers below 2**251 only. A DH key signs nothing: it gives outputs
+(``derive_output``). Every signature is verified against the stored public key before it leaves.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores import ed25519_scalar, native
+from countersign.keystores import ed25519_scalar, native, stark
 from countersign.keystores import secret_kinds as kinds
+from countersign.keystores.hash_to_curve import hash_to_curve
 from countersign.keystores.memory import LockedPage, fill_random
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import DIGEST32, MAX_MESSAGE, MESSAGE, Buffer
@@ -37,12 +39,16 @@ class Scheme:
     payload_kind: str | None
 
 
+_SECP256K1: Final = (kinds.SECP256K1_SCALAR, kinds.SECP256K1_SCALAR)
+
 SCHEMES: Final = {
     (scheme.name, scheme.curve): scheme
     for scheme in (
-        Scheme("ECDSA", "secp256k1", kinds.SECP256K1_SCALAR, kinds.SECP256K1_SCALAR, kinds.HD_SECP256K1, DIGEST32),
+        Scheme("ECDSA", "secp256k1", *_SECP256K1, kinds.HD_SECP256K1, DIGEST32),
+        Scheme("ECDSA", "stark", kinds.STARK_SCALAR, kinds.STARK_SCALAR, kinds.HD_STARK, DIGEST32),
         Scheme("EdDSA", "ed25519", kinds.ED25519_SEED, kinds.ED25519_SCALAR, kinds.HD_ED25519, MESSAGE),
-        Scheme("Schnorr", "secp256k1", kinds.SECP256K1_SCALAR, kinds.SECP256K1_SCALAR, kinds.HD_SECP256K1, DIGEST32),
+        Scheme("Schnorr", "secp256k1", *_SECP256K1, kinds.HD_SECP256K1, DIGEST32),
+        Scheme("DH", "secp256k1", *_SECP256K1, None, None),
     )
 }
 
@@ -50,8 +56,8 @@ SCHEMES: Final = {
 def generate(scheme: Scheme, page: LockedPage, *, master: bool = False) -> bytes:
     """Draw a new secret into the page and give its canonical public key.
 
-    33 bytes SEC1 compressed for secp256k1 (``02`` first for Schnorr), 32 bytes (RFC 8032) for ed25519. The secret is of
-    the scheme's ``secret_kind``, or with ``master`` of its ``master_kind`` with a random chain code.
+    33 bytes SEC1 compressed for secp256k1 (``02`` first for Schnorr) and stark, 32 bytes (RFC 8032) for ed25519. The
+    secret is of the scheme's ``secret_kind``, or with ``master`` of its ``master_kind`` with a random chain code.
     """
     if scheme.curve == "ed25519":
         if not master:
@@ -61,10 +67,16 @@ def generate(scheme: Scheme, page: LockedPage, *, master: bool = False) -> bytes
         ed25519_scalar.reduce_wide(page.keypair[:64])
         page.secret[:] = page.keypair[:32]
     else:
-        fill_random(page.secret)
+        _draw(scheme, page)
         while not is_scalar(scheme, page):
-            fill_random(page.secret)
+            _draw(scheme, page)
     return adopt_scalar(scheme, page, master=master)
+
+
+def _draw(scheme: Scheme, page: LockedPage) -> None:
+    fill_random(page.secret)
+    if scheme.curve == "stark":
+        page.secret[0] &= 15  # the order has 252 bits, so that every other draw is below it
 
 
 def adopt_scalar(scheme: Scheme, page: LockedPage, *, master: bool = False, chain_code: bytes | None = None) -> bytes:
@@ -99,7 +111,7 @@ def is_scalar(scheme: Scheme, page: LockedPage) -> bool:
     """Whether the page's secret is a private scalar of the scheme's curve: above zero and below the group order."""
     if scheme.curve == "ed25519":
         return ed25519_scalar.is_scalar(page.secret, page.keypair)
-    return native.is_scalar(page.secret)
+    return stark.is_scalar(page.secret) if scheme.curve == "stark" else native.is_scalar(page.secret)
 
 
 def public_key(scheme: Scheme, page: LockedPage, kind: str) -> bytes:
@@ -108,6 +120,8 @@ def public_key(scheme: Scheme, page: LockedPage, kind: str) -> bytes:
         return native.ed25519_public_key(page.secret, page.keypair)
     if scheme.curve == "ed25519":
         return ed25519_scalar.public_key(page.secret)
+    if scheme.curve == "stark":
+        return stark.public_key(page.secret)
     return native.secp256k1_public_key(page.secret)
 
 
@@ -119,6 +133,8 @@ def payload_defect(scheme: Scheme, kind: str, payload: Buffer, tweak: bytes | No
         return Refusal("Unsupported", f"{scheme.name} signs payloads of kind {scheme.payload_kind}, not {kind!r}")
     if kind == DIGEST32 and len(payload) != 32:
         return Refusal("Unsupported", f"a digest has 32 bytes, not {len(payload)}")
+    if scheme.curve == "stark" and not stark.is_signable(payload):
+        return Refusal("Unsupported", "the STARK curve signs numbers below 2**251")
     if len(payload) > MAX_MESSAGE:
         return Refusal("Unsupported", f"a message has at most {MAX_MESSAGE} bytes")
     if tweak is not None and (scheme.name != "Schnorr" or len(tweak) not in (0, 32)):
@@ -133,7 +149,10 @@ def sign(
 
     ``payload`` and ``tweak`` have passed ``payload_defect``. A signature that does not verify is discarded.
     """
-    if scheme.name == "ECDSA":
+    if scheme.curve == "stark":
+        signature = stark.sign(page.secret, payload, os.urandom(32))
+        good = stark.recovers(public, payload, signature)
+    elif scheme.name == "ECDSA":
         signature = native.ecdsa_sign(page.secret, payload, os.urandom(32))
         good = native.ecdsa_recovers(public, payload, signature)
     elif scheme.name == "Schnorr":
@@ -148,3 +167,13 @@ def sign(
         signature = ed25519_scalar.sign(page.secret_pair, page.keypair, public, payload)
         good = native.ed25519_verify(public, payload, signature)
     return signature if good else Refusal("Integrity", "the signature does not verify under the stored public key")
+
+
+def derive_output(page: LockedPage, domain: bytes, seed: bytes) -> bytes:
+    """32 bytes that only the DH key in the page can make of ``seed`` under ``domain``; equal inputs, equal output.
+
+    ``domain`` is the domain separation tag and not empty, ``seed`` the message of RFC 9380's hash to secp256k1. Its
+    product with the key is hashed: SHA-256 of the compressed point, as the distributed verifiable random function of
+    GLOW20 (eprint 2020/096) does. No other rule is published for this, so the choice is in this one function.
+    """
+    return native.ecdh(page.secret, hash_to_curve(seed, domain))

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from countersign.keystores import record, roots, schemes, transfer
+from countersign.keystores import derivation, record, roots, schemes, transfer
 from countersign.keystores.grants import GrantBook, payload_hash
 from countersign.keystores.kek import KekProvider, MoreShares
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
@@ -99,6 +99,10 @@ class SignerService:
                 return self._sign(order)
             case "generate":
                 return self._generate(order)
+            case "derive_child":
+                return derivation.derive_child(self, order)
+            case "derive":
+                return derivation.derive_output(self, order)
             case "verify":
                 return self._verify(order)
             case "signers":
