@@ -94,6 +94,14 @@ async def test_several_that_migrate_at_once_apply_each_migration_once(empty_url:
         await each.close()
 
 
+async def test_a_table_is_kept_in_the_order_of_its_key_where_a_migration_says_so_to_sqlite(tmp_path: Path) -> None:
+    session = await session_of(f"sqlite://{tmp_path}/clustered.db")
+    clustered = b"CREATE TABLE one (n BIGINT PRIMARY KEY) /* SQLite: WITHOUT ROWID */;\n/* but not this */"
+    await migrate.apply(session, [migration(1, "clustered", clustered)])
+    assert [row[0] for row in await session.fetch("SELECT wr FROM pragma_table_list WHERE name = 'one'")] == [1]
+    await session.close()
+
+
 async def test_an_outdated_database_is_not_opened_and_says_what_to_run(empty_url: str) -> None:
     with pytest.raises(SchemaOutdated, match="countersign migrate") as caught:
         await open_database(empty_url, migrate=False)

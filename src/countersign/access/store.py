@@ -67,7 +67,7 @@ RECHECK = Statement(
     "FROM tokens t "
     "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
     "JOIN organisations o ON o.org_id = t.org_id "
-    "JOIN credentials c ON c.org_id = t.org_id AND c.credential_uuid = ? "
+    "JOIN credentials c ON c.org_id = t.org_id AND c.user_id = t.user_id AND c.credential_uuid = ? "
     "WHERE t.org_id = ? AND t.token_id = ?",
 )
 

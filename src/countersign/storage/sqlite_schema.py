@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,10 @@ def unavailable(error: sqlite3.Error, doing: str, *, unknown_outcome: bool = Fal
     return StorageUnavailable(f"the database {doing}: {reason}", unknown_outcome=unknown_outcome)
 
 
+# What a migration says to this engine alone; to others it is a comment.
+_ONLY_HERE = re.compile(r"/\* SQLite: (.*?) \*/")
+
+
 class SqliteSchemaSession:
     """A ``SchemaSession`` over one connection.
 
@@ -112,9 +117,12 @@ class SqliteSchemaSession:
             raise unavailable(error, "cannot be migrated") from error
 
     async def script(self, sql: str) -> None:
-        """Run the statements one by one: ``executescript`` would commit first."""
+        """Run the statements one by one: ``executescript`` would commit first.
+
+        A comment ``/* SQLite: TEXT */`` is run as ``TEXT``.
+        """
         statement = ""
-        for line in sql.splitlines(keepends=True):
+        for line in _ONLY_HERE.sub(r"\1", sql).splitlines(keepends=True):
             statement += line
             if sqlite3.complete_statement(statement):
                 await self.fetch(statement)

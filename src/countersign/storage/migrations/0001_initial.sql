@@ -1,5 +1,7 @@
 -- One schema for SQLite and PostgreSQL: TEXT, BIGINT and BYTEA (SQLite stores it as BLOB affinity), JSON as text,
 -- times in milliseconds since the epoch, booleans as 0 and 1, every key led by org_id.
+-- A comment that begins with "SQLite:" is read as SQL on SQLite, where it keeps a table in the order of its primary key:
+-- rows that are looked up at every request, next to no more than their key, or of one owner, lie on fewer pages so.
 
 CREATE TABLE installation (
     name TEXT NOT NULL PRIMARY KEY,
@@ -32,7 +34,7 @@ CREATE TABLE organisations (
     epoch BIGINT NOT NULL,
     permission_revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
-);
+) /* SQLite: WITHOUT ROWID */;
 
 CREATE TABLE applications (
     org_id TEXT NOT NULL,
@@ -62,7 +64,7 @@ CREATE TABLE users (
     external_id TEXT,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, user_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE UNIQUE INDEX users_username ON users (org_id, is_service_account, username_key);
 
 -- Sessions (kind Token) and access tokens (ServiceAccount, Pat, Application). hash: SHA-256 of the whole token, lower-case hex.
@@ -80,7 +82,7 @@ CREATE TABLE tokens (
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, token_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX tokens_user ON tokens (org_id, user_id, token_id);
 
 -- credential_key: credential_id without padding, for look-up. token_id: the access token the key is bound to, or ''.
@@ -102,11 +104,11 @@ CREATE TABLE credentials (
     state TEXT NOT NULL,
     epoch BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    PRIMARY KEY (org_id, credential_uuid)
-);
+    PRIMARY KEY (org_id, user_id, credential_uuid)
+) /* SQLite: WITHOUT ROWID */;
 CREATE UNIQUE INDEX credentials_key ON credentials (org_id, credential_key);
 CREATE UNIQUE INDEX credentials_fingerprint ON credentials (org_id, fingerprint);
-CREATE INDEX credentials_user ON credentials (org_id, user_id, credential_uuid);
+CREATE UNIQUE INDEX credentials_uuid ON credentials (org_id, credential_uuid);
 
 CREATE TABLE permissions (
     org_id TEXT NOT NULL,
@@ -118,7 +120,7 @@ CREATE TABLE permissions (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, permission_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE UNIQUE INDEX permissions_name ON permissions (org_id, name);
 
 -- identity_id: a user, a service account or a token
@@ -130,9 +132,9 @@ CREATE TABLE permission_assignments (
     is_immutable BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    PRIMARY KEY (org_id, assignment_id)
-);
-CREATE UNIQUE INDEX permission_assignments_identity ON permission_assignments (org_id, identity_id, permission_id);
+    PRIMARY KEY (org_id, identity_id, permission_id)
+) /* SQLite: WITHOUT ROWID */;
+CREATE UNIQUE INDEX permission_assignments_assignment ON permission_assignments (org_id, assignment_id);
 CREATE INDEX permission_assignments_permission ON permission_assignments (org_id, permission_id, assignment_id);
 
 CREATE TABLE nonces (
@@ -140,7 +142,7 @@ CREATE TABLE nonces (
     nonce_hash TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (scope, nonce_hash)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX nonces_expiry ON nonces (expires_at);
 
 -- What an externalId is bound to, for good (spec: idempotency).
@@ -227,7 +229,7 @@ CREATE TABLE audit_unsequenced (
     org_id TEXT NOT NULL,
     entry_id TEXT NOT NULL,
     PRIMARY KEY (org_id, entry_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 
 CREATE TABLE audit_leaves (
     org_id TEXT NOT NULL,

@@ -21,7 +21,7 @@ CREATE UNIQUE INDEX applications_name ON applications (org_id, name) WHERE state
 CREATE TABLE application_ids (
     app_id TEXT NOT NULL PRIMARY KEY,
     org_id TEXT NOT NULL
-);
+) /* SQLite: WITHOUT ROWID */;
 INSERT INTO application_ids (app_id, org_id) SELECT app_id, org_id FROM applications;
 
 -- An application may do what is assigned to it; the one made at the start, everything.
@@ -39,7 +39,7 @@ CREATE TABLE relying_parties (
     is_default BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, rp_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 INSERT INTO relying_parties (org_id, rp_id, name, is_default, created_at)
 SELECT a.org_id, a.rp_id, o.name, 1, a.created_at
 FROM applications a JOIN organisations o ON o.org_id = a.org_id WHERE a.is_default = 1 AND a.rp_id <> '';
@@ -91,7 +91,7 @@ CREATE TABLE spent_challenges (
     challenge_id TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, challenge_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX spent_challenges_expiry ON spent_challenges (expires_at);
 
 -- Codes by which an invited person registers; one a person. Kept after their end, so that an expired one is told as such.
