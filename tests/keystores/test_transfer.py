@@ -11,7 +11,16 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from countersign.keystores import KeyRecord, native, share_envelope, share_format, share_holder, share_points, sharing
+from countersign.keystores import (
+    KeyRecord,
+    native,
+    share_envelope,
+    share_format,
+    share_holder,
+    share_points,
+    sharing,
+    stark,
+)
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Generated, Order, Reply
 from countersign.keystores.share_holder import Envelopes
@@ -35,8 +44,10 @@ KINDS = (
     ("KU23", "secp256k1", "ECDSA"),
     ("FROST", "ed25519", "EdDSA"),
     ("FROST_BITCOIN", "secp256k1", "Schnorr"),
+    ("CGGMP21", "stark", "ECDSA"),
+    ("GLOW20_DH", "secp256k1", "DH"),
 )
-MASTERS = tuple(kind for kind in KINDS if kind[0] != "CGGMP24")
+MASTERS = tuple(kind for kind in KINDS if kind[0] not in ("CGGMP24", "GLOW20_DH"))
 
 
 def signers_of(bench: Bench) -> tuple[SealedSigner, ...]:
@@ -124,7 +135,11 @@ def exported(bench: Bench, key: KeyRecord, protocol: str, count: int = 5) -> tup
 
 def signature_holds(bench: Bench, key: KeyRecord) -> bool:
     payload = bytes(range(32))
+    if key.scheme == "DH":
+        return bench.ask(about("verify", key)).code == "ok"
     signature = bench.sign(key, payload)
+    if key.curve == "stark":
+        return stark.recovers(key.public_key, payload, signature)
     if key.scheme == "ECDSA":
         return native.ecdsa_recovers(key.public_key, payload, signature)
     if key.scheme == "Schnorr":
@@ -134,8 +149,9 @@ def signature_holds(bench: Bench, key: KeyRecord) -> bool:
 
 
 @pytest.mark.parametrize(("protocol", "curve", "scheme"), KINDS)
-@pytest.mark.parametrize("secret", [SECRET, 1, sharing.ORDERS["ed25519"] - 1])
+@pytest.mark.parametrize("secret", [SECRET, 1, -1])
 def test_k2_an_imported_key_is_the_key_that_was_shared(protocol: str, curve: str, scheme: str, secret: int) -> None:
+    secret %= sharing.ORDERS[curve]
     incoming = Incoming(protocol=protocol, curve=curve, scheme=scheme, secret=secret)
     key = incoming.imported()
     point = share_points.canonical(curve, share_points.public_share(curve, secret))
@@ -156,7 +172,7 @@ def test_k3_what_comes_in_goes_out_again(protocol: str, curve: str, scheme: str)
     order = sharing.ORDERS[curve]
     assert secret in ((SECRET, order - SECRET) if scheme == "Schnorr" else (SECRET,))
     assert len(envelopes) == 5
-    assert {len(envelope) for _, envelope in envelopes} == {277 if curve == "ed25519" else 281}
+    assert {len(envelope) for _, envelope in envelopes} == {{"ed25519": 277, "stark": 273, "secp256k1": 281}[curve]}
 
 
 @pytest.mark.parametrize(("protocol", "curve", "scheme"), KINDS)

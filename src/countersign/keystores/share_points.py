@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coincurve import PublicKey
 
-from countersign.keystores import ed25519_scalar, native
+from countersign.keystores import ed25519_scalar, native, stark
 from countersign.keystores.memory import wipe
 
 
@@ -28,7 +28,11 @@ def _ed25519(scalar: bytearray) -> bytes:
     return ed25519_scalar.public_key(memoryview(scalar))
 
 
-_POINTS = {"secp256k1": _secp256k1, "ed25519": _ed25519}
+def _stark(scalar: bytearray) -> bytes:
+    return stark.uncompressed(stark.public_key(scalar))
+
+
+_POINTS = {"secp256k1": _secp256k1, "ed25519": _ed25519, "stark": _stark}
 
 
 def canonical(curve: str, point: bytes) -> bytes:

@@ -79,6 +79,12 @@ def public_key(secret: Secret) -> bytes:
     return _compress(_affine(_times_base(_int(int.from_bytes(secret, "big")))))
 
 
+def uncompressed(public: bytes) -> bytes:
+    """Uncompressed SEC1 point (65 bytes) of a compressed one. Raises ValueError for bytes that are none."""
+    x, y = _decompress(public)
+    return b"\4" + int(x).to_bytes(32, "big") + int(y).to_bytes(32, "big")
+
+
 def add_scalar(secret: Secret, shift: int) -> None:
     """Replace a private key by its sum with ``shift`` modulo the group order, in place; the sum may be zero."""
     total = (int.from_bytes(secret, "big") + shift) % ORDER
