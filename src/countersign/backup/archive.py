@@ -160,6 +160,8 @@ class _Writer:
         self.failure: BaseException | None = None
 
     def write(self, data: bytes) -> int:
+        if self.failure is not None:
+            raise self.failure  # age may push what it had in hand all the same
         try:
             self._buffer += data
             while not self.ended and self._step():

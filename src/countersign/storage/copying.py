@@ -227,7 +227,9 @@ class _Postgresql:
         self._failures: tuple[type[BaseException], ...] = (asyncpg.PostgresError, *LOST)
         self._unavailable = postgresql_unavailable
         try:
-            self._connection = self.wait(asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S))
+            # A cached FETCH would answer the next cursor of that name with the columns of the one before.
+            connecting = asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+            self._connection = self.wait(connecting)
         except StorageUnavailable:
             self._runner.close()
             raise

@@ -1,0 +1,174 @@
+"""D3: a backup of a running server becomes that server again on an empty machine, on either engine."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from countersign.backup.archive import BadBackup
+from countersign.backup.load import load
+from countersign.storage.copying import NotEmpty, open_source
+from tests.backup.builders import age_key, backed_up, drilled
+from tests.clients.sdk_python import python_client
+from tests.support.commands import countersign
+from tests.support.postgres import PostgresServer
+from tests.support.server import Sandbox
+
+PAIRS = [("ECDSA", "secp256k1"), ("EdDSA", "ed25519"), ("Schnorr", "secp256k1")]
+
+
+def use(sandbox: Sandbox, key_id: str, scheme: str) -> str:
+    with python_client(sandbox.service) as client:
+        body = {"kind": "Hash", "hash": "0x" + "5a" * 32}
+        if scheme == "Schnorr":
+            body["taprootMerkleRoot"] = ""
+        return str(client.keys.generate_signature(key_id, body)["status"])
+
+
+def make_keys(sandbox: Sandbox) -> dict[str, str]:
+    """Key ids and their schemes; each key has signed."""
+    with python_client(sandbox.service) as client:
+        made = {client.keys.create_key({"scheme": scheme, "curve": curve})["id"]: scheme for scheme, curve in PAIRS}
+    for key_id, scheme in made.items():
+        assert use(sandbox, key_id, scheme) == "Signed"
+    return made
+
+
+def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
+    source = open_source(url)
+    try:
+        return {
+            table.name: sorted((tuple(row) for rows in source.rows(table) for row in rows), key=repr)
+            for table in source.tables()
+        }
+    finally:
+        source.close()
+
+
+def identities(path: Path) -> list[object]:
+    from countersign.cli.backup import read_identities
+
+    return list(read_identities(path))
+
+
+def test_d3_a_restored_server_serves_the_clients_it_had(tmp_path: Path, database_url: str) -> None:
+    identity, recipient = age_key(tmp_path)
+    file = tmp_path / "countersign.age"
+    with Sandbox(tmp_path / "old", database_url) as old:
+        keys = make_keys(old)
+        printed = backed_up(old, file, recipient)
+        connection = (tmp_path / "old" / "connection.json").read_bytes()
+    assert "3 sealed keys" in printed
+    assert "root " in printed
+    assert b"secp256k1" not in file.read_bytes()
+
+    new = tmp_path / "new"
+    done = countersign("restore", file, "--identity", identity, "--data", new)
+    assert done.status == 0, done.errors
+    # What is kept elsewhere comes back by hand: the key-encryption key, and what belongs to the clients.
+    for name in ("dev.kek", *(path.name for path in (tmp_path / "old").glob("*.pem"))):
+        shutil.copy(tmp_path / "old" / name, new / name)
+    (new / "connection.json").write_bytes(connection)
+    with Sandbox(new) as restored:
+        for key_id, scheme in keys.items():
+            assert use(restored, key_id, scheme) == "Signed"
+        more = make_keys(restored)
+        assert not more.keys() & keys.keys()
+
+
+def test_a_snapshot_goes_from_either_engine_into_either(
+    tmp_path: Path, database_url: str, postgres_server: PostgresServer
+) -> None:
+    identity, recipient = age_key(tmp_path)
+    with Sandbox(tmp_path / "old", database_url) as old:
+        make_keys(old)
+    backed_up(old, tmp_path / "b.age", recipient)
+    before = contents(database_url)
+    other = postgres_server.new_database()
+    try:
+        for url in (f"sqlite://{tmp_path / 'copy.db'}", other):
+            restored = load(tmp_path / "b.age", identities(identity), url)  # type: ignore[arg-type]
+            assert contents(url) == before
+            assert restored.manifest.rows == sum(map(len, before.values()))
+            with pytest.raises(NotEmpty):
+                load(tmp_path / "b.age", identities(identity), url)  # type: ignore[arg-type]
+    finally:
+        postgres_server.drop_database(other)
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, database_url: str) -> None:
+    identity, recipient = age_key(tmp_path)
+    with Sandbox(tmp_path / "old", database_url) as old:
+        make_keys(old)
+    file = tmp_path / "b.age"
+    backed_up(old, file, recipient)
+    again = countersign("backup", file, "--data", old.directory, "--recipient", recipient)
+    assert again.status == 1
+    assert "File exists" in again.errors
+    data = file.read_bytes()
+    file.write_bytes(data[:-40])
+    url = f"sqlite://{tmp_path / 'copy.db'}"
+    with pytest.raises(BadBackup):
+        load(file, identities(identity), url)  # type: ignore[arg-type]
+    # The place can be used again: nothing but empty tables is there.
+    file.write_bytes(data)
+    load(file, identities(identity), url)  # type: ignore[arg-type]
+    stranger, _ = age_key(tmp_path, "stranger")
+    done = countersign("restore", file, "--identity", stranger, "--data", tmp_path / "new")
+    assert done.status == 1
+    assert "not one that the backup was made for" in done.errors
+
+
+def test_a_backup_needs_someone_who_can_open_it(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "old") as old:
+        pass
+    done = countersign("backup", tmp_path / "b.age", "--data", old.directory)
+    assert done.status == 2
+    assert "--recipient" in done.errors
+    done = countersign("backup", tmp_path / "b.age", "--data", old.directory, "--recipient", "age1x")
+    assert "not an age recipient" in done.errors
+    assert not list(tmp_path.glob("b.age*"))
+
+
+def test_a_drill_uses_every_key_and_compares_the_audit_root(tmp_path: Path, database_url: str) -> None:
+    identity, recipient = age_key(tmp_path)
+    file = tmp_path / "b.age"
+    with Sandbox(tmp_path / "old", database_url) as old:
+        make_keys(old)
+    backed_up(old, file, recipient)
+    fingerprint = countersign("audit", "fingerprint", "--database", database_url).output.split()[0]
+    kek = old.directory / "dev.kek"
+    status, report, errors = drilled(file, identity, kek, "--trust", fingerprint)
+    assert status == 0, errors
+    assert report["outcome"] == "passed"
+    assert report["keys"]["total"] == report["keys"]["used"] == 3
+    assert [log["outcome"] for log in report["audit"]] == ["sound"]
+    assert all(log["trusted"] and log["rootHash"] == log["expected"] for log in report["audit"])
+
+    wrong = tmp_path / "other.kek"
+    wrong.write_bytes(bytes(32))
+    wrong.chmod(0o600)
+    status, report, errors = drilled(file, identity, wrong)
+    assert (status, report) == (1, {})
+    assert "not the one that wrapped" in errors
+
+
+def test_a_drill_names_the_key_that_is_not_what_it_was(tmp_path: Path) -> None:
+    identity, recipient = age_key(tmp_path)
+    file = tmp_path / "b.age"
+    with Sandbox(tmp_path / "old") as old:
+        first, *_ = make_keys(old)
+    with sqlite3.connect(old.directory / "countersign.db") as database:
+        database.execute(
+            "UPDATE keys SET public_key = '02' || substr(public_key, 3, 62) || '00' WHERE key_id = ?", (first,)
+        )
+        database.execute("UPDATE audit_entries SET entry = replace(entry, '/keys', '/kays')")
+    backed_up(old, file, recipient)
+    status, report, _ = drilled(file, identity, old.directory / "dev.kek")
+    assert status == 1
+    assert report["outcome"] == "failed"
+    assert [key["keyId"] for key in report["keys"]["failures"]] == [first]
+    assert [log["outcome"] for log in report["audit"]] == ["broken"]
