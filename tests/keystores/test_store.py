@@ -27,7 +27,7 @@ def test_a_record_comes_back_with_all_it_is_bound_to(runner: asyncio.Runner, dat
     runner.run(database.write(lambda: new_key("or-1", "ke-1")))
     found = runner.run(database.read(lambda: store.read_record("or-1", "ke-1")))
     assert found == KeyRecord(
-        "or-1", "ke-1", "ECDSA", "secp256k1", MADE.public_key, "secp256k1.scalar", 3, 1, MADE.record
+        "or-1", "ke-1", "ECDSA", "secp256k1", MADE.public_key, "secp256k1.scalar", 3, 1, MADE.record, "ks-1"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import msgspec
 
 from countersign.keystores import protocol
 from countersign.keystores.grants import Authoriser, Grant, payload_hash
-from countersign.keystores.outcome import SignerRefused, SignerSealed, SignerUnavailable
+from countersign.keystores.outcome import SignerError, SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence, Generated, Order, Reply, State
 from countersign.keystores.transfer_messages import (
     SIGNERS_KIND,
@@ -35,6 +36,7 @@ log = logging.getLogger("countersign.keystores")
 _GRANT_LIFE_MS = 15_000
 _ORDER_TIMEOUT_S = 10.0
 _WATCH_S = 1.0
+_FOLLOW_S = 5.0
 _BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -132,6 +134,7 @@ class SignerClient:
         self._world = world
         self._link: _Link | None = None
         self._state: State | None = None
+        self._handed_over: list[bytes] = []
         self._clock_offset = 0.0
         self._trouble = "not connected yet"
         self._connected_once = asyncio.Event()
@@ -276,6 +279,22 @@ class SignerClient:
         """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""
         await self._order(_about("verify", key))
 
+    async def rewrap(self, key: KeyRecord) -> KeyRecord:
+        """The same key sealed anew under the newest root, one generation on; the stored record is not touched."""
+        made = _decode_generated(await self._order(_about("rewrap", key)))
+        return dataclasses.replace(key, root_version=made.root_version, generation=made.generation, record=made.record)
+
+    async def load_roots(self) -> None:
+        """Hand over the roots as the database has them now: new ones are opened, retired ones wiped."""
+        self._handed_over = await self._roots()
+        payload = memoryview(msgspec.msgpack.encode(self._handed_over))
+        self._note(_decode_state(await self._order(Order(0, "load", payload=payload))))
+
+    @property
+    def root_versions(self) -> tuple[int, ...]:
+        """Versions of the roots that are open in the signer, as far as is known here."""
+        return () if self._state is None else self._state.root_versions
+
     async def unseal(self, secret: bytearray | None) -> None:
         """Open the store root with ``secret`` (a passphrase, wiped here) or the signer's own key-encryption key."""
         try:
@@ -318,6 +337,9 @@ class SignerClient:
         link = self._link
         if link is None:
             raise SignerUnavailable(self._trouble)
+        if order.record and self.root_versions and order.root_version > max(self.root_versions):
+            # Sealed under a root that was made a moment ago, elsewhere.
+            await self.load_roots()
         reply = await link.send(order)
         if reply.code == "ok":
             return reply.data
@@ -361,13 +383,14 @@ class SignerClient:
         loop = asyncio.get_running_loop()
         _, link = await loop.create_unix_connection(_Link, self._socket_path)
         self._link = link
-        roots = msgspec.msgpack.encode(await self._roots())
-        state = self._note(_decode_state(await self._order(Order(0, "load", payload=memoryview(roots)))))
-        log.info("signer connected: %s %s", state.state, state.reason)
+        await self.load_roots()
+        if self._state is not None:
+            log.info("signer connected: %s %s", self._state.state, self._state.reason)
 
     async def _watch(self) -> None:
         """Until the connection ends: cut it off when an order hangs, learn when others seal or unseal the store."""
-        link = self._link
+        link, loop = self._link, asyncio.get_running_loop()
+        followed = loop.time()
         while link is not None and not link.closed.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.closed.wait(), _WATCH_S)
@@ -375,6 +398,19 @@ class SignerClient:
                 link.abort()
             else:
                 await self.status()
+            if loop.time() - followed >= _FOLLOW_S:
+                followed = loop.time()
+                await self._follow_roots()
+
+    async def _follow_roots(self) -> None:
+        """Hand over roots that were rotated elsewhere, and try again where a key service was away."""
+        try:
+            if self.sealed or await self._roots() != self._handed_over:
+                await self.load_roots()
+        except SignerError as trouble:
+            log.warning("key store roots were not taken: %s", trouble)
+        except Exception as trouble:  # the database's own ways to fail: no reason to give up the signer
+            log.warning("key store roots can't be read: %s", trouble)
 
     def _drop(self) -> None:
         if self._link is not None:

@@ -13,17 +13,23 @@ from typing import Final, Literal
 
 import msgspec
 
-from countersign.keystores import derivation, record, roots, schemes, transfer
+from countersign.keystores import derivation, record, roots, roster_orders, schemes, transfer
 from countersign.keystores.grants import GrantBook, payload_hash
 from countersign.keystores.kek import KekProvider, MoreShares
+from countersign.keystores.ledger import Ledger
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, Reply, State
+from countersign.keystores.registrar import Registrar, Roots
 
 log = logging.getLogger("countersign.signer")
 
-GrantLevel = Literal["G0", "G1"]
-"""G0: permission on the socket is enough (tests). G1: every use of a key needs a grant by a pinned authoriser."""
+GrantLevel = Literal["G0", "G1", "G3"]
+"""G0: permission on the socket is enough (tests). G1: every use of a key needs a grant by a pinned authoriser.
+
+G3: and the consent of a credential in the signer's own roster to exactly that use. An installation whose store root
+names no first credentials is served as G1 until its operator begins the roster, and never again once it is begun.
+"""
 
 _FIRST_GENERATION: Final = 1
 _MAX_NAME: Final = 256
@@ -46,6 +52,8 @@ class SignerService:
         *,
         clock: Callable[[], int],
         grant_level: GrantLevel = "G1",
+        ledger: Ledger | None = None,
+        endorses_by_itself: bool = False,
         notes: tuple[str, ...] = (),
         on_shutdown: Callable[[], None] = lambda: None,
     ) -> None:
@@ -58,6 +66,7 @@ class SignerService:
         provider_note = (kek.note,) if kek.note else ()
         self._notes = (*notes, *self.page.notes, *provider_note)
         self._grants = GrantBook(self.boot_id)
+        self._registrar = Registrar(ledger or Ledger(None), clock, endorses_by_itself=endorses_by_itself)
         self._store_id = ""
         self._waiting: list[roots.WrappedRoot] = []
         self._slots: dict[int, int] = {}
@@ -91,6 +100,7 @@ class SignerService:
         self.page.wipe_all()
         self._kek.forget()
         self._slots.clear()
+        self._registrar.close()
         self._authorisers = ()
 
     def _carry_out(self, order: Order) -> bytes | Refusal:
@@ -122,6 +132,10 @@ class SignerService:
                 self.seal()
                 log.info("sealed by order")
                 return self._state()
+            case "enrol" | "endorse" | "retire" | "adopt" | "roster":
+                return self._change_roster(order)
+            case "archive" | "destroy":
+                return self.permit(order) or roster_orders.end_key(self._registrar, order)
             case "status":
                 return self._state()
             case "shutdown":
@@ -185,9 +199,11 @@ class SignerService:
         return _encode(Generated(order.public_key, sealed, version, order.generation, order.secret_kind))
 
     def permit(self, order: Order) -> Refusal | None:
-        """Whether the order may use a key: an unsealed store, evidence of consent in good shape, a fresh grant."""
+        """Whether the order may use a key: an unsealed store, a key that has not ended, consent, a fresh grant."""
         if not self._slots:
             return Refusal("Sealed", self._reason)
+        if (refusal := self._registrar.catch_up() or self._registrar.ended(order)) is not None:
+            return refusal
         if order.evidence is not None and (defect := order.evidence.defect()) is not None:
             return Refusal("Denied", defect)
         if order.evidence is not None and order.evidence.org_id != order.org_id:
@@ -196,16 +212,34 @@ class SignerService:
             return None
         if order.op == "sign" and order.evidence is None:
             return Refusal("Denied", "an order to sign carries the evidence of consent")
+        if self.grant_level == "G3" and (refusal := self._registrar.judge(order)) is not None:
+            return refusal
         expected = payload_hash(order.payload_kind, order.payload, order.tweak)
         return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
+
+    @property
+    def grant_level(self) -> GrantLevel:
+        """The level that is enforced now."""
+        return "G1" if self._grant_level == "G3" and not self._registrar.adopted else self._grant_level
+
+    def _change_roster(self, order: Order) -> bytes | Refusal:
+        if not self._slots:
+            return Refusal("Sealed", self._reason)
+        if order.evidence is not None and (defect := order.evidence.defect()) is not None:
+            return Refusal("Denied", defect)
+        return roster_orders.carry_out(self._registrar, order)
 
     def open(self, order: Order) -> Refusal | None:
         """Open the order's record into the page."""
         if not self._slots:
             return Refusal("Sealed", self._reason)
+        if (refusal := self._registrar.catch_up() or self._registrar.ended(order)) is not None:
+            return refusal
         slot = self._slots.get(order.root_version)
         if slot is None and order.root_version in self._retired:
             return Refusal("Unavailable", f"root version {order.root_version} is retired; the record was sealed anew")
+        if slot is None and any(wrapped.root_version == order.root_version for wrapped in self._waiting):
+            return Refusal("Unavailable", f"root version {order.root_version} is not open yet: {self._reason}")
         if slot is None:
             return Refusal("NotFound", f"root version {order.root_version} is not loaded")
         return record.unseal(self.page, self.page.root(slot), self.binding(order), order.record)
@@ -286,6 +320,11 @@ class SignerService:
             self._store_id = opened[max(opened)].store_id
             log.info("unsealed store %s, root version %d", self._store_id, max(slots))
         self._slots, self._reason = slots, ""
+        if opened and (refusal := self._open_roster(opened.get(max(slots)))) is not None:
+            log.error("store stays sealed: %s", refusal.reason)
+            self.seal()
+            self._reason = refusal.reason
+            return refusal
         self._kek.forget()
         return None
 
@@ -301,6 +340,10 @@ class SignerService:
             refusals.append(result)
         return next((each for each in refusals if isinstance(each, MoreShares)), refusals[0])
 
+    def _open_roster(self, newest: roots.OpenedRoot | None) -> Refusal | None:
+        installation_id, founders = (newest.installation_id, newest.founders) if newest is not None else ("", ())
+        return self._registrar.open(Roots(self.page, self._slots, self._store_id), installation_id, founders)
+
     def _retire(self, listed: set[int]) -> None:
         """Wipe the roots that a newer one has replaced: they are no longer handed over, and it is open."""
         newest = max(listed)
@@ -312,6 +355,13 @@ class SignerService:
             self._retired.add(version)
             log.info("wiped retired root version %d", version)
 
+    def _roster_notes(self) -> tuple[str, ...]:
+        if self._grant_level != "G3" or not self._slots:
+            return ()
+        if not self._registrar.adopted:
+            return ("grants alone are checked (G1): begin the roster with 'countersign keystore roster adopt'",)
+        return () if self._registrar.ledger.lasting else ("the roster is forgotten when the signer stops: no --state",)
+
     def _state(self) -> bytes:
         state = "unsealed" if self._slots else "sealed"
         versions = tuple(sorted(self._slots))
@@ -319,12 +369,15 @@ class SignerService:
             State(
                 state,
                 self._reason,
-                self._notes,
+                (*self._notes, *self._roster_notes()),
                 self.boot_id,
                 self._clock(),
-                self._grant_level,
+                self.grant_level,
                 self._store_id,
                 versions,
+                self._registrar.ledger.count,
+                self._registrar.ledger.head,
+                roster_orders.statement_key(self._registrar) if self._slots else b"",
             )
         )
 

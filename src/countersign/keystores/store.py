@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from countersign.keystores.client import GeneratedKey, KeyRecord
+from countersign.keystores.outcome import SignerUnavailable
 from countersign.storage.transaction import Statement, Transaction
 
 INSERT_ROOT: Final = Statement(
@@ -14,9 +16,15 @@ INSERT_ROOT: Final = Statement(
 )
 LIST_ROOTS: Final = Statement(
     "keystore_list_roots",
-    "SELECT wrapped FROM keystore_roots WHERE store_id = ? AND state = 'Active' ORDER BY version",
+    "SELECT wrapped, next_wrapped FROM keystore_roots WHERE store_id = ? AND state <> 'Destroyed' ORDER BY version",
 )
 LIST_STORES: Final = Statement("keystore_list_stores", "SELECT DISTINCT store_id FROM keystore_roots ORDER BY store_id")
+# Held until the transaction ends, so that a root is not retired between this and the record that is sealed under it.
+HOLD_ROOT: Final = Statement(
+    "keystore_hold_root",
+    "SELECT state FROM keystore_roots WHERE store_id = ? AND version = ?",
+    postgresql="SELECT state FROM keystore_roots WHERE store_id = $1 AND version = $2 FOR SHARE",
+)
 INSERT_RECORD: Final = Statement(
     "keystore_insert_record",
     "INSERT INTO key_records (org_id, key_id, store_id, secret_kind, root_version, generation, record)"
@@ -24,7 +32,7 @@ INSERT_RECORD: Final = Statement(
 )
 READ_RECORD: Final = Statement(
     "keystore_read_record",
-    "SELECT k.scheme, k.curve, k.public_key, r.secret_kind, r.root_version, r.generation, r.record"
+    "SELECT k.scheme, k.curve, k.public_key, r.secret_kind, r.root_version, r.generation, r.record, r.store_id"
     " FROM key_records r JOIN keys k ON k.org_id = r.org_id AND k.key_id = r.key_id"
     " WHERE r.org_id = ? AND r.key_id = ?",
 )
@@ -36,6 +44,33 @@ LIST_RECORDS: Final = Statement(
     " WHERE r.store_id = ? AND (r.org_id, r.key_id) > (?, ?) ORDER BY r.org_id, r.key_id LIMIT ?",
 )
 COUNT_RECORDS: Final = Statement("keystore_count_records", "SELECT COUNT(*) FROM key_records WHERE store_id = ?")
+DELETE_RECORD: Final = Statement(
+    "keystore_delete_record", "DELETE FROM key_records WHERE org_id = ? AND key_id = ? RETURNING key_id"
+)
+INSERT_STORE: Final = Statement(
+    "keystore_insert_store",
+    "INSERT INTO key_stores (store_id, kind, name, is_primary, created_at) VALUES (?, ?, ?, ?, ?)",
+)
+
+INSERT_SIGNERS: Final = Statement(
+    "keystore_insert_signers",
+    "INSERT INTO keystore_signers (store_id, root_version, cluster_id, signers, created_at) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING",
+)
+LIST_SIGNERS: Final = Statement(
+    "keystore_list_signers",
+    "SELECT s.root_version, s.cluster_id, s.signers FROM keystore_signers s"
+    " JOIN keystore_roots r ON r.store_id = s.store_id AND r.version = s.root_version"
+    " WHERE s.store_id = ? AND r.state = 'Active' ORDER BY s.root_version DESC",
+)
+NEWEST_ROOT: Final = Statement(
+    "keystore_newest_root", "SELECT MAX(version) FROM keystore_roots WHERE store_id = ? AND state = 'Active'"
+)
+
+
+def insert_store(store_id: str, kind: str, name: str, now: int, *, primary: bool) -> Transaction[None]:
+    """Enter a key store into the list of stores; ``kind`` is sealed or pkcs11, ``now`` in milliseconds."""
+    yield INSERT_STORE, (store_id, kind, name, int(primary), now)
 
 
 def insert_root(store_id: str, version: int, name: str, wrapped: bytes, now: int) -> Transaction[None]:
@@ -44,9 +79,12 @@ def insert_root(store_id: str, version: int, name: str, wrapped: bytes, now: int
 
 
 def list_roots(store_id: str) -> Transaction[list[bytes]]:
-    """The wrapped roots of a store, oldest version first: what the signer is handed at each connection."""
+    """The wrapped roots of a store, oldest version first: what the signer is handed at each connection.
+
+    Two of each while the key-encryption key is exchanged: a signer opens those of its own provider.
+    """
     rows = yield LIST_ROOTS, (store_id,)
-    return [bytes(row[0]) for row in rows]
+    return [bytes(blob) for row in rows for blob in row if blob is not None]
 
 
 def list_stores() -> Transaction[list[str]]:
@@ -56,7 +94,13 @@ def list_stores() -> Transaction[list[str]]:
 
 
 def insert_record(org_id: str, key_id: str, store_id: str, made: GeneratedKey) -> Transaction[None]:
-    """Store the sealed record of a new key; belongs into the transaction that inserts the key."""
+    """Store the sealed record of a new key; belongs into the transaction that inserts the key.
+
+    Raises SignerUnavailable when the root was retired since it was sealed: it would never open again.
+    """
+    held = yield HOLD_ROOT, (store_id, made.root_version)
+    if held and held[0][0] != "Active":
+        raise SignerUnavailable("the store's root was rotated while the key was made")
     yield (
         INSERT_RECORD,
         (org_id, key_id, store_id, made.secret_kind, made.root_version, made.generation, made.record),
@@ -68,10 +112,24 @@ def read_record(org_id: str, key_id: str) -> Transaction[KeyRecord | None]:
     rows = yield READ_RECORD, (org_id, key_id)
     if not rows:
         return None
-    scheme, curve, public_key, secret_kind, root_version, generation, record = rows[0]
+    scheme, curve, public_key, secret_kind, root_version, generation, record, store_id = rows[0]
     return KeyRecord(
-        org_id, key_id, scheme, curve, bytes.fromhex(public_key), secret_kind, root_version, generation, bytes(record)
+        org_id,
+        key_id,
+        scheme,
+        curve,
+        bytes.fromhex(public_key),
+        secret_kind,
+        root_version,
+        generation,
+        bytes(record),
+        store_id,
     )
+
+
+def delete_record(org_id: str, key_id: str) -> Transaction[bool]:
+    """Remove the record of a key for good; whether there was one. Backups keep theirs until they expire."""
+    return bool((yield DELETE_RECORD, (org_id, key_id)))
 
 
 def list_records(store_id: str, after: tuple[str, str], limit: int) -> Transaction[list[KeyRecord]]:
@@ -84,3 +142,29 @@ def count_records(store_id: str) -> Transaction[int]:
     """How many records a store has."""
     rows = yield COUNT_RECORDS, (store_id,)
     return int(rows[0][0])
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSigners:
+    """The signers that shares are encrypted to; ``signers``: msgpack array of ``transfer_messages.SealedSigner``."""
+
+    root_version: int
+    cluster_id: str
+    signers: bytes
+
+
+def list_signers(store_id: str) -> Transaction[list[ListedSigners]]:
+    """Every set of signers whose store root is still there, the newest first."""
+    rows = yield LIST_SIGNERS, (store_id,)
+    return [ListedSigners(version, cluster_id, bytes(signers)) for version, cluster_id, signers in rows]
+
+
+def newest_root(store_id: str) -> Transaction[int]:
+    """The version of the store root under which new records are sealed, 0 for a store without any."""
+    rows = yield NEWEST_ROOT, (store_id,)
+    return int(rows[0][0] or 0)
+
+
+def insert_signers(store_id: str, made: ListedSigners, now: int) -> Transaction[None]:
+    """Store a set of signers, unless another process was faster with that of this root."""
+    yield INSERT_SIGNERS, (store_id, made.root_version, made.cluster_id, made.signers, now)

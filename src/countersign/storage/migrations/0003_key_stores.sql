@@ -29,3 +29,17 @@ CREATE UNIQUE INDEX keys_public ON keys (org_id, public_key) WHERE status = 'Act
 ALTER TABLE organisations ADD COLUMN key_import BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE organisations ADD COLUMN key_export BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE organisations ADD COLUMN sign_after_export BIGINT NOT NULL DEFAULT 0;
+
+-- The signers that shares of imported keys are encrypted to: msgpack of their ids, points and sealed decryption keys.
+-- One set for each version of the store root; a new version gets a new set, and an old set ends with its root.
+CREATE TABLE keystore_signers (
+    store_id TEXT NOT NULL,
+    root_version BIGINT NOT NULL,
+    cluster_id TEXT NOT NULL,
+    signers BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (store_id, root_version)
+);
+
+-- The same root under the key-encryption key that is to replace the one in force, while both open it.
+ALTER TABLE keystore_roots ADD COLUMN next_wrapped BYTEA;
