@@ -21,6 +21,7 @@ from countersign.consent.digest import action_digest
 from countersign.encoding import base64url, strictjson
 from countersign.encoding.dates import to_iso
 from countersign.keys import keys, signatures
+from countersign.keys.rows import NewKey
 from countersign.keys.service import Keys
 from countersign.keys.signatures import NewSignature, Started
 from countersign.keys.types import SignatureRequest
@@ -93,13 +94,14 @@ def value(byte: int) -> SignatureValue:
 
 def service(signer: FakeSigner) -> Keys:
     """The domain's service over that signer."""
-    return Keys(signer, STORE, INSTALLATION)
+    return Keys({STORE: signer}, STORE, INSTALLATION)
 
 
 async def make_key(database: Database, key_id: str = "key-00000-00001-0000000000000001") -> KeyRecord:
     """An active ECDSA key."""
-    made = GeneratedKey(b"\2" * 33, b"record", 1, 1, "scalar")
-    await database.write(lambda: keys.insert(ORG, key_id, "ECDSA", "secp256k1", None, STORE, made, START))
+    made = GeneratedKey(b"\2" + hashlib.sha256(key_id.encode()).digest(), b"record", 1, 1, "scalar")
+    new = NewKey(ORG, key_id, "ECDSA", "secp256k1", STORE)
+    await database.write(lambda: keys.insert(new, made, START))
     record = await database.read(lambda: keys.to_sign_with(ORG, key_id))
     assert record is not None
     return record

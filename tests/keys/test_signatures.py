@@ -18,7 +18,7 @@ from tests.keys.builders import INSTALLATION, ORG, START, Clock, count, make_key
 
 
 def outcome(key: KeyRecord, new: signatures.NewSignature, what: SignatureValue | Failure) -> Finish:
-    wanted = to_sign(Hash(hash="ab" * 32), key.scheme)
+    wanted = to_sign(Hash(hash="ab" * 32), key.scheme, key.curve)
     assert not isinstance(wanted, Unsupported)
     return Finish(INSTALLATION, key, wanted, new.signature_id, new.action_id, new.payload_hash, None, what)
 

@@ -14,6 +14,7 @@ from countersign.keys.types import CreateSignature, SignatureParts
 DIGEST = bytes(range(32))
 HASH = {"kind": "Hash", "hash": "0x" + DIGEST.hex()}
 ROOT = "ab" * 32
+CURVES = {"ECDSA": "secp256k1", "EdDSA": "ed25519", "Schnorr": "secp256k1", "DH": "secp256k1"}
 
 
 def request(**members: Any) -> Any:
@@ -35,7 +36,7 @@ def request(**members: Any) -> Any:
     ],
 )
 def test_a_request_becomes_the_signers_input(scheme: str, members: dict[str, Any], expected: ToSign) -> None:
-    assert to_sign(request(**members), scheme) == expected
+    assert to_sign(request(**members), scheme, CURVES[scheme]) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,18 +49,30 @@ def test_a_request_becomes_the_signers_input(scheme: str, members: dict[str, Any
         ("Schnorr", {"kind": "Message", "message": "0x00"}, "EdDSA"),
         ("EdDSA", {"kind": "Message", "message": "0x00", "network": "Solana"}, "network"),
         ("ECDSA", {**HASH, "blockchainKind": "Evm"}, "blockchainKind"),
+        ("DH", HASH, "DH"),
+        ("DH", {"kind": "Message", "message": "0x00"}, "DH"),
     ],
 )
 def test_what_a_key_cannot_sign_is_said(scheme: str, members: dict[str, Any], named: str) -> None:
-    refused = to_sign(request(**members), scheme)
+    refused = to_sign(request(**members), scheme, CURVES[scheme])
     assert isinstance(refused, Unsupported)
     assert named in refused.reason
 
 
-def test_every_supported_scheme_signs_a_hash() -> None:
-    for scheme, _ in SUPPORTED:
+def test_every_supported_scheme_but_dh_signs_a_hash() -> None:
+    for scheme, curve in SUPPORTED:
         root = {"taprootMerkleRoot": ""} if scheme == "Schnorr" else {}
-        assert isinstance(to_sign(request(**HASH, **root), scheme), ToSign)
+        wanted = to_sign(request(**HASH, **root), scheme, curve)
+        assert isinstance(wanted, Unsupported if scheme == "DH" else ToSign)
+
+
+def test_a_stark_key_signs_digests_below_2_to_the_251() -> None:
+    highest = (1 << 251) - 1
+    below, above = (request(kind="Hash", hash=f"{value:064x}") for value in (highest, highest + 1))
+    assert to_sign(below, "ECDSA", "stark") == ToSign("digest32", highest.to_bytes(32), None)
+    refused = to_sign(above, "ECDSA", "stark")
+    assert isinstance(refused, Unsupported)
+    assert "2^251" in refused.reason
 
 
 def test_leading_zeros_of_a_signature_are_kept() -> None:

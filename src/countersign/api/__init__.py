@@ -1,6 +1,6 @@
 """What an operation is: its declaration, the call it works with, wire types and errors."""
 
-from countersign.api.call import Call
+from countersign.api.call import Call, Superseded
 from countersign.api.caller import Caller, Epochs
 from countersign.api.effect import Effect, Enrolled
 from countersign.api.errors import CATALOGUE, ApiError, conflict, not_found, validation
@@ -23,6 +23,7 @@ __all__ = [
     "PageRequest",
     "Request",
     "Response",
+    "Superseded",
     "UnsetType",
     "Wire",
     "conflict",

@@ -15,6 +15,13 @@ from countersign.world import World
 T = TypeVar("T")
 
 
+class Superseded(Exception):
+    """Raised in an effect: what was prepared before the transaction fits no longer, and may be prepared anew.
+
+    Rolls the effect back and leaves the consent unspent, so that the call may commit again.
+    """
+
+
 class Call(ABC):
     """One call of one operation: the request, its caller, and the only ways to read and to change state.
 
@@ -52,7 +59,7 @@ class Call(ABC):
 
         Raises ``ApiError``: 400 ``USER_ACTION_REUSED`` when the action was spent before, 401 or 403 when
         the caller lost its rights meanwhile. An ``ApiError`` of the effect rolls it back, and the action
-        counts as used all the same.
+        counts as used all the same. :class:`Superseded` is passed on, with nothing spent.
         """
 
     @abstractmethod

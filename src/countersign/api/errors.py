@@ -64,7 +64,33 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         400, "This signature kind is not supported for this key.", "Use kind Hash, or Message with an EdDSA key."
     ),
     "KEY_UNSUPPORTED": ErrorKind(
-        400, "This kind of key is not supported.", "Use a scheme, curve and options that the server offers."
+        400,
+        "The key store does not offer this kind of key.",
+        "Use a scheme and curve that the key store offers, or another key store.",
+    ),
+    "KEY_OPERATION_UNSUPPORTED": ErrorKind(
+        400, "This key cannot do that.", "Use a key of the scheme that the message names."
+    ),
+    "KEY_NOT_MASTER": ErrorKind(
+        400, "The key is no master key.", "Derive from a key that was made with masterKey: true."
+    ),
+    "KEY_NOT_DELEGABLE": ErrorKind(
+        400,
+        "The key cannot be delegated.",
+        "Delegate a key that was made with delayDelegation: true and is not delegated yet.",
+    ),
+    "NOT_AN_END_USER": ErrorKind(
+        400, "Keys are delegated to active end users only.", "Name an active user of kind EndUser."
+    ),
+    "KEY_NOT_DESTROYABLE": ErrorKind(
+        400,
+        "The key cannot be destroyed yet.",
+        "Archive it, wait until the time in details.destroyableFrom, and repeat its public key.",
+    ),
+    "KEY_SHARES_REFUSED": ErrorKind(
+        400,
+        "The key shares are not accepted.",
+        "Share the key anew for exactly the signers of GET /signers, and send all shares of that one sharing.",
     ),
     "UNAUTHENTICATED": ErrorKind(
         401,
@@ -92,6 +118,27 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "The application is missing, not active, not this organisation's, or did not sign the request.",
         "Send X-DFNS-APPID of an active application of the organisation; a server-signed one also sends X-DFNS-NONCE, "
         "X-DFNS-APPSECRET and X-DFNS-APISIGNATURE.",
+    ),
+    "KEY_DELEGATED": ErrorKind(
+        403, "The key is delegated to an end user, who alone may use it.", "Let the end user do it."
+    ),
+    "SIGNER_REFUSED": ErrorKind(
+        403, "The signer refused the order.", "Ask the operator for the reason, which is in the log."
+    ),
+    "KEY_IMPORT_DISABLED": ErrorKind(
+        403,
+        "Key import is not enabled for this organisation.",
+        "Ask the operator to run 'countersign admin keys --enable-import'.",
+    ),
+    "KEY_EXPORT_DISABLED": ErrorKind(
+        403,
+        "Key export is not enabled for this organisation.",
+        "Ask the operator to run 'countersign admin keys --enable-export'.",
+    ),
+    "KEY_EXPORTED": ErrorKind(
+        403,
+        "The key was exported and is used no longer.",
+        "Use another key, or ask the operator to run 'countersign admin keys --sign-after-export'.",
     ),
     "INVALID_CODE": ErrorKind(403, "Invalid code", "Ask for a new code, and enter it before it ends."),
     "USER_ACTION_INVALID": ErrorKind(

@@ -15,7 +15,7 @@ from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import store
 from countersign.identity.usernames import username_key
-from countersign.keystores.store import insert_root
+from countersign.keystores.store import insert_root, insert_store
 from countersign.storage import Database, Transaction
 from countersign.world import World
 
@@ -109,6 +109,7 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     yield store.INSERT_PERMISSION, (org_id, world.new_id("pm"), catalogue.DEFAULT_END_USER, end_user, 0, now, now)
     for identity in (user_id, app_id):
         yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), admin_permission, identity, 0, now, now)
+    yield from insert_store(plan.store_id, "sealed", "Sealed store", now, primary=True)
     yield from insert_root(plan.store_id, 1, "Sealed store", plan.wrapped_root, now)
     yield from append(
         System(

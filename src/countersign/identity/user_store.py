@@ -115,3 +115,18 @@ ARCHIVE_CREDENTIALS_OF_TOKEN = Statement(
     "UPDATE credentials SET state = 'Archived', epoch = epoch + 1 "
     "WHERE org_id = ? AND user_id = ? AND token_id = ? AND state <> 'Archived'",
 )
+
+_ACTIVE_END_USER = (
+    "SELECT user_id FROM users WHERE org_id = {0} AND user_id = {1} AND kind = 'EndUser' AND state = 'Active'{2}"
+)
+HOLD_ACTIVE_END_USER = Statement(
+    "hold_active_end_user",
+    _ACTIVE_END_USER.format("?", "?", ""),
+    postgresql=_ACTIVE_END_USER.format("$1", "$2", " FOR SHARE"),
+)
+# An id is found before a username that looks like one.
+FIND_USER = Statement(
+    "find_user",
+    "SELECT user_id FROM users WHERE org_id = ? AND (user_id = ? OR username_key = ?) AND is_service_account = 0 "
+    "ORDER BY CASE WHEN user_id = ? THEN 0 ELSE 1 END LIMIT 1",
+)

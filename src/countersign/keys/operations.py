@@ -1,11 +1,13 @@
-"""Keys and signatures: what callers can do."""
+"""Keys and signatures: what callers can do. More of keys is in ``custody_operations``."""
 
 from __future__ import annotations
 
 from countersign.api import UNSET, ApiError, Call, Page, not_found, operation, page_request
-from countersign.keys import keys, signatures
+from countersign.identity.end_users import find_user
+from countersign.keys import creation, keys, signatures
+from countersign.keys.ownership import require_visible
 from countersign.keys.service import Keys
-from countersign.keys.signing import SUPPORTED, Unsupported, to_sign
+from countersign.keys.signing import Unsupported, to_sign
 from countersign.keys.types import (
     CreateKey,
     CreateSignature,
@@ -21,52 +23,39 @@ from countersign.keys.types import (
 
 @operation("POST", "/keys", permission="Keys:Create", signed=True)
 async def create_key(call: Call, body: CreateKey) -> Key:
-    """Create a key in a key store."""
-    if call.caller.sees_only_delegated:
-        # It would belong to the end user, and keys cannot be delegated yet.
-        raise ApiError("KEY_UNSUPPORTED", "keys of end users are not supported by this server")
-    if (body.scheme, body.curve) not in SUPPORTED:
-        offered = ", ".join(sorted(f"{scheme}/{curve}" for scheme, curve in SUPPORTED))
-        raise ApiError("KEY_UNSUPPORTED", f"{body.scheme} with {body.curve} is not supported; supported: {offered}")
-    for member, value in (
-        ("masterKey", body.master_key is True),
-        ("deriveFrom", body.derive_from is not UNSET),
-        ("delegateTo", body.delegate_to is not UNSET),
-        ("delayDelegation", body.delay_delegation is True),
-    ):
-        if value:
-            raise ApiError("KEY_UNSUPPORTED", f"{member} is not supported by this server")
-    service = call.service(Keys)
-    if body.store_id is not UNSET and body.store_id != service.store_id:
-        raise not_found("key store")
-    return await service.create(call, body.scheme, body.curve, None if body.name is UNSET else body.name)
+    """Create a key in a key store; with `deriveFrom` (and `Keys:ChildKeys:Create`) below a master key.
+
+    A key that an end user creates belongs to that user.
+    """
+    return await creation.create(call.service(Keys), call, body)
 
 
 @operation("GET", "/keys", permission="Keys:Read")
 async def list_keys(call: Call, query: ListKeys) -> KeyList:
-    """List keys, newest first."""
-    page = page_request(query, f"{call.org_id}/keys")
-    if query.owner is not UNSET or call.caller.sees_only_delegated:
-        # No key can be delegated yet.
-        return KeyList(items=[])
-    items, token = await call.read(lambda: keys.list_page(call.org_id, page))
+    """List keys, newest first; `owner` (id or username) those delegated to this user. End users see their own."""
+    org_id, caller = call.org_id, call.caller
+    owner = caller.user_id if caller.sees_only_delegated else None
+    if query.owner is not UNSET:
+        named = query.owner
+        found = await call.read(lambda: find_user(org_id, named))
+        if found is None or owner not in (None, found):
+            return KeyList(items=[])
+        owner = found
+    page = page_request(query, f"{org_id}/keys" if owner is None else f"{org_id}/keys/{owner}")
+    items, token = await call.read(lambda: keys.list_page(org_id, owner, page))
     return KeyList(items=items, next_page_token=UNSET if token is None else token)
 
 
 @operation("GET", "/keys/{keyId}", permission="Keys:Read")
 async def get_key(call: Call) -> KeyDetail:
     """Get a key with its store and wallets."""
-    key_id = visible_key(call)
-    found = await call.read(lambda: keys.get(call.org_id, key_id))
-    if found is None:
-        raise not_found("key")
-    return found
+    return await call.read(lambda: keys.get(call.caller, call.params["keyId"]))
 
 
 @operation("PUT", "/keys/{keyId}", permission="Keys:Update", signed=True)
 async def update_key(call: Call, body: UpdateKey) -> Key:
     """Rename a key; `null` clears the name."""
-    key_id = visible_key(call)
+    key_id = await visible_key(call)
     return await call.commit(lambda: keys.rename(call.org_id, key_id, body.name))
 
 
@@ -83,11 +72,11 @@ async def generate_signature(call: Call, body: CreateSignature) -> SignatureRequ
     The answer already holds the signature. A repeated `externalId` with the same body answers the first request.
     """
     service = call.service(Keys)
-    key_id = visible_key(call)
+    key_id = await visible_key(call)
     key = await call.read(lambda: keys.to_sign_with(call.org_id, key_id))
     if key is None:
-        raise not_found("key")
-    wanted = to_sign(body, key.scheme)
+        raise await _without_record(call, key_id)
+    wanted = to_sign(body, key.scheme, key.curve)
     if isinstance(wanted, Unsupported):
         raise ApiError("SIGNATURE_KIND_UNSUPPORTED", wanted.reason)
     external_id = None if body.external_id is UNSET else body.external_id
@@ -97,7 +86,7 @@ async def generate_signature(call: Call, body: CreateSignature) -> SignatureRequ
 @operation("GET", "/keys/{keyId}/signatures", permission="Keys:Signatures:Read")
 async def list_signatures(call: Call, query: Page) -> SignatureList:
     """List the signature requests of a key, newest first."""
-    key_id = visible_key(call)
+    key_id = await visible_key(call)
     page = page_request(query, f"{call.org_id}/signatures/{key_id}")
     found = await call.read(lambda: signatures.list_page(call.org_id, key_id, page))
     if found is None:
@@ -109,18 +98,22 @@ async def list_signatures(call: Call, query: Page) -> SignatureList:
 @operation("GET", "/keys/{keyId}/signatures/{signatureId}", permission="Keys:Signatures:Read")
 async def get_signature(call: Call) -> SignatureRequest:
     """Get a signature request."""
-    key_id = visible_key(call)
+    key_id = await visible_key(call)
     found = await call.read(lambda: signatures.get(call.org_id, key_id, call.params["signatureId"]))
     if found is None:
         raise not_found("signature request")
     return found
 
 
-def visible_key(call: Call) -> str:
-    """The id of the key that the path names.
-
-    404 for a caller who sees only what is delegated to it: no key can be yet.
-    """
+async def visible_key(call: Call) -> str:
+    """The id of the key that the path names; 404 for an end user whose key it is not."""
+    key_id = call.params["keyId"]
     if call.caller.sees_only_delegated:
-        raise not_found("key")
-    return call.params["keyId"]
+        require_visible(await call.read(lambda: keys.stored(call.org_id, key_id)), call.caller)
+    return key_id
+
+
+async def _without_record(call: Call, key_id: str) -> ApiError:
+    """What is said of a key whose record is not there: it was destroyed, or never was."""
+    known = await call.read(lambda: keys.stored(call.org_id, key_id))
+    return not_found("key") if known is None else ApiError("KEY_ARCHIVED")

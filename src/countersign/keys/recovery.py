@@ -19,7 +19,7 @@ from countersign.keys.service import Failure, Finish, Keys, finish, order
 from countersign.keys.signatures import Unfinished
 from countersign.keys.signing import ToSign, Unsupported, to_sign
 from countersign.keys.types import CreateSignature
-from countersign.keystores import ConsentEvidence, KeyRecord, SignerSealed, SignerUnavailable
+from countersign.keystores import ConsentEvidence, KeyRecord, SignatureValue, SignerSealed, SignerUnavailable
 from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
 
@@ -61,7 +61,7 @@ class Recovery:
         done = 0
         stuck: set[str] = set()
         before = self._world.now() - older_than_ms
-        while self._service.signer.available:
+        while self._service.available:
             limit = _BATCH + len(stuck)
             left = await self._database.read(partial(signatures.unfinished, before, limit))
             fresh = [request for request in left if request.signature_id not in stuck]
@@ -82,9 +82,7 @@ class Recovery:
             log.error("signature request cannot be read back", signature_id=left.signature_id, reason=reason)  # noqa: TRY400 - the reason says it
             return False
         try:
-            outcome = await order(
-                self._service.signer, order_again.key, order_again.wanted, left.signature_id, order_again.evidence
-            )
+            outcome = await self._outcome(order_again, left.signature_id)
         except (SignerUnavailable, SignerSealed) as error:
             log.warning("recovery waits for the signer", reason=str(error))
             return False
@@ -101,6 +99,17 @@ class Recovery:
         await self._database.write(lambda: finish(done, self._world))
         log.info("signature request finished", signature_id=left.signature_id, failed=isinstance(outcome, Failure))
         return True
+
+    async def _outcome(self, again: _Again, signature_id: str) -> SignatureValue | Failure:
+        """What the signer makes of it. A key that was archived meanwhile signs nothing, so it is not asked."""
+        key = again.key
+        stored = await self._database.read(lambda: keys.stored(key.org_id, key.key_id))
+        if stored is None or stored.status != "Active":
+            return Failure(keys.ARCHIVED)
+        signer = self._service.signers.get(key.store_id)
+        if signer is None:
+            raise SignerUnavailable(f"key store {key.store_id} is not configured")
+        return await order(signer, key, again.wanted, signature_id, again.evidence)
 
     async def _read_back(self, left: Unfinished) -> _Again:
         """What the signer was asked. ``ValueError`` when key or action are gone, or were changed.
@@ -119,7 +128,7 @@ class Recovery:
         reason = _contradiction(left, entry, body) or check_action(entry, found[1].decode())
         if reason is not None:
             raise ValueError(reason)
-        wanted = to_sign(msgspec.convert(body, CreateSignature), key.scheme)
+        wanted = to_sign(msgspec.convert(body, CreateSignature), key.scheme, key.curve)
         if isinstance(wanted, Unsupported):
             raise ValueError(wanted.reason)  # noqa: TRY004 - as above
         return _Again(key, wanted, entry.payload_sha256, evidence_of(entry, found[1]))

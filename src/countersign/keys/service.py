@@ -1,9 +1,12 @@
-"""Making keys and signatures: where rows and the signer meet."""
+"""Making signatures: where rows and the signer meet."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -11,10 +14,10 @@ from countersign.api import ApiError, Call
 from countersign.audit.entry import Signature
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
-from countersign.keys import keys, signatures
+from countersign.keys import keys, signatures, signers
 from countersign.keys.signatures import NewSignature
 from countersign.keys.signing import ToSign, parts
-from countersign.keys.types import Key, SignatureParts, SignatureRequest
+from countersign.keys.types import SignatureRequest
 from countersign.keystores import (
     ConsentEvidence,
     KeyRecord,
@@ -54,39 +57,37 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys in the primary store, ``store_id``."""
+    """Keys in all stores. ``signers``: by id of the key store, the ``primary_store`` among them.
 
-    signer: SignerClient
-    store_id: str
+    ``destruction_days``: how long a key must have been archived before it can be destroyed.
+    """
+
+    signers: Mapping[str, SignerClient]
+    primary_store: str
     installation_id: str
+    destruction_days: int = 7
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
-    def require_signer(self) -> None:
-        """503 while no order could be carried out, so that no consent is spent for nothing."""
-        if self.signer.sealed:
-            raise ApiError("KEYSTORE_SEALED")
-        if not self.signer.available:
-            raise ApiError("SIGNER_UNAVAILABLE")
+    @property
+    def available(self) -> bool:
+        """Whether an order would reach any of the stores right now."""
+        return any(signer.available for signer in self.signers.values())
 
-    async def create(self, call: Call, scheme: str, curve: str, name: str | None) -> Key:
-        """Have the signer make a key, and store it sealed. A crash in between leaves nothing but an unused secret."""
-        self.require_signer()
-        key_id = call.world.new_id("key")
-        try:
-            made = await self.signer.generate(
-                call.org_id, key_id, scheme, curve, call.request.request_id, call.evidence
-            )
-        except SignerSealed:
-            raise ApiError("KEYSTORE_SEALED") from None
-        except SignerUnavailable as error:
-            raise ApiError("SIGNER_UNAVAILABLE", reason=str(error)) from None
-        now = call.world.now()
-        return await call.commit(
-            lambda: keys.insert(call.org_id, key_id, scheme, curve, name, self.store_id, made, now)
-        )
+    def signer_of(self, key: KeyRecord) -> SignerClient:
+        """The signer of the store that holds the key; 503 when this server serves no such store."""
+        signer = self.signers.get(key.store_id)
+        if signer is None:
+            raise ApiError("SIGNER_UNAVAILABLE", reason=f"key store {key.store_id} is not configured")
+        return signer
+
+    def turn(self, name: str) -> asyncio.Lock:
+        """What calls of this process that would get into each other's way wait for."""
+        return self._turns.setdefault(name, asyncio.Lock())
 
     async def sign(self, call: Call, key: KeyRecord, wanted: ToSign, external_id: str | None) -> SignatureRequest:
         """Two transactions with the signer between them; what a crash leaves between is finished by the recovery."""
-        self.require_signer()
+        signer = self.signer_of(key)
+        signers.require(signer)
         payload_sha256 = hashlib.sha256(call.request.canonical_body).hexdigest()
         new = NewSignature(
             signature_id=call.world.new_id("sig"),
@@ -100,7 +101,7 @@ class Keys:
         if not started.fresh:
             return started.request
         try:
-            outcome = await order(self.signer, key, wanted, new.signature_id, call.evidence)
+            outcome = await order(signer, key, wanted, new.signature_id, call.evidence)
         except (SignerUnavailable, SignerSealed) as error:
             raise _kept(
                 "SIGNER_UNAVAILABLE", new.signature_id, "The signer went away while signing", str(error)
@@ -153,15 +154,21 @@ async def order(
 
 
 def finish(done: Finish, world: World) -> Transaction[SignatureRequest]:
-    """Record the outcome once, with its audit entry; whoever comes second reads what the first recorded."""
+    """Record the outcome once, with its audit entry; whoever comes second reads what the first recorded.
+
+    A key that was archived meanwhile has signed nothing: what it made is dropped, and the request fails.
+    """
     key, outcome, now = done.key, done.outcome, world.now()
-    value: SignatureParts | None = None
     raw: bytes | None = None
+    request: SignatureRequest | None = None
     if isinstance(outcome, SignatureValue):
         raw = outcome.r + outcome.s
         value = parts(key.scheme, raw, outcome.recid)
-    reason = outcome.reason if isinstance(outcome, Failure) else None
-    request = yield from signatures.finish(key.org_id, done.signature_id, value, reason, now)
+        request = yield from signatures.finish(key.org_id, done.signature_id, value, now)
+    reason = None
+    if request is None:
+        raw, reason = None, outcome.reason if isinstance(outcome, Failure) else keys.ARCHIVED
+        request = yield from signatures.fail(key.org_id, done.signature_id, reason)
     if request is None:
         existing = yield from signatures.get(key.org_id, key.key_id, done.signature_id)
         if existing is None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, encode, not_found
+from countersign.api import UNSET, Caller, Effect, PageRequest, conflict, encode, not_found
 from countersign.api.idempotency import Repeat, Taken, bind
-from countersign.keys import store, views
+from countersign.keys import key_settings, keys, store, views
+from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
 from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
@@ -36,13 +37,13 @@ class Started:
 
 
 def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Started]]:
-    """First transaction: the request as ``Executing``, or the one that its ``externalId`` is bound to."""
+    """First transaction: the request as ``Executing``, or the one that its ``externalId`` is bound to.
+
+    The key is held: whoever archives or delegates it is done before, and heeded, or waits.
+    """
     org_id = caller.org_id
-    rows = yield store.KEY_STATUS, (org_id, new.key_id)
-    if not rows:
-        raise not_found("key")
-    if rows[0][0] != "Active":
-        raise ApiError("KEY_ARCHIVED")
+    key = require_usable((yield from keys.hold(org_id, new.key_id)), caller)
+    yield from key_settings.require_kept(org_id, key)
     if new.external_id is not None:
         bound = yield from bind(org_id, "Signature", new.external_id, new.signature_id, new.key_id, new.payload_hash)
         if isinstance(bound, Taken):
@@ -84,14 +85,15 @@ def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Sta
     return Effect(Started(views.signature(row), fresh=True), (new.signature_id,))
 
 
-def finish(
-    org_id: str, signature_id: str, parts: SignatureParts | None, reason: str | None, now: int
-) -> Transaction[SignatureRequest | None]:
-    """Second transaction: ``Signed``, or ``Failed`` with a reason; ``None`` when somebody finished it before."""
-    status = "Failed" if parts is None else "Signed"
-    result = None if parts is None else encode(parts).decode()
-    signed_at = None if parts is None else now
-    rows = yield store.FINISH_SIGNATURE, (status, reason, result, signed_at, org_id, signature_id)
+def finish(org_id: str, signature_id: str, parts: SignatureParts, now: int) -> Transaction[SignatureRequest | None]:
+    """Second transaction: ``Signed``; ``None`` when somebody finished it before, or the key was archived."""
+    rows = yield store.FINISH_SIGNATURE, (encode(parts).decode(), now, org_id, signature_id)
+    return views.signature(rows[0]) if rows else None
+
+
+def fail(org_id: str, signature_id: str, reason: str) -> Transaction[SignatureRequest | None]:
+    """Second transaction: ``Failed`` with a reason; ``None`` when somebody finished it before."""
+    rows = yield store.FAIL_SIGNATURE, (reason, org_id, signature_id)
     return views.signature(rows[0]) if rows else None
 
 

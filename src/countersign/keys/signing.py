@@ -11,13 +11,19 @@ from countersign.keystores.requested import ToSign, Unsupported
 
 #: Pairs of scheme and curve that keys are made of.
 SUPPORTED: frozenset[tuple[str, str]] = frozenset(
-    {("ECDSA", "secp256k1"), ("EdDSA", "ed25519"), ("Schnorr", "secp256k1")}
+    {("ECDSA", "secp256k1"), ("ECDSA", "stark"), ("EdDSA", "ed25519"), ("Schnorr", "secp256k1"), ("DH", "secp256k1")}
 )
 
 
-def to_sign(body: CreateSignature, scheme: str) -> ToSign | Unsupported:
-    """The signer's input for a request on a key of this scheme; the signer itself reads the request with the same."""
-    return requested.to_sign(msgspec.to_builtins(body), scheme)
+def to_sign(body: CreateSignature, scheme: str, curve: str) -> ToSign | Unsupported:
+    """The signer's input for a request on such a key; the signer itself reads the request with the same.
+
+    On the stark curve digests are below 2^251, as its signatures are defined.
+    """
+    wanted = requested.to_sign(msgspec.to_builtins(body), scheme)
+    if curve == "stark" and isinstance(wanted, ToSign) and int.from_bytes(wanted.payload) >> 251:
+        return Unsupported("hash must be below 2^251 with a key on the stark curve")
+    return wanted
 
 
 def parts(scheme: str, signature: bytes, recid: int | None) -> SignatureParts:

@@ -4,28 +4,82 @@ from __future__ import annotations
 
 from countersign.storage import Statement
 
-_KEY = "key_id, scheme, curve, public_key, name, status, custodial, created_at, deleted_at, store_id"
+KEY_COLUMNS = (
+    "key_id, scheme, curve, public_key, name, status, custodial, store_id, created_at, deleted_at, is_master, "
+    "next_child, master_key_id, derivation_path, may_delegate, delegated_to, is_imported, exported_at, destroyed_at"
+)
 
 INSERT_KEY = Statement(
     "insert_key",
-    "INSERT INTO keys (org_id, key_id, scheme, curve, public_key, name, status, custodial, store_id, created_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, 'Active', 1, ?, ?)",
+    "INSERT INTO keys (org_id, key_id, scheme, curve, public_key, name, status, custodial, store_id, created_at, "
+    "is_master, master_key_id, derivation_path, may_delegate, delegated_to, is_imported) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'Active', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
-GET_KEY = Statement("get_key", f"SELECT {_KEY} FROM keys WHERE org_id = ? AND key_id = ?")
+GET_KEY = Statement("get_key", f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id = ?")
+# The key stays as it is until the transaction ends; others may hold it too. SQLite has one writer at a time anyway.
+HOLD_KEY = Statement(
+    "hold_key",
+    f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id = ?",
+    postgresql=f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = $1 AND key_id = $2 FOR SHARE",
+)
 LIST_KEYS = Statement(
     "list_keys",
-    f"SELECT {_KEY} FROM keys WHERE org_id = ? AND key_id < ? ORDER BY key_id DESC LIMIT ?",
+    f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id < ? ORDER BY key_id DESC LIMIT ?",
+)
+LIST_DELEGATED_KEYS = Statement(
+    "list_delegated_keys",
+    f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND delegated_to = ? AND key_id < ? ORDER BY key_id DESC LIMIT ?",
 )
 RENAME_KEY = Statement(
     "rename_key",
-    f"UPDATE keys SET name = ? WHERE org_id = ? AND key_id = ? AND status = 'Active' RETURNING {_KEY}",
+    f"UPDATE keys SET name = ? WHERE org_id = ? AND key_id = ? AND status = 'Active' RETURNING {KEY_COLUMNS}",
 )
 ARCHIVE_KEY = Statement(
     "archive_key",
     "UPDATE keys SET status = 'Archived', deleted_at = ? WHERE org_id = ? AND key_id = ? AND status = 'Active' "
-    f"RETURNING {_KEY}",
+    f"RETURNING {KEY_COLUMNS}",
+)
+DESTROY_KEY = Statement(
+    "destroy_key",
+    "UPDATE keys SET destroyed_at = ? WHERE org_id = ? AND key_id = ? AND status = 'Archived' "
+    f"AND destroyed_at IS NULL RETURNING {KEY_COLUMNS}",
+)
+DELEGATE_KEY = Statement(
+    "delegate_key",
+    "UPDATE keys SET delegated_to = ?, custodial = 0 WHERE org_id = ? AND key_id = ? AND status = 'Active' "
+    f"AND may_delegate = 1 AND delegated_to IS NULL RETURNING {KEY_COLUMNS}",
 )
 KEY_STATUS = Statement("key_status", "SELECT status FROM keys WHERE org_id = ? AND key_id = ?")
+ACTIVE_KEY_OF_PUBLIC_KEY = Statement(
+    "active_key_of_public_key",
+    "SELECT key_id FROM keys WHERE org_id = ? AND public_key = ? AND status = 'Active'",
+)
+CHILD_AT = Statement(
+    "child_at", "SELECT key_id FROM keys WHERE org_id = ? AND master_key_id = ? AND derivation_path = ?"
+)
+# Conditional: of two that were given the same index, one comes too late and is given another.
+TAKE_CHILD_INDEX = Statement(
+    "take_child_index",
+    "UPDATE keys SET next_child = ? WHERE org_id = ? AND key_id = ? AND next_child = ? AND status = 'Active' "
+    "RETURNING key_id",
+)
+LIST_STORES = Statement(
+    "list_key_stores", "SELECT store_id, kind, name, is_primary FROM key_stores ORDER BY is_primary DESC, store_id"
+)
+STORE_KIND = Statement("key_store_kind", "SELECT kind FROM key_stores WHERE store_id = ?")
+
+MARK_EXPORTED = Statement(
+    "mark_exported",
+    "UPDATE keys SET exported_at = COALESCE(exported_at, ?) WHERE org_id = ? AND key_id = ? AND status = 'Active' "
+    "RETURNING key_id",
+)
+KEY_SETTINGS = Statement(
+    "key_settings", "SELECT key_import, key_export, sign_after_export FROM organisations WHERE org_id = ?"
+)
+SET_KEY_SETTINGS = Statement(
+    "set_key_settings",
+    "UPDATE organisations SET key_import = ?, key_export = ?, sign_after_export = ? WHERE org_id = ?",
+)
 
 _SIGNATURE = (
     "signature_id, key_id, requester, request_body, status, reason, result, requested_at, signed_at, external_id"
@@ -45,14 +99,36 @@ LIST_SIGNATURES = Statement(
     f"SELECT {_SIGNATURE} FROM signatures WHERE org_id = ? AND key_id = ? AND signature_id < ? "
     "ORDER BY signature_id DESC LIMIT ?",
 )
-# Conditional: of two that finish the same request, one wins and the other reads its result.
+# Conditional: of two that finish the same request, one wins and the other reads its result. What a key signed is
+# recorded only while the key is active, so that nothing that it signed comes out once its archiving was answered.
+_FINISH = (
+    "UPDATE signatures SET status = 'Signed', result = {1}, signed_at = {2} "
+    "WHERE org_id = {3} AND signature_id = {4} AND status = 'Executing' AND EXISTS (SELECT 1 FROM keys k "
+    "WHERE k.org_id = signatures.org_id AND k.key_id = signatures.key_id AND k.status = 'Active'{0}) "
+    f"RETURNING {_SIGNATURE}"
+)
 FINISH_SIGNATURE = Statement(
     "finish_signature",
-    "UPDATE signatures SET status = ?, reason = ?, result = ?, signed_at = ? "
+    _FINISH.format("", "?", "?", "?", "?"),
+    postgresql=_FINISH.format(" FOR SHARE", "$1", "$2", "$3", "$4"),
+)
+FAIL_SIGNATURE = Statement(
+    "fail_signature",
+    "UPDATE signatures SET status = 'Failed', reason = ? "
     f"WHERE org_id = ? AND signature_id = ? AND status = 'Executing' RETURNING {_SIGNATURE}",
+)
+FAIL_PENDING_SIGNATURES = Statement(
+    "fail_pending_signatures",
+    "UPDATE signatures SET status = 'Failed', reason = ? WHERE org_id = ? AND key_id = ? AND status = 'Pending' "
+    "RETURNING signature_id",
 )
 LIST_EXECUTING = Statement(
     "list_executing",
     "SELECT org_id, signature_id, key_id, request_body, action_id FROM signatures "
     "WHERE status = 'Executing' AND requested_at < ? ORDER BY org_id, requested_at, signature_id LIMIT ?",
+)
+UNFINISHED_OF_KEY = Statement(
+    "unfinished_of_key",
+    "SELECT signature_id FROM signatures WHERE org_id = ? AND key_id = ? AND status IN ('Pending', 'Executing') "
+    "LIMIT 1",
 )

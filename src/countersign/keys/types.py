@@ -17,14 +17,18 @@ Hex = Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z", max_leng
 
 
 class DeriveFrom(Wire):
-    """A master key and the path below it."""
+    """A master key and the path below it, such as ``m/0/7``; without one the next free index is taken."""
 
-    key_id: str
-    path: str | UnsetType = UNSET
+    key_id: Annotated[str, Meta(min_length=1)]
+    path: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
 
 
 class CreateKey(Wire):
-    """A new key in the primary key store, or the one that ``storeId`` names."""
+    """A new key in the primary key store, or the one that ``storeId`` names.
+
+    ``masterKey``: others may be derived from it. ``deriveFrom``: derive it from a master key instead of drawing it.
+    ``delegateTo``: it belongs to this end user from the start; ``delayDelegation``: it may be delegated later.
+    """
 
     scheme: Scheme
     curve: Curve
@@ -42,17 +46,33 @@ class UpdateKey(Wire):
     name: Name | None
 
 
+class DerivedFrom(Wire):
+    """The master key that it was derived from, and the path below it."""
+
+    key_id: str
+    path: str
+
+
 class Key(Wire):
-    """A key; ``publicKey`` is hex without prefix (SEC1 compressed, or 32 bytes for ed25519)."""
+    """A key; ``publicKey`` is hex without prefix (SEC1 compressed, or 32 bytes for ed25519).
+
+    ``custodial``: false once it is delegated to an end user. ``masterKey``, ``imported`` and ``exported`` are there
+    where they are true.
+    """
 
     id: str
     scheme: Scheme
     curve: Curve
     public_key: str
+    master_key: bool | UnsetType = UNSET
+    derived_from: DerivedFrom | UnsetType = UNSET
     name: str | UnsetType = UNSET
     status: Literal["Active", "Archived"]
     custodial: bool
     date_created: str
+    imported: bool | UnsetType = UNSET
+    exported: bool | UnsetType = UNSET
+    date_exported: str | UnsetType = UNSET
     date_deleted: str | UnsetType = UNSET
 
 
@@ -63,11 +83,14 @@ class KeyWallet(Wire):
     network: str
 
 
+StoreKind = Literal["Hsm", "Mpc", "OfflineSigner"]
+
+
 class KeyStoreReference(Wire):
     """The key store that holds the key, and the key's id in it."""
 
     id: str
-    kind: Literal["Hsm", "Mpc", "OfflineSigner"]
+    kind: StoreKind
     key_id: str
 
 
@@ -89,6 +112,65 @@ class ListKeys(Page):
     """``owner``: only keys delegated to this end user (id or username)."""
 
     owner: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+
+
+class DelegateKey(Wire):
+    """The end user who is to own the key."""
+
+    delegate_to: Annotated[str, Meta(min_length=1)]
+
+
+class Delegated(Wire):
+    """The key has a new owner."""
+
+    key_id: str
+    status: Literal["Delegated"] = "Delegated"
+
+
+class DeriveOutput(Wire):
+    """``domain``: hex of 1 byte to 4 KiB, the domain separation tag; ``seed``: hex of up to 64 KiB.
+
+    Neither is secret.
+    """
+
+    domain: Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z", max_length=2 + 2 * 4096)]
+    seed: Annotated[str, Meta(pattern="^(0x)?([0-9a-fA-F][0-9a-fA-F])*\\Z", max_length=2 + 2 * 65_536)]
+
+
+class Derived(Wire):
+    """``output``: 0x-prefixed hex of 32 bytes, the same for the same key, domain and seed."""
+
+    output: str
+
+
+class DestroyKey(Wire):
+    """``publicKey`` of the key once more, as a confirmation."""
+
+    public_key: Annotated[str, Meta(min_length=1, max_length=140)]
+
+
+class DestroyedKey(Wire):
+    """A key whose private part is gone for good."""
+
+    key_id: str
+    public_key: str
+    status: Literal["Destroyed"] = "Destroyed"
+    date_destroyed: str
+
+
+class KeyStore(Wire):
+    """A key store; new keys go into the primary one unless ``storeId`` names another."""
+
+    id: str
+    kind: StoreKind
+    name: str
+    primary: bool
+
+
+class KeyStoreList(Wire):
+    """All key stores of the server, the primary one first."""
+
+    items: list[KeyStore]
 
 
 class Hash(Wire, tag_field="kind", tag="Hash"):

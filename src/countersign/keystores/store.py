@@ -7,7 +7,7 @@ from typing import Final
 
 from countersign.keystores.client import GeneratedKey, KeyRecord
 from countersign.keystores.outcome import SignerUnavailable
-from countersign.storage.transaction import Statement, Transaction
+from countersign.storage.transaction import Row, Statement, Transaction
 
 INSERT_ROOT: Final = Statement(
     "keystore_insert_root",
@@ -39,8 +39,8 @@ READ_RECORD: Final = Statement(
 
 LIST_RECORDS: Final = Statement(
     "keystore_list_records",
-    "SELECT r.org_id, r.key_id, k.scheme, k.curve, k.public_key, r.secret_kind, r.root_version, r.generation, r.record"
-    " FROM key_records r JOIN keys k ON k.org_id = r.org_id AND k.key_id = r.key_id"
+    "SELECT r.org_id, r.key_id, k.scheme, k.curve, k.public_key, r.secret_kind, r.root_version, r.generation, r.record,"
+    " r.store_id FROM key_records r JOIN keys k ON k.org_id = r.org_id AND k.key_id = r.key_id"
     " WHERE r.store_id = ? AND (r.org_id, r.key_id) > (?, ?) ORDER BY r.org_id, r.key_id LIMIT ?",
 )
 COUNT_RECORDS: Final = Statement("keystore_count_records", "SELECT COUNT(*) FROM key_records WHERE store_id = ?")
@@ -112,7 +112,22 @@ def read_record(org_id: str, key_id: str) -> Transaction[KeyRecord | None]:
     rows = yield READ_RECORD, (org_id, key_id)
     if not rows:
         return None
-    scheme, curve, public_key, secret_kind, root_version, generation, record, store_id = rows[0]
+    return _record(org_id, key_id, rows[0])
+
+
+def delete_record(org_id: str, key_id: str) -> Transaction[bool]:
+    """Remove the record of a key for good; whether there was one. Backups keep theirs until they expire."""
+    return bool((yield DELETE_RECORD, (org_id, key_id)))
+
+
+def list_records(store_id: str, after: tuple[str, str], limit: int) -> Transaction[list[KeyRecord]]:
+    """The next records of a store behind ``(org_id, key_id)``, which is ``("", "")`` at the start."""
+    rows = yield LIST_RECORDS, (store_id, *after, limit)
+    return [_record(row[0], row[1], row[2:]) for row in rows]
+
+
+def _record(org_id: str, key_id: str, row: Row) -> KeyRecord:
+    scheme, curve, public_key, secret_kind, root_version, generation, record, store_id = row
     return KeyRecord(
         org_id,
         key_id,
@@ -125,17 +140,6 @@ def read_record(org_id: str, key_id: str) -> Transaction[KeyRecord | None]:
         bytes(record),
         store_id,
     )
-
-
-def delete_record(org_id: str, key_id: str) -> Transaction[bool]:
-    """Remove the record of a key for good; whether there was one. Backups keep theirs until they expire."""
-    return bool((yield DELETE_RECORD, (org_id, key_id)))
-
-
-def list_records(store_id: str, after: tuple[str, str], limit: int) -> Transaction[list[KeyRecord]]:
-    """The next records of a store behind ``(org_id, key_id)``, which is ``("", "")`` at the start."""
-    rows = yield LIST_RECORDS, (store_id, *after, limit)
-    return [KeyRecord(*row[:4], bytes.fromhex(row[4]), *row[5:8], bytes(row[8])) for row in rows]
 
 
 def count_records(store_id: str) -> Transaction[int]:

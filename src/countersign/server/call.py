@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from countersign.access.applications import Application, has_changed
 from countersign.access.consents import Consent, PermissionsChanged, Stale, hold, recheck
 from countersign.access.stored_credentials import SigningKey
-from countersign.api import ApiError, Call, Caller, Effect, Request
+from countersign.api import ApiError, Call, Caller, Effect, Request, Superseded
 from countersign.audit.entry import Action, Credential, Enrolled, Evidence, Outcome, SecondFactor, pack_payload
 from countersign.audit.log import append
 from countersign.consent import evidence as consent_evidence
@@ -106,6 +106,9 @@ class ServerCall(Call):
         payload = self._sealed_payload()
         try:
             effect = await self._run(make, payload, hold_caller=hold_caller)
+        except Superseded:
+            self._committed = False
+            raise
         except _Spent:
             raise ApiError("USER_ACTION_REUSED") from None
         except Stale as stale:

@@ -18,6 +18,7 @@ _CHAPTERS = (
     ("/auth/service-accounts", "Service accounts"),
     ("/auth/users", "Users"),
     ("/keys/{keyId}/signatures", "Signatures"),
+    ("/key-stores", "Key stores"),
     ("/keys", "Keys"),
     ("/", "Server"),
 )

@@ -135,7 +135,9 @@ def _assemble(
         challenge_seconds=settings.challenge_seconds,
         action_seconds=settings.action_seconds,
     )
-    keys = Keys(signer, installation["store_id"], installation_id)
+    keys = Keys(
+        {installation["store_id"]: signer}, installation["store_id"], installation_id, settings.key_destruction_days
+    )
     prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
     routes = Routes(_looks_up(router), prefix)
     scheme = "https" if settings.tls_certificate else "http"

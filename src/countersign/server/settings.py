@@ -87,6 +87,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         _about("How long break-glass waits before someone locked out gets in; 0 in the sandbox only.", ge=0, le=720),
     ] = 72
+    key_destruction_days: Annotated[
+        int,
+        _about(
+            "How long a key must have been archived before it can be destroyed; 0 in the sandbox only.", ge=0, le=3650
+        ),
+    ] = 7
     key_refresh_seconds: Annotated[
         int,
         _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),
@@ -175,6 +181,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("SQLite is served by one process; set processes = 1 or use PostgreSQL")
         if self.profile == "production" and self.allow_unsigned_query:
             raise ValueError("allow_unsigned_query is for the sandbox profile only")
+        if self.profile == "production" and self.key_destruction_days < 1:
+            raise ValueError("key_destruction_days = 0 is for the sandbox profile only; it is 1 to 3650")
         if self.profile == "production" and self.break_glass_hours < 1:
             raise ValueError("break_glass_hours = 0 is for the sandbox profile only; it is 1 to 720")
         if self.profile == "production" and self.signer_kek.startswith("dev:"):

@@ -14,7 +14,9 @@ _MODULES = (
     "countersign.identity.operations",
     "countersign.identity.pat_operations",
     "countersign.identity.user_operations",
+    "countersign.keys.custody_operations",
     "countersign.keys.operations",
+    "countersign.keys.transfer_operations",
     "countersign.server.system",
 )
 

@@ -1,0 +1,116 @@
+"""What becomes of keys: delegated for good, destroyed; and what DH keys derive."""
+
+from __future__ import annotations
+
+from countersign.api import ApiError, Call, Caller, Effect, not_found, validation
+from countersign.audit.entry import System
+from countersign.audit.log import append
+from countersign.encoding.dates import to_iso
+from countersign.keys import key_settings, keys, signers, store, views
+from countersign.keys.creation import require_end_user
+from countersign.keys.ownership import require_usable
+from countersign.keys.rows import StoredKey
+from countersign.keys.service import Keys
+from countersign.keys.types import Delegated, Derived, DeriveOutput, DestroyedKey
+from countersign.keystores.store import delete_record
+from countersign.storage import Transaction
+from countersign.world import World
+
+_DAY_MS = 86_400_000
+
+
+def delegate(caller: Caller, key_id: str, user_id: str) -> Transaction[Effect[Delegated]]:
+    """Give an active key that may be delegated to an active end user, once and for good."""
+    org_id = caller.org_id
+    require_usable((yield from keys.stored(org_id, key_id)), caller)
+    yield from require_end_user(org_id, user_id)
+    if not (yield store.DELEGATE_KEY, (user_id, org_id, key_id)):
+        # Of two at once the second sees here what the first did.
+        require_usable((yield from keys.stored(org_id, key_id)), caller)
+        raise ApiError("KEY_NOT_DELEGABLE")
+    return Effect(Delegated(key_id=key_id), (key_id, user_id))
+
+
+async def derive(service: Keys, call: Call, key_id: str, body: DeriveOutput) -> Derived:
+    """What a DH key makes of domain and seed.
+
+    The signer is asked first: the output comes out only with the consent spent and the key still active, and a signer
+    that is away costs no consent.
+    """
+    domain, seed = (bytes.fromhex(text.removeprefix("0x")) for text in (body.domain, body.seed))
+    if not domain:
+        raise validation("domain", "must not be empty")
+    require_dh(await call.read(lambda: keys.stored(call.org_id, key_id)), call.caller)
+    record = await call.read(lambda: keys.to_sign_with(call.org_id, key_id))
+    if record is None:
+        raise not_found("key")
+    signer = service.signer_of(record)
+    signers.require(signer)
+    with signers.answered(key_id):
+        output = await signer.derive(record, domain, seed, call.request.request_id, call.evidence)
+    return await call.commit(lambda: _derived(call.caller, key_id, output))
+
+
+def require_dh(key: StoredKey | None, caller: Caller) -> StoredKey:
+    """As :func:`require_usable`, and 400 for a key of another scheme."""
+    usable = require_usable(key, caller)
+    if usable.scheme != "DH":
+        raise ApiError("KEY_OPERATION_UNSUPPORTED", f"derive needs a DH key, this one is {usable.scheme}")
+    return usable
+
+
+def _derived(caller: Caller, key_id: str, output: bytes) -> Transaction[Effect[Derived]]:
+    key = require_dh((yield from keys.hold(caller.org_id, key_id)), caller)
+    yield from key_settings.require_kept(caller.org_id, key)
+    return Effect(Derived(output=f"0x{output.hex()}"), (key_id,))
+
+
+def destroy(
+    service: Keys, caller: Caller, action_id: str, key_id: str, public_key: str, world: World
+) -> Transaction[Effect[DestroyedKey]]:
+    """Remove the sealed record of a key that has been archived for long enough; its row stays, with the public key.
+
+    ``public_key`` repeats the key's, as a confirmation. The audit log keeps it in an entry of its own, for the body of
+    the request may be redacted.
+    """
+    org_id, now = caller.org_id, world.now()
+    key = yield from keys.stored(org_id, key_id)
+    if key is None:
+        raise not_found("key")
+    _require_destroyable(key, service.destruction_days * _DAY_MS, now)
+    if public_key.lower().removeprefix("0x") != key.public_key:
+        raise validation("publicKey", "is not the public key of this key; repeat it as a confirmation")
+    if (yield store.UNFINISHED_OF_KEY, (org_id, key_id)):
+        raise ApiError("KEY_NOT_DESTROYABLE", "The key has signature requests that are not finished yet.")
+    if not (yield store.DESTROY_KEY, (now, org_id, key_id)):
+        raise _destroyed_before()
+    yield from delete_record(org_id, key_id)
+    yield from append(
+        System(
+            installation_id=service.installation_id,
+            org_id=org_id,
+            id=world.new_id("uj"),
+            date_performed=to_iso(now),
+            entity_ids=(key_id,),
+            event="KeyDestroyed",
+            user_id=caller.user_id,
+            username=caller.username,
+            details={"keyId": key_id, "publicKey": key.public_key, "scheme": key.scheme, "actionId": action_id},
+        ),
+        None,
+    )
+    return Effect(views.destroyed(key, now), (key_id,))
+
+
+def _require_destroyable(key: StoredKey, wait_ms: int, now: int) -> None:
+    if key.destroyed_at is not None:
+        raise _destroyed_before()
+    if key.deleted_at is None:
+        raise ApiError("KEY_NOT_DESTROYABLE", "The key is active; archive it first.")
+    if now < key.deleted_at + wait_ms:
+        details = {"destroyableFrom": to_iso(key.deleted_at + wait_ms)}
+        raise ApiError("KEY_NOT_DESTROYABLE", details=details)
+
+
+def _destroyed_before() -> ApiError:
+    return ApiError("KEY_NOT_DESTROYABLE", "The key has been destroyed before.")
