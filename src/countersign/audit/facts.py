@@ -20,7 +20,8 @@ from countersign.credentials import public_key
 
 _KEY_SIGNATURES = re.compile(r"/keys/([^/]+)/signatures")
 _CODE_PATH = "/auth/credentials/code"
-_USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/.+")
+#: Leads to a signature, other than what else is done with a key.
+_USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/(?!(?:delegate|derive|destroy|export)\Z).+")
 
 
 class Ids:
