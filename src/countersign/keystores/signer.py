@@ -25,7 +25,8 @@ from typing import Final, cast
 
 import uvloop
 
-from countersign.keystores.kek import KekProvider, open_provider
+from countersign.keystores.confinement import Needs, confine, refuse_io_uring
+from countersign.keystores.kek import DevProvider, FileProvider, KekProvider, open_provider
 from countersign.keystores.memory import die_with_parent, harden_process, wipe
 from countersign.keystores.protocol import FrameBuffer, FrameOverflow, frame
 from countersign.keystores.service import NotAnOrder, SignerService
@@ -216,17 +217,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, LookupError) as trouble:
         log.error("%s", trouble)  # noqa: TRY400 - an operator's mistake, a trace would only hide the sentence
         return 2
-    notes = harden_process()
+    hardened = harden_process()
+    refuse_io_uring()
     gc.freeze()
 
     async def run() -> None:
         stop = asyncio.Event()
-        service = SignerService(
-            kek, clock=steady_clock, grant_level=options.grant_level, notes=tuple(notes), on_shutdown=stop.set
-        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        # The loop has its descriptors by now, and nothing was read from anybody yet.
+        notes = [*hardened, *confine(_needs(kek))]
+        service = SignerService(
+            kek, clock=steady_clock, grant_level=options.grant_level, notes=tuple(notes), on_shutdown=stop.set
+        )
         log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
         for note in notes:
             log.warning("%s", note)
@@ -235,6 +239,11 @@ def main(arguments: list[str] | None = None) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
     return 0
+
+
+def _needs(kek: KekProvider) -> Needs:
+    files = (kek.path.absolute(),) if isinstance(kek, (FileProvider, DevProvider)) else ()
+    return Needs(files, network=kek.needs_network, driver=kek.name == "pkcs11")
 
 
 def _check_environment(environment: str, kek: KekProvider, grant_level: str) -> None:
