@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--identities", action="store_true", help="the cost of passkeys, and of a caller among many")
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--credentials", type=int, default=5_000_000)
+    parser.add_argument("--backup", action="store_true", help="backup, restore and drill of many keys")
+    parser.add_argument("--backup-keys", type=int, default=100_000)
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -37,6 +39,10 @@ def main() -> None:
         document = scale.run(
             options.scale_keys, options.scale_entries, options.scale_directory, rounds, seconds, console, tell
         )
+    elif options.backup:
+        from bench import backup
+
+        document = backup.run(options.backup_keys, console, tell)
     elif options.identities:
         from bench import identities
 
