@@ -1,4 +1,5 @@
-"""Someone is shut out while a request of theirs is under way: nothing that it makes survives (PostgreSQL)."""
+"""Someone is shut out while a request of theirs is under way: one waits for the other, and nothing that would let them
+in again survives (PostgreSQL)."""
 
 from __future__ import annotations
 
@@ -47,8 +48,7 @@ async def shut_out(sandbox: Sandbox, person: Identity) -> None:
 
 @pytest.mark.parametrize("way_in", ["token", "credential"])
 def test_no_other_way_in_is_left(shared_sandbox: Sandbox, shared_tenants: Tenants, way_in: str) -> None:
-    if not (shared_sandbox.database or "").startswith("postgresql"):
-        pytest.skip("on SQLite one transaction follows the other")
+    on_postgresql(shared_sandbox)
     person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
     new = NewKey()
     loaded = public_key.load(new.pem)
@@ -89,6 +89,74 @@ async def interleave(sandbox: Sandbox, person: Identity, fingerprint: str, reque
                 f"SELECT 1 FROM {table} WHERE user_id = $1 AND state = 'Active'", person.user_id
             )
             assert left == [], table
+
+
+_SHUT_OUT = {
+    "user": "UPDATE users SET state = 'Inactive', epoch = epoch + 1 WHERE org_id = $1 AND user_id = $2",
+    "token": "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 WHERE org_id = $1 AND user_id = $2",
+    "credential": "UPDATE credentials SET state = 'Inactive', epoch = epoch + 1 WHERE org_id = $1 AND user_id = $2",
+}
+
+
+@pytest.mark.parametrize("what", _SHUT_OUT)
+def test_a_mutation_that_began_first_is_waited_for(shared_sandbox: Sandbox, shared_tenants: Tenants, what: str) -> None:
+    on_postgresql(shared_sandbox)
+    person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    with Caller(person.connection) as caller:
+        key = caller.create_key()
+        token = caller.action_token("PUT", f"/keys/{key}", {"name": "renamed"})
+
+        async def interleaved() -> None:
+            async with connected(shared_sandbox) as in_the_way, connected(shared_sandbox) as watching:
+                await in_the_way.execute("BEGIN")
+                await in_the_way.execute("UPDATE keys SET name = name WHERE key_id = $1", key)
+                rename = asyncio.to_thread(caller.send, "PUT", f"/keys/{key}", {"name": "renamed"}, action=token)
+                renaming = asyncio.create_task(rename)
+                await until(lambda: waiting(watching, 1))
+                ending = asyncio.create_task(execute(shared_sandbox, _SHUT_OUT[what], person))
+                await until(lambda: waiting(watching, 2))
+                assert not ending.done()
+                await in_the_way.execute("ROLLBACK")
+                answer, _ = await asyncio.gather(renaming, ending)
+                assert answer.status_code == 200, answer.text
+
+        asyncio.run(interleaved())
+
+
+@pytest.mark.parametrize("what", _SHUT_OUT)
+def test_a_mutation_that_came_second_waits_and_is_refused(
+    shared_sandbox: Sandbox, shared_tenants: Tenants, what: str
+) -> None:
+    on_postgresql(shared_sandbox)
+    person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    with Caller(person.connection) as caller:
+        key = caller.create_key()
+        token = caller.action_token("PUT", f"/keys/{key}", {"name": "renamed"})
+
+        async def interleaved() -> None:
+            async with connected(shared_sandbox) as ending, connected(shared_sandbox) as watching:
+                async with ending.transaction():
+                    await ending.execute(_SHUT_OUT[what], person.org_id, person.user_id)
+                    rename = asyncio.to_thread(caller.send, "PUT", f"/keys/{key}", {"name": "renamed"}, action=token)
+                    renaming = asyncio.create_task(rename)
+                    await until(lambda: waiting(watching, 1))
+                answer = await renaming
+                assert answer.status_code in (401, 403), answer.text
+                left = await watching.fetchval("SELECT name FROM keys WHERE key_id = $1", key)
+                assert left != "renamed"
+
+        asyncio.run(interleaved())
+
+
+def on_postgresql(sandbox: Sandbox) -> None:
+    if not (sandbox.database or "").startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+
+
+async def execute(sandbox: Sandbox, sql: str, person: Identity) -> None:
+    """Run one statement about a person, on a connection of its own."""
+    async with connected(sandbox) as connection:
+        await connection.execute(sql, person.org_id, person.user_id)
 
 
 async def waiting(connection: asyncpg.Connection, count: int) -> bool:

@@ -59,19 +59,21 @@ READ_IDENTITY = Statement(
     "WHERE t.org_id = ? AND t.token_id = ?",
 )
 
-# The same again inside a mutation's transaction, with the credential that consented.
-RECHECK = Statement(
-    "recheck_caller",
+# The same again inside a mutation's transaction, with the credential that consented. On PostgreSQL whoever would
+# change one of the three waits until the mutation is done, and the mutation for who was first; users come first, as
+# where all of them are changed. SQLite has one writer.
+_RECHECK = (
     "SELECT t.state, t.epoch, t.expires_at, u.state, u.epoch, o.is_active, o.epoch, o.permission_revision, "
     "c.state, c.epoch, c.user_id, c.token_id "
     "FROM tokens t "
     "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
     "JOIN organisations o ON o.org_id = t.org_id "
     "JOIN credentials c ON c.org_id = t.org_id AND c.user_id = t.user_id AND c.credential_uuid = ? "
-    "WHERE t.org_id = ? AND t.token_id = ?",
+    "WHERE t.org_id = ? AND t.token_id = ?"
 )
+RECHECK = Statement("recheck_caller", _RECHECK, postgresql=_RECHECK + " FOR SHARE OF u, c, t")
 
-# Changes nothing: it makes whoever would change the caller's state wait.
+# Changes nothing: it makes whoever would change the caller's state wait, and others of the same caller that do it.
 HOLD_CALLER = Statement(
     "hold_caller", "UPDATE users SET epoch = epoch WHERE org_id = ? AND user_id = ? RETURNING user_id"
 )
@@ -102,10 +104,8 @@ READ_CREDENTIAL = Statement(
     "SELECT kind, public_key, rp_id, fido2 FROM credentials WHERE org_id = ? AND credential_uuid = ?",
 )
 # Another credential that signed the same action.
-RECHECK_CREDENTIAL = Statement(
-    "recheck_credential",
-    "SELECT state, epoch, user_id, token_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
-)
+_RECHECK_CREDENTIAL = "SELECT state, epoch, user_id, token_id FROM credentials WHERE org_id = ? AND credential_uuid = ?"
+RECHECK_CREDENTIAL = Statement("recheck_credential", _RECHECK_CREDENTIAL, postgresql=_RECHECK_CREDENTIAL + " FOR SHARE")
 READ_COUNTER = Statement(
     "read_counter",
     "SELECT sign_count, accepted FROM credentials WHERE org_id = ? AND credential_uuid = ? AND state = 'Active'",

@@ -27,8 +27,9 @@ class Statement:
     """One named SQL statement in the portable dialect, ``?`` for each argument.
 
     Every statement answers rows; one that changes data says ``RETURNING`` when the caller must know
-    whether it matched. ``postgresql`` replaces the text on that engine only (a faster form, with
-    ``$1`` placeholders), never the meaning. Text must hold no literal question mark.
+    whether it matched. ``postgresql`` replaces the text on that engine only (a faster form, or one that
+    locks the rows it reads, as SQLite's one writer need not), never the answer. Text must hold no
+    literal question mark.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Statement:
 
     def __post_init__(self) -> None:
         count = iter(range(1, 1000))
-        text = self.postgresql or _PLACEHOLDER.sub(lambda _: f"${next(count)}", self.sql)
+        text = _PLACEHOLDER.sub(lambda _: f"${next(count)}", self.postgresql or self.sql)
         object.__setattr__(self, "numbered", text)
 
 
