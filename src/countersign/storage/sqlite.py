@@ -35,7 +35,7 @@ COMMITS_PER_CHECKPOINT = 256
 PAGES_BEFORE_CHECKPOINT = 8000
 """The log's length (4 KiB pages) at which COMMIT itself copies it back, if the background did not keep up."""
 
-_READ_CACHE = "cache_size=-64000"
+_READ_CACHE = "cache_size=-128000"
 """KiB at the most, taken as pages are read: looking up a caller among millions misses a small one too often."""
 
 _WRITE_CACHE = "cache_size=-16000"
