@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from countersign.api import Response
+from countersign.server.answers import Outbox
 from countersign.server.http import Answer, Face
 from countersign.server.protocol import Limits, RequestProtocol
 
 LIMITS = Limits(header_bytes=32_768, receive_seconds=15, idle_seconds=65, connections=10)
+GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNK = b"x" * 65_536
 #: What a client may make the server hold for a body that nobody reads.
 MOST = 1 << 20
@@ -39,8 +41,10 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.sent += data
 
+    closed = False
+
     def close(self) -> None:
-        raise AssertionError("nothing is wrong with this connection")
+        self.closed = True
 
 
 class Slow:
@@ -56,6 +60,18 @@ class Slow:
         return Answer(Response(200, b"{}"), ())
 
 
+def connect(face: Slow, count: int = 1) -> list[tuple[RequestProtocol, Transport]]:
+    """Connections of one server."""
+    state, outbox = SimpleNamespace(connections=set(), tasks=set()), Outbox()
+    made = []
+    for _ in range(count):
+        transport = Transport()
+        protocol = RequestProtocol(cast("Face", face), LIMITS, outbox, server_state=state)
+        protocol.connection_made(cast("asyncio.Transport", transport))
+        made.append((protocol, transport))
+    return made
+
+
 def send(protocol: RequestProtocol, transport: Transport, data: bytes) -> int:
     """Send as much of the data as the server takes; how much that is."""
     taken = 0
@@ -67,12 +83,11 @@ def send(protocol: RequestProtocol, transport: Transport, data: bytes) -> int:
 
 async def test_a_body_that_nobody_reads_yet_is_not_held_in_memory() -> None:
     """Also that of a request behind another one on its connection, before which no limit is known."""
-    face, transport = Slow(), Transport()
-    protocol = RequestProtocol(cast("Face", face), LIMITS, server_state=SimpleNamespace(connections=set(), tasks=set()))
-    protocol.connection_made(cast("asyncio.Transport", transport))
+    face = Slow()
+    [(protocol, transport)] = connect(face)
     body = CHUNK * 256
     post = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    protocol.data_received(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" + post)
+    protocol.data_received(GET + post)
     taken = send(protocol, transport, body)
     assert taken <= MOST
     face.go.set()
@@ -81,3 +96,22 @@ async def test_a_body_that_nobody_reads_yet_is_not_held_in_memory() -> None:
         taken += send(protocol, transport, body[taken:])
     assert face.bodies == [0, len(body)]
     assert transport.reading
+    assert not transport.closed
+
+
+async def test_answers_of_one_round_are_written_together_and_none_is_lost_by_a_stop() -> None:
+    """The last of them is pipelined behind another on its connection."""
+    face = Slow()
+    connections = connect(face, 3)
+    for protocol, _ in connections:
+        protocol.data_received(GET)
+    connections[0][0].data_received(GET)
+    face.go.set()
+    await asyncio.sleep(0)
+    assert len(face.bodies) == 3
+    assert [transport.sent for _, transport in connections] == [b""] * 3
+    connections[2][0].shutdown()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [transport.sent.count(b"200 OK") for _, transport in connections] == [2, 1, 1]
+    assert [transport.closed for _, transport in connections] == [False, False, True]

@@ -1,24 +1,24 @@
 """HTTP/1.1 between the event loop and the corridor: uvicorn listens, httptools parses, this walks requests through.
 
 A request goes straight to the corridor when the bytes that brought it have been parsed, and its answer leaves in one
-write. (To begin it before there is a task for it was tried, and measured to be no faster.) What uvicorn's own protocol
-does not have: limits on header size, slow clients, idle connections and clients that do not read.
+write, beside those of other connections. (To begin it before there is a task for it was tried, and measured to be no
+faster.) What uvicorn's own protocol does not have: limits on header size, slow clients, idle connections and clients
+that do not read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
 import structlog
 
-from countersign.api import ApiError, Response
+from countersign.api import ApiError
+from countersign.server.answers import Outbox, serialise
 from countersign.server.http import Answer, Face, too_large
 
 log = structlog.get_logger("countersign.http")
@@ -152,9 +152,10 @@ class Exchange:
 class RequestProtocol(asyncio.Protocol):
     """One connection. ``server_state`` is uvicorn's: its sets of connections and tasks are waited for at a stop."""
 
-    def __init__(self, face: Face, limits: Limits, *, server_state: Any, **_of_uvicorn: Any) -> None:
+    def __init__(self, face: Face, limits: Limits, outbox: Outbox, *, server_state: Any, **_of_uvicorn: Any) -> None:
         self._face = face
         self._limits = limits
+        self._outbox = outbox
         self._connections: set[Any] = server_state.connections
         self._tasks: set[asyncio.Task[None]] = server_state.tasks
         self._loop = asyncio.get_running_loop()
@@ -162,7 +163,10 @@ class RequestProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._peer = ""
         self._waiting: deque[Exchange] = deque()
+        #: The request under way, until its answer is written; then the answer that waits to be.
         self._current: Exchange | None = None
+        self._answer = b""
+        self._last = False
         self._arriving: Exchange | None = None
         self._stopping = False
         self._writable = True
@@ -324,22 +328,30 @@ class RequestProtocol(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._answered(exchange, answer)
-            self._walk_on()
 
         task = self._loop.create_task(finish())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _answered(self, exchange: Exchange, answer: Answer) -> None:
+        # What is left of a body is not read; the connection can't be used again.
+        self._last = self._stopping or not exchange.keep_alive or not exchange.complete
+        self._answer = serialise(answer.response, answer.headers, close=self._last, head=exchange.method == "HEAD")
+        if len(self._tasks) > 1:
+            self._outbox.add(self._send)
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        """Write the answer, and go on with what waits."""
         self._current = None
         self._idle_since = self._loop.time()
-        if self._transport.is_closing():
-            return
-        # What is left of a body is not read; the connection can't be used again.
-        close = self._stopping or not exchange.keep_alive or not exchange.complete
-        self._transport.write(serialise(answer.response, answer.headers, close=close, head=exchange.method == "HEAD"))
-        if close:
-            self._transport.close()
+        answer, self._answer = self._answer, b""
+        if not self._transport.is_closing():
+            self._transport.write(answer)
+            if self._last or self._stopping:
+                self._transport.close()
+        self._walk_on()
 
     def _hold_back(self) -> None:
         """Read no further ahead than a few requests, nor more of a body than a little before it is wanted."""
@@ -395,29 +407,3 @@ async def look_at_time(connections: set[Any], interval: float = 1.0) -> None:
         now = loop.time()
         for connection in list(connections):
             connection.look_at_time(now)
-
-
-@lru_cache(maxsize=256)
-def _status_and_type(status: int, media_type: str) -> bytes:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {media_type}\r\ncontent-length: ".encode()
-
-
-def serialise(response: Response, headers: tuple[tuple[bytes, bytes], ...], *, close: bool, head: bool) -> bytes:
-    """The bytes of an answer. ``head``: to a HEAD request, which is told the length of a body it does not get."""
-    parts: list[bytes]
-    if response.status == HTTPStatus.NO_CONTENT:
-        parts = [b"HTTP/1.1 204 No Content\r\n"]
-    else:
-        parts = [_status_and_type(response.status, response.media_type), b"%d\r\n" % len(response.content)]
-    if response.headers:
-        parts.append(_named(response.headers))
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"connection: close\r\n\r\n" if close else b"\r\n")
-    if not head:
-        parts.append(response.content)
-    return b"".join(parts)
-
-
-def _named(headers: Mapping[str, str]) -> bytes:
-    return "".join([f"{name.lower()}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")

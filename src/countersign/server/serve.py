@@ -18,6 +18,7 @@ import uvicorn
 
 from countersign.server import logs
 from countersign.server.admin import AdminApplication
+from countersign.server.answers import Outbox
 from countersign.server.protocol import Limits, RequestProtocol, look_at_time
 from countersign.server.runtime import Runtime, running
 from countersign.server.settings import BadSettings, Settings
@@ -138,7 +139,7 @@ def _configuration(settings: Settings, runtime: Runtime) -> uvicorn.Config:
     )
     return uvicorn.Config(
         _no_application,
-        http=cast("type[asyncio.Protocol]", partial(RequestProtocol, runtime.face, limits)),
+        http=cast("type[asyncio.Protocol]", partial(RequestProtocol, runtime.face, limits, Outbox())),
         loop="none",
         lifespan="off",
         ws="none",
