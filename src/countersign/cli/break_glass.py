@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, read_secret, run_local
+from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.kek_secrets import Secrets, at_hand, last
 from countersign.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ T = TypeVar("T")
 def break_glass() -> None:
     """Let in an administrator who lost every credential: asked for, waited for, then done.
 
-    'request' and 'complete' need the key-encryption secret of the key store (setting signer_kek). The wait is the
-    setting break_glass_hours; meanwhile the server warns in its log, and anyone with this host can cancel.
+    'request' and 'complete' need the key-encryption secret of the key store (setting signer_kek). The wait is what the
+    setting break_glass_hours was at init; meanwhile the server warns in its log, and anyone with this host can cancel.
     """
 
 
@@ -57,8 +58,7 @@ def request_command(person: str, public_key_file: Path, config: Path | None, dat
 
     async def work(database: Database, _secret: bytes, world: World) -> Request:
         await _prove(settings, database)
-        hours = settings.break_glass_hours
-        return await database.write(lambda: requests.request(person, key, hours, world))
+        return await database.write(lambda: requests.request(person, key, world))
 
     made = run_local(settings, work)
     if as_json:
@@ -162,11 +162,12 @@ async def _prove(settings: Settings, database: Database) -> None:
         raise Impossible(str(error)) from None
     store_id = (await find_installation(database))["store_id"]
     roots = await database.read(lambda: list_roots(store_id))
-    passphrase = read_secret("Passphrase of the key store") if provider.needs_secret else bytearray()
+    given = at_hand(provider, roots, Secrets())
     try:
-        refusal = prove_secret(provider, passphrase, store_id, roots)
+        refusal = prove_secret(provider, last(given), store_id, roots)
     finally:
-        wipe(passphrase)
+        for secret in given:
+            wipe(secret)
     if refusal is not None:
         raise Impossible(f"break-glass needs the key-encryption secret: {refusal.reason}")
 

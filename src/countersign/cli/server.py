@@ -14,11 +14,11 @@ from countersign.cli.common import (
     config_option,
     data_option,
     installation_settings,
-    read_secret,
     read_settings,
     run_local,
     start_refusals,
 )
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
 from countersign.server.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
@@ -66,9 +66,19 @@ def migrate(config: Path | None) -> None:
 )
 @click.option("--rp-id", default="localhost", show_default=True, help="Host name that passkeys are bound to.")
 @click.option("--origin", default="http://localhost:8170", show_default=True, help="Web origin of the console.")
+@shares_option
+@custodians_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def init(
-    config: Path | None, organisation: str, owner: str, public_key: Path, rp_id: str, origin: str, as_json: bool
+    config: Path | None,
+    organisation: str,
+    owner: str,
+    public_key: Path,
+    rp_id: str,
+    origin: str,
+    shares_directory: Path | None,
+    custodians: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Create the organisation, its first administrator and the key store; once, on the server's own host.
 
@@ -84,7 +94,8 @@ def init(
         key = public_keys.load(public_key.read_text(encoding="ascii", errors="replace"))
         if not isinstance(key, public_keys.PublicKey):
             raise click.ClickException(f"{public_key}: {key.reason}")
-        made = asyncio.run(_init(values, organisation, owner, key, rp_id, origin))
+        custody = shares_directory, custodians
+        made = asyncio.run(_init(values, organisation, owner, key, rp_id, origin, custody))
     except AlreadyInitialised:
         raise click.ClickException("this database is initialised already; init is done once") from None
     except OSError as error:
@@ -100,7 +111,13 @@ def init(
 
 
 async def _init(
-    values: Settings, organisation: str, owner: str, key: PublicKey, rp_id: str, origin: str
+    values: Settings,
+    organisation: str,
+    owner: str,
+    key: PublicKey,
+    rp_id: str,
+    origin: str,
+    custody: tuple[Path | None, tuple[str, ...]],
 ) -> dict[str, str]:
     from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
@@ -113,14 +130,14 @@ async def _init(
 
     world = World()
     if not values.signer_kek:
-        raise BadSettings("signer_kek must name the key-encryption key at init: file:PATH or passphrase")
+        raise BadSettings("signer_kek must name the key-encryption key at init, such as file:PATH")
     provider = open_provider(values.signer_kek)
     database = await open_database(values.database, migrate=True)
     try:
         if await database.read(read_installation):
             raise AlreadyInitialised
         server_secret = _make_server_secret(Path(values.server_secret_file))
-        passphrase = read_secret("Passphrase for the key store", confirm=True) if provider.needs_secret else bytearray()
+        passphrase = for_new(provider, Secrets(), *custody)
         store_id, installation_id = world.new_id("ks"), world.new_id("in")
 
         def everything() -> Transaction[tuple[KeySet, Founded]]:
@@ -137,6 +154,7 @@ async def _init(
                 origin=origin,
                 store_id=store_id,
                 wrapped_root=root,
+                break_glass_hours=values.break_glass_hours,
             )
             return made_keys, (yield from found(plan, world))
 

@@ -13,13 +13,22 @@ log = logging.getLogger("countersign.keystores")
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 10.0
 _STOP_S = 5.0
+# Where the libraries of key services and modules look for credentials and settings.
+_PASSED_ON_FOR = {
+    "aws-kms": (
+        *("HOME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE"),
+        *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        *("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+    ),
+    "pkcs11": ("HOME", "SOFTHSM2_CONF"),
+}
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
 
 
 class SignerSupervisor:
-    """``kek`` as for the signer: ``dev:PATH``, ``file:PATH`` or ``passphrase``; ``environment``: production or sandbox.
+    """``kek`` as for the signer, such as ``file:PATH``; ``environment``: production or sandbox.
 
-    The child gets no environment variable but those that Python needs, and ends with this process.
+    The child gets no environment variable but those that Python and its key service need, and ends with this process.
     """
 
     def __init__(
@@ -29,6 +38,7 @@ class SignerSupervisor:
         module = (sys.executable, "-P", "-m", "countersign.keystores.signer")
         place = ("--socket", socket_path, "--kek", kek, "--environment", environment)
         self._command = (*module, *place, "--exit-with-parent", str(os.getpid()), *extra)
+        self._passed_on = (*_PASSED_ON, *_PASSED_ON_FOR.get(kek.partition(":")[0], ()))
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -62,7 +72,7 @@ class SignerSupervisor:
             await child.wait()
 
     async def _spawn(self) -> None:
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment = {name: os.environ[name] for name in self._passed_on if name in os.environ}
         # Its own session, so that Ctrl-C ends this process first, which then stops the signer in order.
         self._child = await asyncio.create_subprocess_exec(
             *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True

@@ -1,0 +1,220 @@
+"""``countersign keystore rotate-kek`` and ``rotate-root``: exchange what protects the keys, while they are in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
+from countersign.cli.kek_secrets import Secrets, at_hand, custodians_option, for_new, last, shares_option
+from countersign.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from countersign.keystores import SignerClient
+    from countersign.keystores.kek import KekProvider
+    from countersign.server.settings import Settings
+    from countersign.storage import Database
+
+_SETTLE_S = 15
+_UNSEAL = "unseal it with 'countersign keystore unseal', then go on with 'countersign keystore rotate-root --resume'"
+
+
+@click.command("rotate-kek")
+@data_option
+@config_option
+@click.option("--to", "target", metavar="PROVIDER", help="The new key-encryption key, as signer_kek names it.")
+@click.option("--keep-old", is_flag=True, help="Leave the old wraps beside the new ones until --finish.")
+@click.option("--finish", is_flag=True, help="Delete the old wraps that --keep-old left.")
+@click.option("--abandon", is_flag=True, help="Delete the new wraps that --keep-old or a crash left.")
+@shares_option
+@custodians_option
+def rotate_kek(
+    data: Path | None,
+    config: Path | None,
+    target: str | None,
+    keep_old: bool,
+    finish: bool,
+    abandon: bool,
+    shares_directory: Path | None,
+    custodians: tuple[str, ...],
+) -> None:
+    """Wrap the key store's roots under another key-encryption key; records are not touched.
+
+    The new wraps are shown to open before the old ones are deleted. A running signer goes on; at its next start
+    it needs the new provider. With --keep-old it may start with either.
+    """
+    settings = installation_settings(config, data)
+    if data is not None:
+        raise click.ClickException("a sandbox keeps its development key")
+    if [target is not None, finish, abandon].count(True) != 1:
+        raise click.UsageError("say one of --to PROVIDER, --finish and --abandon")
+
+    async def work() -> None:
+        from countersign.keystores import rotation, rotation_store
+
+        async with _store(settings) as (database, store_id):
+            if finish:
+                gone = await rotation.finish_kek(database, store_id)
+                click.echo(f"deleted the old wraps of root {_numbers(gone)}")
+                return
+            if abandon:
+                gone = await database.write(lambda: rotation_store.drop_staged(store_id))
+                click.echo(f"deleted the new wraps of root {_numbers(gone)}" if gone else "nothing to abandon")
+                return
+            assert target is not None
+            secrets = Secrets()
+            old, given = await _old(settings, database, store_id, secrets)
+            new = _provider(target)
+            if settings.profile == "production" and new.name == "dev":
+                raise click.ClickException("the dev key-encryption key is refused in production")
+            new_secret = for_new(new, secrets, shares_directory, custodians)
+            versions = await rotation.stage_kek(database, store_id, old, last(given), new, new_secret)
+            click.echo(f"root {_numbers(versions)} is wrapped by {new.name} too, and opens under it")
+            if keep_old:
+                click.echo(f"Set signer_kek = {target!r}, restart the signer, then: keystore rotate-kek --finish")
+                return
+            await rotation.finish_kek(database, store_id)
+            click.echo(f"deleted the old wraps. Set signer_kek = {target!r} before the signer starts again.")
+
+    _carry_out(work)
+
+
+@click.command("rotate-root")
+@data_option
+@config_option
+@click.option("--resume", is_flag=True, help="Go on with a rotation that was begun; needs no key-encryption key.")
+@click.option(
+    "--settle",
+    type=click.IntRange(0, 3600),
+    default=_SETTLE_S,
+    show_default=True,
+    help="Seconds for orders on their way, before the old root is destroyed.",
+)
+def rotate_root(data: Path | None, config: Path | None, resume: bool, settle: int) -> None:
+    """Make a new store root, seal every key anew under it, and destroy the old root; keys stay in use.
+
+    Needs the key-encryption key (setting signer_kek) to begin, and the signer's socket to go on. Run it again after it
+    was interrupted, at any point.
+    """
+    settings = installation_settings(config, data)
+
+    async def work() -> None:
+        from countersign.keystores import rotation, rotation_store
+        from countersign.world import World
+
+        async with _store(settings) as (database, store_id):
+            stored = await database.read(lambda: rotation_store.read_roots(store_id))
+            given: list[bytearray] = []
+            if rotation.under_way(stored):
+                newest = stored[-1].version
+                click.echo(f"going on with the rotation to root {newest}")
+            elif resume:
+                raise click.ClickException("no rotation of the root was begun")
+            else:
+                kek, given = await _old(settings, database, store_id, Secrets())
+                newest = await rotation.add_root(database, store_id, kek, last(given), World().now())
+                click.echo(f"made root {newest}")
+            async with _signer(settings, database, store_id) as signer:
+                await _open_newest(signer, newest, given)
+                await _finish(database, signer, store_id, newest, settle)
+
+    _carry_out(work)
+
+
+async def _open_newest(signer: SignerClient, newest: int, given: list[bytearray]) -> None:
+    """Have the signer open the new root, with what the operator handed in to make it."""
+    if (await signer.status()).state == "down":
+        raise click.ClickException(f"the signer does not answer; root {newest} waits: go on with --resume")
+    for secret in given:
+        if newest not in signer.root_versions:
+            await signer.unseal(bytearray(secret))
+    if newest not in signer.root_versions:
+        status = await signer.status()
+        raise click.ClickException(f"the signer did not open root {newest} ({status.reason}); {_UNSEAL}")
+
+
+async def _finish(database: Database, signer: SignerClient, store_id: str, newest: int, settle: int) -> None:
+    from countersign.keystores import rotation
+
+    with progress_bar("rotating") as show:
+        while True:
+            await rotation.reseal(database, signer, store_id, newest, lambda done, total: show("keys", done, total))
+            if not await rotation.retire(database, store_id, newest):
+                break
+        click.echo(f"every key is sealed under root {newest}")
+        for second in range(settle):
+            show("seconds for orders on their way", second, settle)
+            await asyncio.sleep(1)
+    gone = await rotation.destroy(database, signer, store_id, newest)
+    click.echo(f"destroyed root {_numbers(gone)}")
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[tuple[Database, str]]:
+    from countersign.server.maintenance import find_installation
+    from countersign.storage import open_database
+
+    database = await open_database(settings.database, migrate=False)
+    try:
+        yield database, (await find_installation(database))["store_id"]
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _signer(settings: Settings, database: Database, store_id: str) -> AsyncIterator[SignerClient]:
+    from countersign.keystores import SignerClient
+    from countersign.keystores.store import list_roots
+    from countersign.world import World
+
+    socket = settings.signer_socket
+    client = SignerClient(
+        socket, None, lambda: database.read(lambda: list_roots(store_id)), store_id=store_id, world=World()
+    )
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _old(
+    settings: Settings, database: Database, store_id: str, secrets: Secrets
+) -> tuple[KekProvider, list[bytearray]]:
+    """The key-encryption key in force, with what its people handed in."""
+    from countersign.keystores.store import list_roots
+
+    if not settings.signer_kek:
+        raise click.ClickException("signer_kek must name the key-encryption key in force")
+    provider = _provider(settings.signer_kek)
+    blobs = await database.read(lambda: list_roots(store_id))
+    return provider, at_hand(provider, blobs, secrets)
+
+
+def _provider(spec: str) -> KekProvider:
+    from countersign.keystores.kek import open_provider
+
+    try:
+        return open_provider(spec)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _numbers(versions: list[int]) -> str:
+    return ", ".join(map(str, versions))
+
+
+def _carry_out(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    from countersign.keystores import SignerError
+    from countersign.keystores.rotation_store import RotationConflict
+
+    refusals: tuple[type[Exception], ...] = (SignerError, RotationConflict, ValueError, *start_refusals())
+    try:
+        asyncio.run(work())
+    except refusals as error:
+        raise click.ClickException(str(error)) from None
