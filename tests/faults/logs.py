@@ -27,8 +27,7 @@ def countersign(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _database(sandbox: Sandbox) -> tuple[str, ...]:
-    assert sandbox.database is not None
-    return ("--database", sandbox.database)
+    return ("--database", sandbox.database or f"sqlite://{sandbox.directory / 'countersign.db'}")
 
 
 def export(sandbox: Sandbox, path: Path, *, whole: bool = True) -> ExportedLog:
