@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from countersign.api import Operation
 from countersign.server.table import operations
 from tests.support.caller import Caller
+from tests.support.moving_keys import Receiver, import_body
+from tests.support.tenants import Tenants
 
 _NUMBER = itertools.count(1)
 
@@ -29,12 +31,33 @@ def new_pem() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """Makes what a request names, as an administrator of the organisation."""
+    """Makes what a request names, as an administrator of the organisation; with ``tenants`` what takes time or more."""
 
     admin: Caller
+    tenants: Tenants
 
     def key(self) -> str:
         return self.admin.create_key()
+
+    def key_to_derive_with(self) -> str:
+        return self.admin.create_key("DH", "secp256k1")
+
+    def key_to_delegate(self) -> tuple[str, str]:
+        """A key that may be delegated, and an end user."""
+        end_user = self.tenants.end_user(self.admin.connection["orgId"])
+        return self.admin.create_key(delayDelegation=True), end_user.user_id
+
+    def key_to_destroy(self) -> tuple[str, str]:
+        """A key that was archived long ago, and its public key."""
+        key = self.key()
+        archived = self.admin.signed("DELETE", f"/keys/{key}").json()
+        self.tenants.execute("UPDATE keys SET deleted_at = 0 WHERE key_id = ?", key)
+        return key, archived["publicKey"]
+
+    def let_keys_move(self) -> None:
+        """Let keys of the organisation come in and go out."""
+        org_id = self.admin.connection["orgId"]
+        self.tenants.execute("UPDATE organisations SET key_import = 1, key_export = 1 WHERE org_id = ?", org_id)
 
     def signature(self) -> tuple[str, str]:
         key = self.key()
@@ -94,11 +117,32 @@ class Wanted:
 
 
 MESSAGE = {"kind": "Message", "message": "0x00"}
+DERIVE = {"domain": "0x636f756e7465727369676e", "seed": "0x00"}
 
 
 def _signature(stock: Stock) -> Wanted:
     key, signature = stock.signature()
     return Wanted(f"/keys/{key}/signatures/{signature}")
+
+
+def _delegate(stock: Stock) -> Wanted:
+    key, end_user = stock.key_to_delegate()
+    return Wanted(f"/keys/{key}/delegate", {"delegateTo": end_user})
+
+
+def _destroy(stock: Stock) -> Wanted:
+    key, public_key = stock.key_to_destroy()
+    return Wanted(f"/keys/{key}/destroy", {"publicKey": public_key})
+
+
+def _import(stock: Stock) -> Wanted:
+    stock.let_keys_move()
+    return Wanted("/keys/import", import_body(stock.admin.send("GET", "/signers").json()))
+
+
+def _export(stock: Stock) -> Wanted:
+    stock.let_keys_move()
+    return Wanted(f"/keys/{stock.key()}/export", Receiver().body())
 
 
 REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
@@ -132,6 +176,13 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "getKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
     "updateKey": lambda stock: Wanted(f"/keys/{stock.key()}", {"name": "renamed"}),
     "deleteKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
+    "listKeyStores": lambda stock: Wanted("/key-stores"),
+    "delegateKey": _delegate,
+    "deriveKey": lambda stock: Wanted(f"/keys/{stock.key_to_derive_with()}/derive", DERIVE),
+    "destroyKey": _destroy,
+    "listSigners": lambda stock: Wanted("/signers"),
+    "importKey": _import,
+    "exportKey": _export,
     "generateSignature": lambda stock: Wanted(f"/keys/{stock.key()}/signatures", MESSAGE),
     "listSignatures": lambda stock: Wanted(f"/keys/{stock.key()}/signatures"),
     "getSignature": _signature,

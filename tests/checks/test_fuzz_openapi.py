@@ -46,7 +46,7 @@ def scene(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Iterator[Scene]:
     identity = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
     document = httpx.get(f"{shared_sandbox.values['baseUrl']}/openapi.json").json()
     with Caller(identity.connection) as caller:
-        stock = Stock(caller)
+        stock = Stock(caller, shared_tenants)
         key, signature = stock.signature()
         existing = {
             "keyId": key,

@@ -14,8 +14,9 @@ import pytest
 from countersign.api import Operation
 from countersign.encoding import base64url
 from countersign.server.table import operations
-from tests.checks.requests_of_operations import ALL_TIMES, Stock, new_account, new_pem, new_user
+from tests.checks.requests_of_operations import ALL_TIMES, DERIVE, Stock, new_account, new_pem, new_user
 from tests.support.caller import Caller
+from tests.support.moving_keys import Receiver
 from tests.support.rawhttp import Raw
 from tests.support.server import Sandbox
 from tests.support.tenants import Tenants
@@ -34,7 +35,11 @@ UNKNOWN = {
 #: A good body for operations on one object, where they need one.
 BODIES: dict[str, Any] = {
     "updateKey": {"name": "taken over"},
+    "delegateKey": {"delegateTo": "us-00000-00000-0000000000000000"},
+    "deriveKey": DERIVE,
+    "destroyKey": {"publicKey": "00" * 32},
     "generateSignature": {"kind": "Message", "message": "0x00"},
+    "exportKey": Receiver().body(),
     "updateServiceAccount": {"name": "taken over"},
     "deactivateServiceAccount": {},
     "updateUser": {"isSSORequired": True},
@@ -52,13 +57,14 @@ class Neighbours:
     here: Caller
     there: Caller
     foreign: dict[str, str]
+    stock: Stock
 
 
 @pytest.fixture(scope="module")
 def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
     identity = shared_tenants.organisation()
     there = Caller(identity.connection)
-    stock = Stock(there)
+    stock = Stock(there, shared_tenants)
     key, signature = stock.signature()
     foreign = {
         "keyId": key,
@@ -71,7 +77,7 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
         "id": stock.log(),
     }
     here = Caller(shared_tenants.session(shared_sandbox.values["orgId"], everything=True).connection)
-    return Neighbours(here, there, foreign)
+    return Neighbours(here, there, foreign, Stock(here, shared_tenants))
 
 
 def taking_ids() -> list[Operation]:
@@ -107,14 +113,14 @@ def test_z2_an_id_of_another_organisation_is_an_unknown_id(neighbours: Neighbour
 
 
 def test_z2_a_foreign_object_below_an_own_one_is_unknown_too(neighbours: Neighbours) -> None:
-    own_key, own_signature = Stock(neighbours.here).signature()
+    own_key, own_signature = neighbours.stock.signature()
     signature = neighbours.foreign["signatureId"]
     foreign = neighbours.here.send("GET", f"/keys/{own_key}/signatures/{signature}")
     unknown = neighbours.here.send("GET", f"/keys/{own_key}/signatures/{UNKNOWN['signatureId']}")
     assert without_id(foreign) == without_id(unknown)
     # Nor is an own one found below another key.
     assert neighbours.here.send("GET", f"/keys/{own_key}/signatures/{own_signature}").status_code == 200
-    elsewhere = neighbours.here.send("GET", f"/keys/{Stock(neighbours.here).key()}/signatures/{own_signature}")
+    elsewhere = neighbours.here.send("GET", f"/keys/{neighbours.stock.key()}/signatures/{own_signature}")
     assert without_id(elsewhere) == without_id(unknown)
 
 
@@ -314,7 +320,7 @@ def test_z3_ids_are_compared_character_by_character(neighbours: Neighbours) -> N
 LISTS: list[Callable[[Neighbours], str]] = [
     lambda neighbours: "/keys",
     lambda neighbours: "/auth/users",
-    lambda neighbours: f"/keys/{Stock(neighbours.here).signature()[0]}/signatures",
+    lambda neighbours: f"/keys/{neighbours.stock.signature()[0]}/signatures",
 ]
 
 

@@ -35,8 +35,8 @@ def identity(tenants: Tenants, org_id: str, kind: str, granted: list[str]) -> Id
 
 
 @pytest.fixture(scope="module")
-def stock(shared_sandbox: Sandbox) -> Stock:
-    return Stock(Caller(shared_sandbox.admin))
+def stock(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Stock:
+    return Stock(Caller(shared_sandbox.admin), shared_tenants)
 
 
 @pytest.mark.parametrize("kind", CALLERS)
