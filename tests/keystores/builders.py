@@ -118,8 +118,9 @@ class Bench:
         order.grant = self.authoriser.sign(self.grant(order, **changed))
         return order
 
-    def generate(self, scheme: str = "ECDSA", curve: str = "secp256k1") -> KeyRecord:
-        order = Order(1, "generate", KEY, scheme, payload=memoryview(curve.encode()), payload_kind="generate")
+    def generate(self, scheme: str = "ECDSA", curve: str = "secp256k1", *, master: bool = False) -> KeyRecord:
+        kind = "generate_master" if master else "generate"
+        order = Order(1, "generate", KEY, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
         order.org_id, order.curve = ORG, curve
         reply = self.ask(self.granted(order))
         assert reply.code == "ok", reply
