@@ -13,7 +13,7 @@ from typing import Final
 
 from nacl._sodium import ffi, lib
 
-from countersign.keystores.memory import wipe
+from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.protocol import Buffer
 
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
@@ -115,3 +115,25 @@ def _reduce(target: memoryview, wide: memoryview) -> None:
     lib.crypto_core_ed25519_scalar_reduce(
         ffi.from_buffer("unsigned char[]", target), ffi.from_buffer("unsigned char[]", wide)
     )
+
+
+def _known_answer() -> None:
+    """RFC 8032 test 1 by the scalar and prefix of its seed."""
+    page = LockedPage()
+    try:
+        page.secret[:] = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+        expand_seed(page.secret_pair, page.keypair)
+        public = public_key(page.secret)
+        good = (
+            public.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+            and is_scalar(page.secret, page.keypair)
+            and sign(page.secret_pair, page.keypair, public, b"").hex().startswith("e5564300c360ac729086e2cc806e828a")
+            and add_base(public, bytes(32)) == public
+        )
+    finally:
+        page.wipe_all()
+    if not good:
+        raise RuntimeError("libsodium fails its known-answer test; check the pynacl version")
+
+
+_known_answer()

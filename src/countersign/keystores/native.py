@@ -191,7 +191,7 @@ def _taproot_tweak(public_key: bytes, merkle_root: bytes) -> bytes:
 
 
 def _known_answers() -> None:
-    """BIP340 vector 0, RFC 8032 test 1, and an ECDSA signature that recovers its key, all from the locked page."""
+    """BIP340 vector 0, RFC 8032 test 1, an ECDSA signature that recovers its key, 3·3G; all from the locked page."""
     page = LockedPage()
     try:
         page.secret[:] = (3).to_bytes(32, "big")
@@ -199,6 +199,9 @@ def _known_answers() -> None:
         digest = bytes(32)
         recoverable = ecdsa_sign(page.secret, digest, digest)
         schnorr = bip340_sign(page.secret, page.keypair, public_key, digest, None, digest)
+        shared = ecdh(page.secret, public_key)
+        page.secret[:] = (9).to_bytes(32, "big")
+        nine = secp256k1_public_key(page.secret)
         page.secret[:] = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
         edwards = ed25519_public_key(page.secret, page.keypair)
         page.secret_pair[32:] = edwards
@@ -207,6 +210,7 @@ def _known_answers() -> None:
             and ecdsa_recovers(public_key, digest, recoverable)
             and schnorr.hex().startswith("e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca8215")
             and bip340_verify(public_key, digest, None, schnorr)
+            and shared == hashlib.sha256(nine).digest()
             and edwards.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
             and ed25519_sign(page.secret_pair, b"").hex().startswith("e5564300c360ac729086e2cc806e828a")
             and not ed25519_verify(edwards, b"", bytes(64))
