@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from countersign.access import codes
+from countersign.server.sandbox import SandboxFiles
 from tests.clients.connection import Connection
 from tests.clients.parties import new_credential
 from tests.support.caller import Caller
@@ -18,6 +19,7 @@ from tests.support.commands import Done, countersign, refusal
 from tests.support.new_keys import new_public_key
 from tests.support.production import Production
 from tests.support.server import Sandbox
+from tests.support.tenants import Tenants
 
 SIGNED = {"scheme": "EdDSA", "curve": "ed25519"}
 
@@ -168,7 +170,12 @@ def test_a_locked_out_administrator_gets_in_by_break_glass(sandbox: Sandbox) -> 
     assert operator.output("break-glass", "list") == "no request waits\n"
     assert [item["state"] for item in operator.json("break-glass", "list", "--all")] == ["Cancelled"]
 
+    # The wait is the installation's: who runs the command cannot shorten it.
     waiting = operator.json(*request, break_glass_hours="0")
+    assert "waits until" in refusal(operator.run("break-glass", "complete", waiting["id"], break_glass_hours="0"))
+    operator.output("break-glass", "cancel", waiting["id"])
+    set_wait(operator, 0)
+    waiting = operator.json(*request)
     with Caller(sandbox.admin) as old:
         old_action = old.action_token("POST", "/keys", SIGNED)
         done = operator.json("break-glass", "complete", waiting["id"])
@@ -187,6 +194,15 @@ def test_a_locked_out_administrator_gets_in_by_break_glass(sandbox: Sandbox) -> 
         assert [item["credentialUuid"] for item in credentials] == [done["credentialUuid"]]
     assert "completed already" in refusal(operator.run("break-glass", "complete", waiting["id"]))
     assert done["authToken"] not in sandbox.log()
+
+
+def set_wait(operator: Operator, hours: int) -> None:
+    """As if ``init`` had been told so."""
+    sandbox = operator.sandbox
+    assert sandbox.database is not None
+    files = SandboxFiles(sandbox.directory)
+    tenants = Tenants(sandbox.database, files.server_secret, "", sandbox.directory)
+    tenants.execute("UPDATE installation SET value = ? WHERE name = 'break_glass_hours'", str(hours))
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -28,6 +28,7 @@ async def installed(database: Database) -> tuple[House, KeyRing]:
     """A house in an installation, with the server's keys."""
     house = await organisation(database)
     facts = {"installation_id": "in-of-a-test", "profile": "production", "store_id": "ks-of-a-test"}
+    facts["break_glass_hours"] = "72"
     assert await database.write(lambda: write_installation(facts))
     await database.write(lambda: server_keys.create_all(SECRET, house.world))
     ring = KeyRing(database, SECRET, "issuer", house.world)

@@ -42,9 +42,13 @@ class Locked:
         self.clock = clock
         self.administrator = administrator
 
-    async def request(self, key: PublicKey, hours: int = 72, person: str | None = None) -> Request:
-        name = person or self.administrator.user_id
-        return await self.house.database.write(lambda: break_glass.request(name, key, hours, self.house.world))
+    async def request(self, key: PublicKey) -> Request:
+        name = self.administrator.user_id
+        return await self.house.database.write(lambda: break_glass.request(name, key, self.house.world))
+
+    async def set_wait(self, hours: int) -> None:
+        """As if ``init`` had been told so."""
+        await self.house.rows("UPDATE installation SET value = ? WHERE name = 'break_glass_hours'", str(hours))
 
     async def complete(self, request_id: str) -> Completed:
         return await self.house.database.write(
@@ -195,7 +199,7 @@ async def test_a_cancelled_request_never_completes(database: Database) -> None:
 
 async def test_a_clock_set_back_does_not_shorten_the_wait(database: Database) -> None:
     locked = await locked_out(database)
-    made = await locked.request(new_key(), hours=1)
+    made = await locked.request(new_key())
     locked.clock.now -= 100 * HOUR_MS
     with pytest.raises(Impossible, match="waits until"):
         await locked.complete(made.id)
@@ -241,8 +245,8 @@ async def test_it_is_for_registered_active_employees_with_a_new_key(database: Da
     leaver = await house.administrator("leaver@example.com")
     await database.write(lambda: administration.set_state(leaver.user_id, "Inactive", world))
 
-    async def said(person: str, key: PublicKey, hours: int = 72) -> str:
-        return await impossible(house, lambda: break_glass.request(person, key, hours, world))
+    async def said(person: str, key: PublicKey) -> str:
+        return await impossible(house, lambda: break_glass.request(person, key, world))
 
     assert "reissue-code" in await said(invited.user_id, new_key())
     assert "end user" in await said(holder.user_id, new_key())
@@ -254,8 +258,9 @@ async def test_it_is_for_registered_active_employees_with_a_new_key(database: Da
 
 async def test_only_a_sandbox_does_without_the_wait(database: Database) -> None:
     locked = await locked_out(database)
+    await locked.set_wait(0)
     with pytest.raises(Impossible, match="sandbox"):
-        await locked.request(new_key(), hours=0)
+        await locked.request(new_key())
     await locked.house.rows("UPDATE installation SET value = 'sandbox' WHERE name = 'profile'")
-    made = await locked.request(new_key(), hours=0)
+    made = await locked.request(new_key())
     assert (await locked.complete(made.id)).request.state == "Completed"

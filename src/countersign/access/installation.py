@@ -1,4 +1,4 @@
-"""What ``init`` writes down about the installation, once: its id, its profile, its key store."""
+"""What ``init`` writes down about the installation, once: id, profile, key store, and how long break-glass waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from countersign.access import store
 from countersign.storage import Transaction
 
 #: Names of what is written down.
-NAMES = ("installation_id", "profile", "store_id")
+NAMES = ("installation_id", "profile", "store_id", "break_glass_hours")
 
 
 def read_installation() -> Transaction[dict[str, str]]:

@@ -32,6 +32,7 @@ class BadName(ValueError):
 class Plan:
     """What to create. ``wrapped_root``: the sealed root of the key store ``store_id``.
 
+    ``break_glass_hours``: how long break-glass waits from now on, whatever settings say later.
     ``relying_party``: host name that passkeys will be bound to; ``origin``: the web origin of the console.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     origin: str
     store_id: str
     wrapped_root: bytes
+    break_glass_hours: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,12 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
         raise BadName("the administrator's name must have 1 to 254 visible characters")
     if (yield store.COUNT_ORGANISATIONS, ())[0][0]:
         raise AlreadyInitialised
-    facts = {"installation_id": plan.installation_id, "profile": plan.profile, "store_id": plan.store_id}
+    facts = {
+        "installation_id": plan.installation_id,
+        "profile": plan.profile,
+        "store_id": plan.store_id,
+        "break_glass_hours": str(plan.break_glass_hours),
+    }
     if not (yield from write_installation(facts)):
         raise AlreadyInitialised
     now = world.now()

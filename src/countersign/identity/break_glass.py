@@ -69,15 +69,18 @@ class Completed:
     token: str
 
 
-def request(person: str, key: PublicKey, hours: int, world: World) -> Transaction[Request]:
+def request(person: str, key: PublicKey, world: World) -> Transaction[Request]:
     """Begin to wait for a new credential with this key. ``person``: id or username of a registered, active employee.
 
-    The caller has proved the key-encryption secret. Raises ``Impossible``.
+    The caller has proved the key-encryption secret. How long is what ``init`` wrote down: whoever runs the command
+    could set it to nothing otherwise. Raises ``Impossible``.
     """
     identity = yield from find_person(person)
     org_id, user_id, username = identity.org_id, identity.id, identity.name
-    if hours < 1 and (yield from read_installation())["profile"] != "sandbox":
-        raise Impossible("only a sandbox does without the wait: break_glass_hours is at least 1")
+    installation = yield from read_installation()
+    hours = int(installation["break_glass_hours"])
+    if hours < 1 and installation["profile"] != "sandbox":
+        raise Impossible("only a sandbox does without the wait")
     if identity.facts["userKind"] != "CustomerEmployee":
         raise Impossible(f"{username} is an end user: those recover by their recovery key or a service account")
     if identity.state != "Active":

@@ -184,6 +184,7 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
         origin=f"http://localhost:{settings.port}",
         store_id=store_id,
         wrapped_root=root,
+        break_glass_hours=settings.break_glass_hours,
     )
     made = await database.write(lambda: found(plan, world))
     ring = KeyRing(database, secret, settings.issuer or installation_id, world)

@@ -85,7 +85,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     break_glass_hours: Annotated[
         int,
-        _about("How long break-glass waits before someone locked out gets in; 0 in the sandbox only.", ge=0, le=720),
+        _about(
+            "How long break-glass waits before someone locked out gets in; 0 in the sandbox only. Read once, at `init` "
+            "or a sandbox's first start, and kept in the database.",
+            ge=0,
+            le=720,
+        ),
     ] = 72
     key_destruction_days: Annotated[
         int,
