@@ -35,3 +35,18 @@ def test_later_identifiers_sort_after_earlier_ones(times: list[int]) -> None:
 def test_identifiers_of_one_moment_differ() -> None:
     world = World(clock=lambda: 1)
     assert len({world.new_id("us") for _ in range(1000)}) == 1000
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, (1 << 48) - 1))
+def test_drawn_in_bulk_or_passed_in_chance_fills_the_same_places(moment: int) -> None:
+    drawn = World(clock=lambda: moment).new_id("us")
+    lowest = World(clock=lambda: moment, randomness=bytes).new_id("us")
+    highest = World(clock=lambda: moment, randomness=lambda size: b"\xff" * size).new_id("us")
+    assert lowest <= drawn <= highest
+    assert is_identifier(drawn, "us")
+
+
+def test_every_digit_of_chance_takes_every_value() -> None:
+    made = [World(clock=lambda: 1).new_id("us")[-16:] for _ in range(1000)]
+    assert all(len({each[place] for each in made}) == 32 for place in range(16))

@@ -10,10 +10,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+#: Any byte to the digit of its lowest five bits, so that random bytes give random digits.
+_DIGIT_OF_BYTE = (_ALPHABET * 8).encode("ascii")
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BYTES = 11
+_RANDOM_DIGITS = 16
 _RESERVE = 256
 
 
@@ -27,25 +31,35 @@ def encode_id(prefix: str, value: int) -> str:
     return f"{prefix}-{digits[:5]}-{digits[5:10]}-{digits[10:]}"
 
 
+@lru_cache(maxsize=8)
+def _clock_digits(eighths: int) -> str:
+    """The nine digits that the clock alone decides, which change every eight milliseconds."""
+    digits = "".join([_ALPHABET[(eighths >> shift) & 31] for shift in range(40, -1, -5)])
+    return f"{digits[:5]}-{digits[5:]}"
+
+
 class _Reserve:
-    """Random bytes for identifiers, fetched for many at once: asking the system costs more than all the rest of one.
+    """The random part of identifiers, drawn for many at once: asking the system costs more than all the rest of one.
 
     Identifiers are no secrets, so it does not matter that the next ones lie in memory; but a forked process must not
     hand out the same.
     """
 
     def __init__(self) -> None:
-        self._left: list[bytes] = []
+        self._left: list[tuple[int, str]] = []
         os.register_at_fork(after_in_child=self._left.clear)
 
-    def draw(self) -> bytes:
-        """Eleven random bytes, given out once. Safe to call from several threads."""
+    def draw(self) -> tuple[int, str]:
+        """Two random bits and sixteen random digits, given out once. Safe to call from several threads."""
         try:
             return self._left.pop()
         except IndexError:
-            block = os.urandom(_RANDOM_BYTES * _RESERVE)
-            self._left += [block[at : at + _RANDOM_BYTES] for at in range(_RANDOM_BYTES, len(block), _RANDOM_BYTES)]
-            return block[:_RANDOM_BYTES]
+            digits = os.urandom(_RANDOM_DIGITS * _RESERVE).translate(_DIGIT_OF_BYTE).decode("ascii")
+            ends = [digits[at : at + _RANDOM_DIGITS] for at in range(0, len(digits), _RANDOM_DIGITS)]
+            drawn = [(byte & 3, end) for byte, end in zip(os.urandom(_RESERVE), ends, strict=True)]
+            first = drawn.pop()
+            self._left += drawn
+            return first
 
 
 _reserve = _Reserve()
@@ -67,6 +81,10 @@ class World:
 
         The clock leads, so that inserts stay local to the index of a large table.
         """
-        drawn = _reserve.draw() if self.randomness is os.urandom else self.randomness(_RANDOM_BYTES)
-        random_bits = int.from_bytes(drawn, "big") & ((1 << 82) - 1)
-        return encode_id(prefix, ((self.clock() & ((1 << 48) - 1)) << 82) | random_bits)
+        now = self.clock() & ((1 << 48) - 1)
+        if self.randomness is os.urandom:
+            bits, digits = _reserve.draw()
+            # The tenth digit holds the last three bits of the clock and two random ones.
+            return f"{prefix}-{_clock_digits(now >> 3)}{_ALPHABET[(now & 7) << 2 | bits]}-{digits}"
+        random_bits = int.from_bytes(self.randomness(_RANDOM_BYTES), "big") & ((1 << 82) - 1)
+        return encode_id(prefix, (now << 82) | random_bits)
