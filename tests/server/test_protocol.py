@@ -53,9 +53,13 @@ class Slow:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.bodies: list[int] = []
+        self.lines: list[tuple[bytes, bytes]] = []
 
-    async def answer(self, _method: str, _target: bytes, _lines: Any, _peer: str, read: Any) -> Answer:
+    async def answer(
+        self, _method: str, _target: bytes, lines: list[tuple[bytes, bytes]], _peer: str, read: Any
+    ) -> Answer:
         await self.go.wait()
+        self.lines = lines
         self.bodies.append(len(await read(64 << 20)))
         return Answer(Response(200, b"{}"), ())
 
@@ -100,18 +104,32 @@ async def test_a_body_that_nobody_reads_yet_is_not_held_in_memory() -> None:
 
 
 async def test_answers_of_one_round_are_written_together_and_none_is_lost_by_a_stop() -> None:
-    """The last of them is pipelined behind another on its connection."""
+    """The last of them, behind which nobody is under way, goes out at once."""
     face = Slow()
     connections = connect(face, 3)
     for protocol, _ in connections:
         protocol.data_received(GET)
-    connections[0][0].data_received(GET)
+    pipelined, stopped = connections[0][0], connections[1][0]
+    pipelined.data_received(GET)
     face.go.set()
     await asyncio.sleep(0)
     assert len(face.bodies) == 3
-    assert [transport.sent for _, transport in connections] == [b""] * 3
-    connections[2][0].shutdown()
+    assert [transport.sent.count(b"200 OK") for _, transport in connections] == [0, 0, 1]
+    stopped.shutdown()
     for _ in range(3):
         await asyncio.sleep(0)
     assert [transport.sent.count(b"200 OK") for _, transport in connections] == [2, 1, 1]
-    assert [transport.closed for _, transport in connections] == [False, False, True]
+    assert [transport.closed for _, transport in connections] == [False, True, False]
+
+
+async def test_what_follows_a_body_is_no_header() -> None:
+    """RFC 9110 section 6.5.1: trailers must not be merged into the headers."""
+    face = Slow()
+    [(protocol, transport)] = connect(face)
+    post = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    protocol.data_received(post + b"2\r\n{}\r\n0\r\nAuthorization: Bearer a\r\n\r\n")
+    face.go.set()
+    await asyncio.sleep(0)
+    assert face.bodies == [2]
+    assert face.lines == [(b"host", b"a"), (b"transfer-encoding", b"chunked")]
+    assert b"200 OK" in transport.sent

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +19,8 @@ import structlog
 
 from countersign.api import ApiError
 from countersign.server.answers import Outbox, serialise
-from countersign.server.http import Answer, Face, too_large
+from countersign.server.exchange import Exchange
+from countersign.server.http import Answer, Face
 
 log = structlog.get_logger("countersign.http")
 
@@ -27,8 +28,6 @@ _MALFORMED = "Bad Request: not a well-formed HTTP/1.1 request"
 _MALFORMED_HINT = "Send HTTP/1.1 as RFC 9112 describes it: one length, no folded headers, no control characters."
 #: Requests that may wait on one connection behind the one that is answered.
 _PIPELINED = 8
-#: Bytes of a body that are taken from the connection before anybody has asked for it.
-_READ_AHEAD = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,110 +42,8 @@ class Limits:
     connections: int
 
 
-class Exchange:
-    """One request as it arrives. ``go_on`` tells a client that asks whether to send its body.
-
-    ``on_read`` is called when somebody wants the body.
-    """
-
-    __slots__ = (
-        "_chunked",
-        "_chunks",
-        "_go_on",
-        "_length",
-        "_missing",
-        "_on_read",
-        "_reading",
-        "_size",
-        "_waiter",
-        "complete",
-        "keep_alive",
-        "lines",
-        "method",
-        "target",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        lines: list[tuple[bytes, bytes]],
-        *,
-        keep_alive: bool,
-        go_on: Callable[[], None] | None,
-        on_read: Callable[[], None],
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.lines = lines
-        self.keep_alive = keep_alive
-        #: Whether the whole body has arrived.
-        self.complete = False
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._missing: str | None = None
-        self._go_on = go_on
-        self._on_read = on_read
-        self._reading = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._length: int | None = None
-        self._chunked = False
-        for name, value in lines:
-            if name == b"content-length":
-                # The parser has refused anything but one number.
-                self._length = int(value)
-            elif name == b"transfer-encoding":
-                self._chunked = True
-
-    @property
-    def ahead(self) -> bool:
-        """Whether enough of the body is here until somebody reads it; who does says how much it may be."""
-        return not self._reading and self._size >= _READ_AHEAD
-
-    def feed(self, chunk: bytes) -> None:
-        """Take in a piece of the body."""
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        self._wake()
-
-    def end(self) -> None:
-        """The body has arrived."""
-        self.complete = True
-        self._wake()
-
-    def give_up(self, reason: str) -> None:
-        """What is missing of the body will not come; ``reason`` is for the log."""
-        self._missing = reason
-        self.keep_alive = False
-        self._wake()
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body; 413 when it is longer than ``limit`` bytes."""
-        length = self._length
-        if length is not None and self._chunked:
-            raise ApiError("BAD_HEADER", "Bad Request: Transfer-Encoding and Content-Length together")
-        if length is not None and length > limit:
-            self.keep_alive = False
-            raise too_large(limit)
-        self._reading = True
-        self._on_read()
-        while not self.complete and self._size <= limit:
-            if self._missing is not None:
-                raise ApiError("TIMEOUT", reason=self._missing)
-            if self._go_on is not None:
-                self._go_on()
-                self._go_on = None
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._size > limit:
-            self.keep_alive = False
-            raise too_large(limit)
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+class _TooLarge(ValueError):
+    """The headers are larger than the limit. The parser takes what a callback raises for an error of its own."""
 
 
 class RequestProtocol(asyncio.Protocol):
@@ -165,6 +62,7 @@ class RequestProtocol(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         #: The request under way, until its answer is written; then the answer that waits to be.
         self._current: Exchange | None = None
+        self._task: asyncio.Task[None]
         self._answer = b""
         self._last = False
         self._arriving: Exchange | None = None
@@ -181,7 +79,6 @@ class RequestProtocol(asyncio.Protocol):
         self._parsed_bytes = 0
         self._url = b""
         self._lines: list[tuple[bytes, bytes]] = []
-        self._continue = False
 
     # What the event loop calls.
 
@@ -255,25 +152,20 @@ class RequestProtocol(asyncio.Protocol):
         self._url = b""
         self._lines = []
         self._parsed_bytes = 0
-        self._continue = False
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
-        self._parsed(len(url))
+        self._parsed_bytes += len(url)
+        if self._parsed_bytes > self._limits.header_bytes:
+            raise _TooLarge
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line."""
-        self._parsed(len(name) + len(value) + 4)
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._continue = True
-        self._lines.append((name, value))
-
-    def _parsed(self, size: int) -> None:
-        self._parsed_bytes += size
+        self._parsed_bytes += len(name) + len(value) + 4
         if self._parsed_bytes > self._limits.header_bytes:
-            raise ValueError("the headers are larger than the limit")
+            raise _TooLarge
+        self._lines.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Everything but the body has arrived."""
@@ -284,9 +176,10 @@ class RequestProtocol(asyncio.Protocol):
         self._header_bytes = None
         keep_alive = version == "1.1" and self._parser.should_keep_alive()
         method = self._parser.get_method().decode("ascii")
-        go_on = self._go_on if self._continue else None
+        # What follows a body in chunks (trailers) is counted, but is no header: RFC 9110 section 6.5.1.
+        lines, self._lines = self._lines, []
         self._arriving = Exchange(
-            method, self._url, self._lines, keep_alive=keep_alive, go_on=go_on, on_read=self._hold_back
+            method, self._url, lines, keep_alive=keep_alive, go_on=self._go_on, on_read=self._hold_back
         )
         self._waiting.append(self._arriving)
 
@@ -313,31 +206,28 @@ class RequestProtocol(asyncio.Protocol):
         while self._waiting and self._current is None and self._writable and not self._transport.is_closing():
             exchange = self._current = self._waiting.popleft()
             walk = self._face.answer(exchange.method, exchange.target, exchange.lines, self._peer, exchange.read)
-            self._follow(exchange, walk)
+            self._task = self._loop.create_task(self._finish(exchange, walk))
+            self._tasks.add(self._task)
         self._hold_back()
 
-    def _follow(self, exchange: Exchange, walk: Coroutine[Any, Any, Answer]) -> None:
-        """Go on in a task, which ends with the answer."""
-
-        async def finish() -> None:
-            try:
-                answer = await walk
-            except Exception:
-                # The corridor answers its own faults; whatever gets here leaves nothing to answer with.
-                log.exception("a request could not be answered")
-                self._transport.abort()
-                return
-            self._answered(exchange, answer)
-
-        task = self._loop.create_task(finish())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _finish(self, exchange: Exchange, walk: Coroutine[Any, Any, Answer]) -> None:
+        try:
+            answer = await walk
+        except Exception:
+            # The corridor answers its own faults; whatever gets here leaves nothing to answer with.
+            log.exception("a request could not be answered")
+            self._transport.abort()
+            return
+        finally:
+            self._tasks.discard(self._task)
+        self._answered(exchange, answer)
 
     def _answered(self, exchange: Exchange, answer: Answer) -> None:
         # What is left of a body is not read; the connection can't be used again.
         self._last = self._stopping or not exchange.keep_alive or not exchange.complete
         self._answer = serialise(answer.response, answer.headers, close=self._last, head=exchange.method == "HEAD")
-        if len(self._tasks) > 1:
+        if self._tasks:
+            # Others are under way, and may be answered in this round as well.
             self._outbox.add(self._send)
         else:
             self._send()
@@ -355,14 +245,13 @@ class RequestProtocol(asyncio.Protocol):
 
     def _hold_back(self) -> None:
         """Read no further ahead than a few requests, nor more of a body than a little before it is wanted."""
-        if self._transport.is_closing():
-            return
         ahead = len(self._waiting) >= _PIPELINED or (self._arriving is not None and self._arriving.ahead)
-        if ahead and not self._paused:
-            self._paused = True
+        if ahead is self._paused or self._transport.is_closing():
+            return
+        self._paused = ahead
+        if ahead:
             self._transport.pause_reading()
-        elif self._paused and not ahead:
-            self._paused = False
+        else:
             self._transport.resume_reading()
 
     def _malformed(self) -> None:
