@@ -118,15 +118,25 @@ class Bench:
         order.grant = self.authoriser.sign(self.grant(order, **changed))
         return order
 
-    def generate(self, scheme: str = "ECDSA", curve: str = "secp256k1", *, master: bool = False) -> KeyRecord:
+    def generate(
+        self, scheme: str = "ECDSA", curve: str = "secp256k1", *, master: bool = False, key_id: str = KEY
+    ) -> KeyRecord:
         kind = "generate_master" if master else "generate"
-        order = Order(1, "generate", KEY, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
+        order = Order(1, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
         order.org_id, order.curve = ORG, curve
         reply = self.ask(self.granted(order))
         assert reply.code == "ok", reply
         made = msgspec.msgpack.decode(reply.data, type=Generated)
         return KeyRecord(
-            ORG, KEY, scheme, curve, made.public_key, made.secret_kind, made.root_version, made.generation, made.record
+            ORG,
+            key_id,
+            scheme,
+            curve,
+            made.public_key,
+            made.secret_kind,
+            made.root_version,
+            made.generation,
+            made.record,
         )
 
     def sign_order(self, key: KeyRecord, payload: bytes, tweak: bytes | None = None) -> Order:

@@ -25,7 +25,8 @@ PATIENCE = 30.0
 class Production:
     """An installation in ``directory`` over ``database`` (a URL). ``settings`` go into its TOML file.
 
-    ``kek``: ``file`` or ``passphrase``. Enter it to have it initialised, with signer and server running.
+    ``kek``: ``file``, or a provider as the signer takes it. Enter it to have it initialised, with signer and server
+    running.
     """
 
     directory: Path
@@ -41,16 +42,20 @@ class Production:
         """The settings file."""
         return self.directory / "countersign.toml"
 
+    @property
+    def kek_spec(self) -> str:
+        """The provider of the key-encryption key as the signer takes it."""
+        return f"file:{self.directory / 'kek'}" if self.kek == "file" else self.kek
+
     def write_config(self) -> None:
         """Write the settings file anew."""
-        kek = f"file:{self.directory / 'kek'}" if self.kek == "file" else "passphrase"
         values = {
             "database": self.database,
             "port": 0,
             "admin_port": 0,
             "server_secret_file": str(self.directory / "server.secret"),
             "signer_socket": str(self.directory / "signer" / "signer.sock"),
-            "signer_kek": kek,
+            "signer_kek": self.kek_spec,
             "log_level": "info",
             **self.settings,
         }
@@ -58,8 +63,8 @@ class Production:
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
         self.config.write_text(text, encoding="utf-8")
 
-    def initialise(self, passphrase: str | None = None) -> Production:
-        """Make keys and settings, and run ``init``."""
+    def initialise(self, passphrase: str | None = None, *options: object) -> Production:
+        """Make keys and settings, and run ``init``, with these options too."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.write_config()
         if self.kek == "file":
@@ -71,7 +76,7 @@ class Production:
         public_path.write_text(public)
         done = self.run(
             "init", "--org", "Acme", "--owner", "admin@acme.test", "--public-key", public_path, "--json",
-            passphrase=passphrase,
+            *options, passphrase=passphrase,
         )  # fmt: skip
         assert done.status == 0, done.errors
         self.made = json.loads(done.output)
@@ -85,11 +90,10 @@ class Production:
         """The signer as a unit of its own."""
         directory = self.directory / "signer"
         directory.mkdir(mode=0o700, exist_ok=True)
-        kek = f"file:{self.directory / 'kek'}" if self.kek == "file" else "passphrase"
         module = ("-P", "-m", "countersign.keystores.signer")
         with self.log_path("signer").open("ab") as log:
             self.signer = subprocess.Popen(
-                [sys.executable, *module, "--socket", str(directory / "signer.sock"), "--kek", kek],
+                [sys.executable, *module, "--socket", str(directory / "signer.sock"), "--kek", self.kek_spec],
                 env=environment(),
                 stdout=log,
                 stderr=log,

@@ -142,15 +142,16 @@ async def _finish(database: Database, signer: SignerClient, store_id: str, newes
     from countersign.keystores import rotation
 
     with progress_bar("rotating") as show:
-        while True:
-            await rotation.reseal(database, signer, store_id, newest, lambda done, total: show("keys", done, total))
-            if not await rotation.retire(database, store_id, newest):
-                break
-        click.echo(f"every key is sealed under root {newest}")
-        for second in range(settle):
-            show("seconds for orders on their way", second, settle)
-            await asyncio.sleep(1)
-    gone = await rotation.destroy(database, signer, store_id, newest)
+
+        async def settled() -> None:
+            click.echo(f"every key is sealed under root {newest}")
+            for second in range(settle):
+                show("seconds for orders on their way", second, settle)
+                await asyncio.sleep(1)
+
+        gone = await rotation.finish_root(
+            database, signer, store_id, newest, lambda done, total: show("keys", done, total), settled
+        )
     click.echo(f"destroyed root {_numbers(gone)}")
 
 

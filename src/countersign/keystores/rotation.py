@@ -7,7 +7,7 @@ wrapped under that key, so over its socket nobody can give it a root of their ow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -149,16 +149,23 @@ async def _sealed_anew(signer: SignerClient, batch: list[KeyRecord]) -> list[Key
     return made
 
 
-async def retire(database: Database, store_id: str, newest: int) -> int:
-    """Close the older roots for new records; how many are still under one and have to be sealed anew first."""
-    return await database.write(lambda: rotation_store.retire(store_id, newest))
+async def finish_root(
+    database: Database,
+    signer: SignerClient,
+    store_id: str,
+    newest: int,
+    progress: Progress,
+    settled: Callable[[], Awaitable[None]],
+) -> list[int]:
+    """Seal everything under root ``newest``, then destroy the older ones; the versions that are gone.
 
-
-async def destroy(database: Database, signer: SignerClient, store_id: str, newest: int) -> list[int]:
-    """Delete the wraps of the retired roots, and have the signer wipe them; the versions that are gone.
-
-    Called once no order that read an older record can be on its way any more. Raises RotationConflict.
+    ``settled`` waits until no order that read an older record can be on its way any more. Raises what ``reseal`` does.
     """
+    while True:
+        await reseal(database, signer, store_id, newest, progress)
+        if not await database.write(lambda: rotation_store.retire(store_id, newest)):
+            break
+    await settled()
     gone = await database.write(lambda: rotation_store.destroy(store_id, newest))
     await signer.load_roots()
     return gone
