@@ -14,6 +14,7 @@ from countersign.keystores import schemes
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from tests.keystores.builders import PAIRS, Bench
+from tests.keystores.oracle import ask
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 K7_SIGNATURES = 20_000
@@ -66,6 +67,33 @@ def tagged(tag: bytes, data: bytes) -> bytes:
     from hashlib import sha256
 
     return sha256(sha256(tag).digest() * 2 + data).digest()
+
+
+def test_signatures_of_master_keys_verify_with_another_implementation() -> None:
+    page, digest = LockedPage(), os.urandom(32)
+    questions = []
+    for name, curve, question in (
+        ("Schnorr", "secp256k1", "bip340Verify"),
+        ("EdDSA", "ed25519", "ed25519Verify"),
+    ):
+        scheme = schemes.SCHEMES[name, curve]
+        public = schemes.generate(scheme, page, master=True)
+        assert scheme.master_kind is not None
+        value = schemes.sign(scheme, page, scheme.master_kind, public, digest, None)
+        assert isinstance(value, bytes)
+        about = {"publicKey": public[-32:].hex(), "message": digest.hex(), "signature": value.hex()}
+        questions.append({"ask": question, **about})
+    assert ask(questions) == [True, True]
+
+
+def test_every_generated_secret_is_drawn_anew() -> None:
+    page = LockedPage()
+    for scheme in schemes.SCHEMES.values():
+        for master in (False, True)[: 2 if scheme.master_kind else 1]:
+            first = schemes.generate(scheme, page, master=master), bytes(page.secret_area)
+            second = schemes.generate(scheme, page, master=master), bytes(page.secret_area)
+            assert first[0] != second[0]
+            assert first[1] != second[1]
 
 
 def test_schnorr_keys_always_have_an_even_y() -> None:

@@ -79,6 +79,18 @@ def test_signatures_are_low_s_in_range_and_verify_elsewhere() -> None:
     assert recovered == [public for public, _ in made]
 
 
+def test_a_nonce_that_leads_out_of_range_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, digest = bytearray(below_the_limit()), below_the_limit()
+    # At the real limit that happens once in 2**58 signatures; at a tenth of it, with nearly every nonce.
+    monkeypatch.setattr(stark, "LIMIT", 2**251 // 10)
+    value = stark.sign(secret, digest, b"")
+    r, s = (int.from_bytes(value[start : start + 32], "big") for start in (0, 32))
+    assert max(r, pow(s, -1, ORDER)) < stark.LIMIT
+    assert stark.recovers(stark.public_key(secret), digest, value)
+    monkeypatch.undo()
+    assert stark.recovers(stark.public_key(secret), digest, value)
+
+
 def test_signatures_of_another_implementation_recover_their_key() -> None:
     cases = [(below_the_limit(), below_the_limit()) for _ in range(20)]
     answers = ask([{"ask": "starkSign", "secret": k.hex(), "digest": d.hex()} for k, d in cases])
