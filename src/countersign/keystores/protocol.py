@@ -40,7 +40,8 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
     ``path`` and ``query`` are in canonical form (``query`` empty or with its leading ``?``), ``payload`` is the
     canonical request body. ``credential_public_key`` is SPKI PEM. ``kind`` is the credential kind (``Key``, ``Fido2``,
     ...); ``client_data`` and ``signature`` are raw bytes, ``authenticator_data`` and ``relying_party_id`` only for
-    ``Fido2``; ``algorithm`` is the digest the client named, if it did.
+    ``Fido2``; ``algorithm`` is the digest the client named, if it did. ``approvals`` is where those of others will
+    stand once policies ask for any; nothing reads it yet.
     """
 
     installation_id: str
@@ -58,6 +59,7 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
     authenticator_data: bytes | None = None
     algorithm: str | None = None
     relying_party_id: str | None = None
+    approvals: tuple[bytes, ...] = ()
 
     def defect(self) -> str | None:
         """What is wrong with its shape, or None. The signature itself is not judged here."""
@@ -128,6 +130,8 @@ class State(msgspec.Struct, array_like=True, frozen=True):
 
     ``boot_id`` is new with each start of the signer. ``now`` is the signer's own clock in milliseconds since the
     epoch, by which it judges grants. ``notes`` are health notes: protections this host could not give.
+    ``roster_records`` and ``roster_head`` (hash of the last record) say how far the signer's roster is;
+    ``statement_key`` is the Ed25519 public key of its statements.
     """
 
     state: str
@@ -138,6 +142,9 @@ class State(msgspec.Struct, array_like=True, frozen=True):
     grant_level: str
     store_id: str
     root_versions: tuple[int, ...]
+    roster_records: int = 0
+    roster_head: bytes = b""
+    statement_key: bytes = b""
 
 
 def frame(body: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 Layout: magic ``CSR1`` | u16 header length | header | nonce 12 | AES-256-GCM under the key-encryption key, with all that
 stands before the nonce as associated data. Header: msgpack ``[provider, parameters, store id, root version]``. Inside:
-msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys]``.
+msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys, installation id, founders]``; older
+roots end before the installation id.
 
 The authoriser keys are inside, so that only who holds the key-encryption key can say whose grants the signer obeys; a
-compromised API process can't put in its own.
+compromised API process can't put in its own. For the same reason the installation's id and its first credentials, with
+which the signer's roster begins, are inside.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ _MAGIC: Final = b"CSR1"
 _LENGTH: Final = struct.Struct(">H")
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
+# Characters of PEM: the signer opens a root within one page. Two RSA keys of 2048 bits, or one of 4096.
+_MAX_FOUNDERS: Final = 1000
 
 
 class _Header(msgspec.Struct, array_like=True, frozen=True):
@@ -37,12 +41,30 @@ class _Header(msgspec.Struct, array_like=True, frozen=True):
     root_version: int
 
 
+class Founder(msgspec.Struct, array_like=True, frozen=True):
+    """A credential that counts by the word of who holds the key-encryption key.
+
+    ``public_key`` is SPKI PEM; ``relying_party_id`` is of Fido2 alone; ``token_id`` names the access token that the
+    credential is bound to, empty for none.
+    """
+
+    org_id: str
+    user_id: str
+    credential_uuid: str
+    kind: str
+    public_key: str
+    relying_party_id: str | None = None
+    token_id: str = ""
+
+
 class _Content(msgspec.Struct, array_like=True, frozen=True):
     version: int
     store_id: str
     root_version: int
     root_key: memoryview
     authorisers: tuple[bytes, ...]
+    installation_id: str = ""
+    founders: tuple[Founder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,8 @@ class OpenedRoot:
     store_id: str
     root_version: int
     authorisers: tuple[bytes, ...]
+    installation_id: str = ""
+    founders: tuple[Founder, ...] = ()
 
 
 def create_root(
@@ -74,8 +98,13 @@ def create_root(
     secret: Buffer = b"",
     *,
     root_version: int = 1,
+    installation_id: str = "",
+    founders: tuple[Founder, ...] = (),
 ) -> bytes:
     """Make a new store root and give it wrapped, for table ``keystore_roots``.
+
+    With ``founders``, the first credentials of this installation, every use of a key takes consent that begins with
+    theirs (grant level G3); without, the signer does with grants (G1).
 
     Runs where the key-encryption key is at hand (``countersign init``), never over the signer's socket. ``secret`` is
     the passphrase where the provider needs one. Raises ValueError when the key-encryption key can't be had.
@@ -83,7 +112,8 @@ def create_root(
     root_key = bytearray(ROOT_BYTES)
     try:
         fill_random(root_key)
-        content = _Content(1, store_id, root_version, memoryview(root_key), (authoriser_public_key,))
+        authorisers = (authoriser_public_key,)
+        content = _Content(1, store_id, root_version, memoryview(root_key), authorisers, installation_id, founders)
         return _wrap(content, kek, secret)
     finally:
         wipe(root_key)
@@ -128,6 +158,8 @@ def _wrap(content: _Content, kek: KekProvider, secret: Buffer) -> bytes:
     parameters, key = kek.create(RootName(content.store_id, content.root_version), secret)
     body = bytearray()
     try:
+        if sum(len(founder.public_key) for founder in content.founders) > _MAX_FOUNDERS:
+            raise ValueError("the first public keys are too long for the root: begin with fewer or shorter ones")
         header = msgspec.msgpack.encode(_Header(kek.name, parameters, content.store_id, content.root_version))
         msgspec.msgpack.Encoder().encode_into(content, body)
         associated_data = _MAGIC + _LENGTH.pack(len(header)) + header
@@ -169,7 +201,9 @@ def open_root(
         if isinstance(content, Refusal):
             return content
         root_key[:] = content.root_key
-        return OpenedRoot(content.store_id, content.root_version, content.authorisers)
+        return OpenedRoot(
+            content.store_id, content.root_version, content.authorisers, content.installation_id, content.founders
+        )
     finally:
         wipe(scratch)
 

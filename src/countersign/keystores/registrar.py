@@ -1,0 +1,268 @@
+"""Who may consent: the signer's roster as it is kept, and the judgement of orders by it (grant level G3).
+
+The roster begins with the credentials that the store root names, which only who holds the key-encryption key can write,
+and goes on by requests that a credential in it countersigned. What the API process says without such a signature is
+kept as pending and counts for nothing. So a stolen API process, with its database, its keys and the signer's socket,
+adds nobody, and brings nobody back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from countersign.consent.challenge import ActionChallenge
+from countersign.consent.digest import action_digest
+from countersign.consent.evidence import Evidence, EvidenceKind, verify_evidence
+from countersign.credentials.fido2_assertion import Fido2Context
+from countersign.credentials.outcome import Refused
+from countersign.credentials.relying_party import RelyingParty
+from countersign.encoding import base64url
+from countersign.keystores import consented, roster
+from countersign.keystores.ledger import Ledger
+from countersign.keystores.memory import LockedPage, wipe
+from countersign.keystores.outcome import Refusal
+from countersign.keystores.protocol import MALFORMED, ConsentEvidence, Order
+from countersign.keystores.roots import Founder
+from countersign.keystores.roster import Adopted, Begun, Ended, Endorsed, Enrolled, Entry, Record, Rekeyed, Roster
+
+log = logging.getLogger("countersign.signer")
+
+_KINDS: Final[dict[str, EvidenceKind]] = {
+    "Fido2": "Fido2",
+    "Key": "Key",
+    "PasswordProtectedKey": "PasswordProtectedKey",
+}
+_ROSTER_KEY: Final = b"csk/1/roster"
+_OPERATOR_KEY: Final = b"csk/1/operator"
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Consent that holds: the credential's entry, the challenge it signed, and the hash of the evidence."""
+
+    entry: Entry
+    challenge: ActionChallenge
+    evidence_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The store's opened roots: their slots in the page by version."""
+
+    page: LockedPage
+    slots: dict[int, int]
+    store_id: str
+
+    @property
+    def newest(self) -> int:
+        """Version of the root that new things are made under."""
+        return max(self.slots)
+
+    def derive(self, version: int, purpose: bytes) -> memoryview | None:
+        """32 bytes in the page's place for wrapping keys, which the caller wipes (HKDF-SHA256, RFC 5869)."""
+        slot = self.slots.get(version)
+        if slot is None:
+            return None
+        HKDF(SHA256(), 32, self.store_id.encode(), purpose).derive_into(self.page.root(slot), self.page.wrapping)
+        return self.page.wrapping
+
+    def mac(self, version: int, purpose: bytes, message: bytes) -> bytes | None:
+        """HMAC-SHA256 under the key for ``purpose``; None where that root is not loaded."""
+        key = self.derive(version, purpose)
+        if key is None:
+            return None
+        try:
+            return hmac.digest(key, message, "sha256")
+        finally:
+            wipe(key)
+
+    def tag(self, version: int, head: bytes) -> bytes | None:
+        """What authenticates a record of the roster."""
+        return self.mac(version, _ROSTER_KEY, head)
+
+    def operator_proof(self, message: bytes) -> bytes:
+        """What only who holds the key-encryption key can make, over a decision of the operator."""
+        proof = self.mac(self.newest, _OPERATOR_KEY, message)
+        assert proof is not None
+        return proof
+
+
+class Registrar:
+    """Keeps the roster in ``ledger`` and judges by it. ``clock`` as that of the signer.
+
+    ``endorses_by_itself``: what is enrolled without anybody's signature counts at once (sandbox only).
+    """
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], int], *, endorses_by_itself: bool = False) -> None:
+        self.ledger = ledger
+        self.roster = Roster()
+        self.clock = clock
+        self.endorses_by_itself = endorses_by_itself
+        self.roots: Roots | None = None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether uses of keys are held to the roster: from its first credentials on, and then for good."""
+        return bool(self.roster.installation_id)
+
+    def open(self, roots: Roots, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
+        """Read the roster with the store's roots, or begin it. A refusal means that the store has to stay sealed."""
+        if self.ledger.lasting or self.roster.store_id not in ("", roots.store_id):
+            self.roster = Roster()
+        if (refusal := self.ledger.load(roots.tag, self._take)) is not None:
+            return refusal
+        if self.roster.store_id not in ("", roots.store_id):
+            return Refusal("Integrity", f"the signer's roster is that of store {self.roster.store_id}")
+        self.roots = roots
+        with self.ledger.exclusive():
+            refusal = self.catch_up() or self._begin(roots, installation_id, founders)
+        if refusal is not None:
+            self.roots = None
+        return refusal
+
+    def close(self) -> None:
+        """The roots are wiped: nothing is judged until they are opened again."""
+        self.roots = None
+
+    def catch_up(self) -> Refusal | None:
+        """Read what other processes of the same signer wrote."""
+        if self.roots is None:
+            return Refusal("Sealed", "the roster is not open")
+        return self.ledger.refresh(self.roots.tag, self._take)
+
+    def _begin(self, roots: Roots, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
+        now = self.clock()
+        if not self.roster.store_id and (refusal := self.write(Begun(roster.FORMAT, roots.store_id, now))) is not None:
+            return refusal
+        # Under the newest root, before anyone may do without the older one.
+        behind = self.ledger.root_version < roots.newest
+        if behind and (refusal := self.write(Rekeyed(roots.newest, now))) is not None:
+            return refusal
+        if self.adopted or not installation_id or not founders:
+            return None
+        for founder in founders:
+            refusal = self.write(enrolled(founder, "root", now))
+            if refusal is not None:
+                return refusal
+        return self.write(Adopted(installation_id, "root", now))
+
+    def _take(self, body: bytes) -> str | None:
+        try:
+            return self.roster.apply(roster.decode(body))
+        except MALFORMED:
+            return "it says what this version does not know"
+
+    def write(self, record: Record) -> Refusal | None:
+        """Append one record, and let it count; inside ``ledger.exclusive``."""
+        if self.roots is None:
+            return Refusal("Sealed", "the roster is not open")
+        body = roster.encode(record)
+        refusal = self.ledger.append(body, self.roots.newest, self.roots.tag)
+        if refusal is not None:
+            return refusal
+        defect = self._take(body)
+        assert defect is None, defect
+        return None
+
+    def ended(self, order: Order) -> Refusal | None:
+        """Refuse what would use a key that is archived or destroyed for good."""
+        how = self.roster.ended(order.org_id, order.key_id)
+        if how is None or order.op in _OF_ENDED.get(how, ()):
+            return None
+        return Refusal("Denied", f"the key is {'archived' if how == 'archive' else 'destroyed'} for good")
+
+    def judge(self, order: Order) -> Refusal | None:
+        """Whether a credential that counts consented to exactly this order."""
+        if order.evidence is None:
+            return Refusal("Denied", "the order carries no evidence of consent")
+        if order.op not in consented.CONSENTED_OPS:
+            return None
+        if order.evidence.org_id != order.org_id:
+            return Refusal("Denied", "consent evidence is of another organisation than the key")
+        reason = consented.mismatch(order, order.evidence)
+        if reason is not None:
+            return Refusal("Denied", f"consent is to something else: {reason}")
+        proven = self.proven(order.evidence)
+        return proven if isinstance(proven, Refusal) else None
+
+    def proven(self, evidence: ConsentEvidence) -> Proven | Refusal:
+        """Check evidence against the roster: whose it is, and that the signature covers exactly the request it gives.
+
+        The public key and the relying party are the roster's; what the evidence says of them is not looked at.
+        """
+        if evidence.installation_id != self.roster.installation_id:
+            return Refusal("Denied", "consent evidence is of another installation")
+        entry = self.roster.entry(evidence.org_id, evidence.credential_uuid)
+        if entry is None:
+            return Refusal("Denied", "the credential that consented is not in the roster")
+        state = self.roster.state_of(entry)
+        if state != "Active":
+            return Refusal("Denied", f"the credential that consented is {state.lower()} in the roster")
+        if (entry.record.user_id, entry.record.kind) != (evidence.user_id, evidence.kind):
+            return Refusal("Denied", "the credential that consented is another user's, or of another kind")
+        return _verify(evidence, entry)
+
+
+def _verify(evidence: ConsentEvidence, entry: Entry) -> Proven | Refusal:
+    kind = _KINDS.get(entry.record.kind)
+    if kind is None:
+        return Refusal("Denied", f"credentials of kind {entry.record.kind} don't sign actions")
+    digest = action_digest(
+        evidence.installation_id,
+        evidence.org_id,
+        evidence.user_id,
+        evidence.method,
+        evidence.path,
+        evidence.query,
+        hashlib.sha256(evidence.payload).digest(),
+    )
+    data = evidence.authenticator_data
+    signed = Evidence(
+        kind,
+        base64url.encode(evidence.client_data),
+        base64url.encode(evidence.signature),
+        None if data is None else base64url.encode(data),
+        evidence.algorithm,
+    )
+    rp_id = entry.record.relying_party_id
+    # Which origins are allowed is the API's to know; the relying party is what the authenticator signed.
+    context = None if rp_id is None else Fido2Context(RelyingParty(rp_id, None), backup_eligible=None)
+    outcome = verify_evidence(signed, entry.key, digest, context)
+    if isinstance(outcome, Refused):
+        return Refusal("Denied", f"the evidence does not hold: {outcome.reason}")
+    return Proven(entry, outcome.challenge, hashlib.sha256(_encode(evidence)).digest())
+
+
+def enrolled(founder: Founder, how: str, now: int) -> Enrolled:
+    """The record of a credential that counts by the word of who holds the key-encryption key."""
+    return Enrolled(
+        founder.org_id,
+        founder.user_id,
+        founder.credential_uuid,
+        founder.kind,
+        founder.public_key,
+        founder.relying_party_id,
+        founder.token_id,
+        how,
+        now,
+    )
+
+
+# What may still be done with a key that is archived: its record moves with the roots until it is destroyed.
+_OF_ENDED: Final = {
+    "archive": frozenset({"archive", "destroy", "rewrap", "verify"}),
+    "destroy": frozenset({"destroy", "archive"}),
+}
+
+__all__ = ["Ended", "Endorsed", "Proven", "Registrar", "Roots", "enrolled"]
