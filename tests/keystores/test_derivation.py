@@ -11,6 +11,7 @@ import pytest
 
 from countersign.keystores import KeyRecord, SignerRefused, SignOrder, hd, stark
 from countersign.keystores import secret_kinds as kinds
+from countersign.keystores.derivation_path import parse_path
 from countersign.keystores.hash_to_curve import hash_to_curve
 from countersign.keystores.protocol import MESSAGE, Generated, Order
 from countersign.keystores.record import unseal
@@ -83,7 +84,7 @@ def test_a_master_key_signs_and_its_children_are_those_of_the_public_side(scheme
     chain_code = opened(bench, master)[-32:]
     for path in ("m/0", "m/1", "m/44/60/0/2147483647"):
         child = derived(bench, master, path)
-        indices = hd.parse_path(path)
+        indices = parse_path(path)
         assert isinstance(indices, tuple)
         expected = hd.derive_public(curve, hd.ExtendedPublicKey(master.public_key, chain_code), indices).public_key
         assert child.public_key == (b"\2" + expected[1:] if scheme == "Schnorr" else expected)

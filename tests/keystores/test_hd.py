@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countersign.keystores import ed25519_scalar, hd, native, stark
+from countersign.keystores.derivation_path import MAX_DEPTH, parse_path
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from tests.keystores.builders import vectors
@@ -37,7 +38,7 @@ def held(curve: str) -> int:
 
 
 def parsed(path: str) -> tuple[int, ...]:
-    found = hd.parse_path(path)
+    found = parse_path(path)
     assert not isinstance(found, Refusal)
     return found
 
@@ -98,10 +99,10 @@ def test_a_shift_that_is_not_below_the_order_is_drawn_again() -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("m/0", (0,)), ("m/2147483647", (2**31 - 1,)), ("m/44/60/0", (44, 60, 0)), ("m" + "/1" * hd.MAX_DEPTH, (1,) * 32)],
+    [("m/0", (0,)), ("m/2147483647", (2**31 - 1,)), ("m/44/60/0", (44, 60, 0)), ("m" + "/1" * MAX_DEPTH, (1,) * 32)],
 )
 def test_paths_are_decimal_indices(path: str, expected: tuple[int, ...]) -> None:
-    assert hd.parse_path(path) == expected
+    assert parse_path(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,11 +130,11 @@ def test_paths_are_decimal_indices(path: str, expected: tuple[int, ...]) -> None
         "m/\u0661",
         "m/2147483648",
         "m/99999999999",
-        "m" + "/1" * (hd.MAX_DEPTH + 1),
+        "m" + "/1" * (MAX_DEPTH + 1),
     ],
 )
 def test_other_paths_are_refused(path: str) -> None:
-    refusal = hd.parse_path(path)
+    refusal = parse_path(path)
     assert isinstance(refusal, Refusal)
     assert refusal.code == "Unsupported"
 

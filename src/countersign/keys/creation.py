@@ -8,12 +8,12 @@ from countersign.api import UNSET, ApiError, Call, Caller, Effect, Superseded, c
 from countersign.identity.end_users import hold_active_end_user
 from countersign.keys import keys, signers, store
 from countersign.keys.ownership import require_usable
-from countersign.keys.paths import first_level, path_defect
 from countersign.keys.rows import NewKey, StoredKey
 from countersign.keys.service import Keys
 from countersign.keys.signing import SUPPORTED
 from countersign.keys.types import CreateKey, DeriveFrom, Key
-from countersign.keystores import GeneratedKey
+from countersign.keystores import GeneratedKey, Refusal
+from countersign.keystores.derivation_path import parse_path
 from countersign.storage import Transaction
 
 CHILD_PERMISSION = "Keys:ChildKeys:Create"
@@ -63,9 +63,9 @@ def check(body: CreateKey, caller: Caller) -> None:
     if body.derive_from is not UNSET:
         if body.master_key is True:
             raise validation("masterKey", "a derived key cannot be a master key")
-        defect = None if body.derive_from.path is UNSET else path_defect(body.derive_from.path)
-        if defect is not None:
-            raise validation("deriveFrom.path", defect)
+        parsed = () if body.derive_from.path is UNSET else parse_path(body.derive_from.path)
+        if isinstance(parsed, Refusal):
+            raise validation("deriveFrom.path", parsed.reason)
 
 
 def _described(call: Call, body: CreateKey, store_id: str) -> NewKey:
@@ -161,9 +161,9 @@ def _place(caller: Caller, body: CreateKey, wanted: DeriveFrom) -> Transaction[_
         raise validation("storeId", "must be that of the master key, or left out")
     if wanted.path is UNSET:
         index = master.next_child
-        while (yield store.CHILD_AT, (caller.org_id, master.key_id, first_level(index))):
+        while (yield store.CHILD_AT, (caller.org_id, master.key_id, f"m/{index}")):
             index += 1
-        return _Place(master, first_level(index), index, master.next_child)
+        return _Place(master, f"m/{index}", index, master.next_child)
     yield from _require_free(caller.org_id, master.key_id, wanted.path)
     index = int(wanted.path[2:]) if wanted.path.count("/") == 1 else -1
     return _Place(master, wanted.path, index if index >= 0 else None, None)

@@ -20,7 +20,7 @@ class DeriveFrom(Wire):
     """A master key and the path below it, such as ``m/0/7``; without one the next free index is taken."""
 
     key_id: Annotated[str, Meta(min_length=1)]
-    path: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    path: Annotated[str, Meta(max_length=400)] | UnsetType = UNSET
 
 
 class CreateKey(Wire):

@@ -1,6 +1,6 @@
 """Orders that make something of a key other than a signature: a child key of a master key, an output of a DH key.
 
-Their payloads are msgpack arrays: the child's id and its path as ``hd.parse_path`` takes it; domain and seed, as bytes.
+Their payloads are msgpack arrays: the child's id and its path as ``parse_path`` takes it; domain and seed, as bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import msgspec
 
 from countersign.keystores import hd, schemes
 from countersign.keystores import secret_kinds as kinds
+from countersign.keystores.derivation_path import parse_path
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, MAX_MESSAGE, Order
 
@@ -40,7 +41,7 @@ def derive_child(service: SignerService, order: Order) -> bytes | Refusal:
         return Refusal("Unsupported", "the payload of derive_child is a key id and a path")
     if not 0 < len(child_key_id) <= _MAX_NAME or child_key_id == order.key_id:
         return Refusal("Unsupported", "a child key needs an id of its own")
-    indices = hd.parse_path(path)
+    indices = parse_path(path)
     if isinstance(indices, Refusal):
         return indices
     if (refusal := service.permit(order) or service.open(order)) is not None:

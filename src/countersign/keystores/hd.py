@@ -15,20 +15,13 @@ A child's scalar and the chain code together give the scalar of the master, so c
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from countersign.keystores import ed25519_scalar, native, stark
-from countersign.keystores.outcome import Refusal
+from countersign.keystores.derivation_path import HARDENED
 from countersign.keystores.protocol import Buffer
-
-MAX_DEPTH: Final = 32
-"""Longest path in steps."""
-
-_HARDENED: Final = 2**31
-_PATH: Final = re.compile(r"m(?:/(?:0|[1-9][0-9]{0,9}))+", re.ASCII)
 
 SECP256K1_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -39,18 +32,6 @@ class ExtendedPublicKey:
 
     public_key: bytes
     chain_code: bytes
-
-
-def parse_path(path: str) -> tuple[int, ...] | Refusal:
-    """The indices of ``m/<i>(/<i>)*``: decimal without leading zeros, below 2³¹, at most ``MAX_DEPTH`` of them."""
-    if _PATH.fullmatch(path) is None:
-        return Refusal("Unsupported", "a derivation path is m/<index>/<index>..., without hardened steps")
-    indices = tuple(int(index) for index in path.split("/")[1:])
-    if max(indices) >= _HARDENED:
-        return Refusal("Unsupported", "a derivation index is below 2147483648")
-    if len(indices) > MAX_DEPTH:
-        return Refusal("Unsupported", f"a derivation path has at most {MAX_DEPTH} steps")
-    return indices
 
 
 def derive_public(curve: str, parent: ExtendedPublicKey, indices: Sequence[int]) -> ExtendedPublicKey:
@@ -86,7 +67,7 @@ def derive_scalar(
 
 def _step(curve: str, point: bytes, chain_code: Buffer, index: int) -> tuple[int, bytes, bytes]:
     """The shift of one step, the child's point and its chain code."""
-    if not 0 <= index < _HARDENED:
+    if not 0 <= index < HARDENED:
         raise ValueError("only non-hardened steps")
     suffix = index.to_bytes(4, "big")
     if curve == "ed25519":
