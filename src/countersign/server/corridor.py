@@ -14,6 +14,7 @@ from countersign.access.api_signature import SignedRequest
 from countersign.access.applications import Application
 from countersign.access.consents import Consent, Consents
 from countersign.access.identify import Identifier, Unauthenticated
+from countersign.access.large_bodies import apart
 from countersign.access.limits import RateLimits
 from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
 from countersign.encoding import strictjson
@@ -117,8 +118,11 @@ class Corridor:
             await self._identify(walked, token)
         limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
         data = await read_body(limit)
-        body = parse_body(headers, data)
+        body = await apart(len(data), lambda: parse_body(headers, data))
         request = Request(walked.request_id, head.method, target, headers, head.client_address, body)
+        if operation.signed:
+            # Here, and not where it is needed first: of a large body this takes long as well.
+            await apart(len(data), lambda: request.canonical_body)
         caller: Caller | None = None
         consent: Consent | None = None
         presented: Presented | None = None
@@ -134,7 +138,7 @@ class Corridor:
         elif presented is not None:
             await self._admission.admit_public(presented)
             authorise_application(operation, presented)
-        arguments = typed_arguments(operation, request)
+        arguments = await apart(len(data), lambda: typed_arguments(operation, request))
 
         async def refresh() -> tuple[Caller, Application | None]:
             newest = await self._admission.look_again(presented)
