@@ -177,7 +177,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(kek: str | None = None, *extra: str, passphrase: bytes = b"") -> AsyncIterator[Running]:
+async def running(
+    kek: str | None = None, *extra: str, passphrase: bytes = b"", store: str = "sealed"
+) -> AsyncIterator[Running]:
     """A signer process; its directory is short, because socket paths are limited to 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="ks") as name:
         directory = Path(name)
@@ -185,7 +187,7 @@ async def running(kek: str | None = None, *extra: str, passphrase: bytes = b"") 
         authoriser = Authoriser(os.urandom(32))
         root = create_root(open_provider(kek), STORE, authoriser.public_key, passphrase)
         socket = directory / "run" / "signer.sock"
-        supervisor = SignerSupervisor(str(socket), kek, environment="sandbox", extra=extra)
+        supervisor = SignerSupervisor(str(socket), kek, store=store, environment="sandbox", extra=extra)
 
         async def roots() -> list[bytes]:
             return [root]

@@ -1,6 +1,6 @@
 """The sealed form of one private key.
 
-Layout: magic ``CSK1`` (4) | algorithm u8 (1 = AES-256-GCM) | mode u8 (0 = under a store root) | root version u32 |
+Layout: magic ``CSK1`` (4) | algorithm u8 (1 = AES-256-GCM) | mode u8 (0 = a secret, 1 = a handle) | root version u32 |
 generation u32 | nonce 12 | ciphertext | tag 16, integers big-endian. The wrapping key is derived per key:
 HKDF-SHA256 (RFC 5869) of the store root key, salt = store id, info = ``csk/1/wrap`` and the key id.
 
@@ -30,6 +30,7 @@ _HEADER: Final = struct.Struct(">4sBBII12s")
 _MAGIC: Final = b"CSK1"
 _AES_256_GCM: Final = 1
 _UNDER_ROOT: Final = 0
+_HANDLE: Final = 1
 _TAG_BYTES: Final = 16
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,6 +96,29 @@ def unseal(page: LockedPage, root: memoryview, binding: Binding, record: bytes) 
         wipe(secret)  # decrypted before the tag was checked
         return Refusal("Integrity", "record does not belong to this key, organisation or store, or was changed")
     return None
+
+
+def seal_handle(page: LockedPage, root: memoryview, binding: Binding, handle: bytes) -> bytes:
+    """The record of a key that a hardware module keeps: ``handle`` says where it is, or is the key as wrapped there."""
+    nonce = os.urandom(12)
+    header = _HEADER.pack(_MAGIC, _AES_256_GCM, _HANDLE, binding.root_version, binding.generation, nonce)
+    return header + _wrapping_cipher(page, root, binding).encrypt(nonce, handle, binding.associated_data())
+
+
+def unseal_handle(page: LockedPage, root: memoryview, binding: Binding, record: bytes) -> bytes | Refusal:
+    """The handle in a record that ``seal_handle`` made for the same binding."""
+    if len(record) <= _HEADER.size + _TAG_BYTES:
+        return Refusal("Integrity", "record has the wrong length")
+    magic, algorithm, mode, root_version, generation, nonce = _HEADER.unpack_from(record)
+    if (magic, algorithm, mode) != (_MAGIC, _AES_256_GCM, _HANDLE):
+        return Refusal("Integrity", "record has an unknown format")
+    if (root_version, generation) != (binding.root_version, binding.generation):
+        return Refusal("Integrity", "record is of another root version or generation than its row")
+    try:
+        cipher = _wrapping_cipher(page, root, binding)
+        return cipher.decrypt(nonce, record[_HEADER.size :], binding.associated_data())
+    except InvalidTag:
+        return Refusal("Integrity", "record does not belong to this key, organisation or store, or was changed")
 
 
 def _wrapping_cipher(page: LockedPage, root: memoryview, binding: Binding) -> AESGCM:

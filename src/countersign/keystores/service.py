@@ -231,6 +231,13 @@ class SignerService:
 
     def open(self, order: Order) -> Refusal | None:
         """Open the order's record into the page."""
+        slot = self.slot_of(order)
+        if isinstance(slot, Refusal):
+            return slot
+        return record.unseal(self.page, self.page.root(slot), self.binding(order), order.record)
+
+    def slot_of(self, order: Order) -> int | Refusal:
+        """Where in the page the root of the order's record is; a refusal if it is not open or the key has ended."""
         if not self._slots:
             return Refusal("Sealed", self._reason)
         if (refusal := self._registrar.catch_up() or self._registrar.ended(order)) is not None:
@@ -242,7 +249,7 @@ class SignerService:
             return Refusal("Unavailable", f"root version {order.root_version} is not open yet: {self._reason}")
         if slot is None:
             return Refusal("NotFound", f"root version {order.root_version} is not loaded")
-        return record.unseal(self.page, self.page.root(slot), self.binding(order), order.record)
+        return slot
 
     def binding(self, order: Order) -> record.Binding:
         """What the order's record is bound to."""

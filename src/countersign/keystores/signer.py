@@ -20,6 +20,8 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -27,6 +29,7 @@ import uvloop
 
 from countersign.keystores.confinement import Needs, confine, refuse_io_uring
 from countersign.keystores.kek import DevProvider, FileProvider, KekProvider, open_provider
+from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.memory import die_with_parent, harden_process, wipe
 from countersign.keystores.protocol import FrameBuffer, FrameOverflow, frame
 from countersign.keystores.service import NotAnOrder, SignerService
@@ -209,7 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="signer %(levelname)s %(message)s")
     try:
         kek = open_provider(options.kek)
-        _check_environment(options.environment, kek, options.grant_level)
+        make_service = _store(options.store)
+        _check_environment(options, kek)
+        # Before the process gives up the file system.
+        ledger = Ledger(None if options.state is None else open_file(options.state))
         if options.exit_with_parent is not None:
             die_with_parent(signal.SIGTERM, options.exit_with_parent)
         listener = listen(options.socket, options.socket_group)
@@ -227,9 +233,15 @@ def main(arguments: list[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         # The loop has its descriptors by now, and nothing was read from anybody yet.
-        notes = [*hardened, *confine(_needs(kek))]
-        service = SignerService(
-            kek, clock=steady_clock, grant_level=options.grant_level, notes=tuple(notes), on_shutdown=stop.set
+        notes = [*hardened, *confine(_needs(kek, options.store))]
+        service = make_service(
+            kek,
+            clock=steady_clock,
+            grant_level=options.grant_level,
+            ledger=ledger,
+            endorses_by_itself=options.endorse_by_itself,
+            notes=tuple(notes),
+            on_shutdown=stop.set,
         )
         log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
         for note in notes:
@@ -241,16 +253,35 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _needs(kek: KekProvider) -> Needs:
+def _store(spec: str) -> Callable[..., SignerService]:
+    """What makes the service of the store that ``--store`` names. Raises ValueError."""
+    if spec == "sealed":
+        return SignerService
+    try:
+        # Loaded when named only: the signer holds no library that it does not use.
+        from countersign.keystores.pkcs11_service import Pkcs11Service
+        from countersign.keystores.pkcs11_token import Token, parse_place
+    except ImportError:
+        raise ValueError("a pkcs11 store needs the extra: pip install countersign[pkcs11]") from None
+    return partial(Pkcs11Service, Token(parse_place(spec)))
+
+
+def _needs(kek: KekProvider, store: str) -> Needs:
     files = (kek.path.absolute(),) if isinstance(kek, (FileProvider, DevProvider)) else ()
-    return Needs(files, network=kek.needs_network, driver=kek.name == "pkcs11")
+    return Needs(files, network=kek.needs_network, driver=kek.needs_driver or store != "sealed")
 
 
-def _check_environment(environment: str, kek: KekProvider, grant_level: str) -> None:
-    if environment == "production" and kek.name == "dev":
+def _check_environment(options: argparse.Namespace, kek: KekProvider) -> None:
+    if options.environment != "production":
+        return
+    if kek.name == "dev":
         raise ValueError("the dev key-encryption key is refused in production; use file:PATH or passphrase")
-    if environment == "production" and grant_level == "G0":
+    if options.grant_level == "G0":
         raise ValueError("grant level G0 is refused in production")
+    if options.endorse_by_itself:
+        raise ValueError("--endorse-by-itself is refused in production: an administrator or the operator endorses")
+    if options.grant_level == "G3" and options.state is None:
+        raise ValueError("grant level G3 needs --state DIR, where the signer keeps its roster of credentials")
 
 
 def _uid(name: str) -> int:
@@ -261,7 +292,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="countersign.keystores.signer", description="The signer of Countersign.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
     parser.add_argument("--kek", required=True, help="key-encryption key: dev:PATH, file:PATH or passphrase")
-    parser.add_argument("--grant-level", choices=("G0", "G1"), default="G1", help="G0 is for tests only")
+    parser.add_argument(
+        "--store", default="sealed", help="sealed, or pkcs11:token=LABEL?module-path=FILE&pin-source=FILE"
+    )
+    parser.add_argument(
+        "--grant-level", choices=("G0", "G1", "G3"), default="G3", help="what an order takes; G0 for tests"
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="directory of the signer's own roster, kept for good")
+    parser.add_argument("--endorse-by-itself", action="store_true", help="sandbox: every credential counts at once")
     parser.add_argument("--environment", choices=("production", "sandbox"), default="production")
     parser.add_argument(
         "--allow-uid", action="append", default=[], metavar="USER", help="user that may connect (default: its own)"

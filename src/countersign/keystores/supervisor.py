@@ -26,19 +26,25 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTE
 
 
 class SignerSupervisor:
-    """``kek`` as for the signer, such as ``file:PATH``; ``environment``: production or sandbox.
+    """``kek`` and ``store`` as for the signer, such as ``file:PATH``; ``environment``: production or sandbox.
 
     The child gets no environment variable but those that Python and its key service need, and ends with this process.
     """
 
     def __init__(
-        self, socket_path: str, kek: str, *, environment: str = "production", extra: tuple[str, ...] = ()
+        self,
+        socket_path: str,
+        kek: str,
+        *,
+        store: str = "sealed",
+        environment: str = "production",
+        extra: tuple[str, ...] = (),
     ) -> None:
         # -P: the working directory is no place to import from.
         module = (sys.executable, "-P", "-m", "countersign.keystores.signer")
-        place = ("--socket", socket_path, "--kek", kek, "--environment", environment)
+        place = ("--socket", socket_path, "--kek", kek, "--store", store, "--environment", environment)
         self._command = (*module, *place, "--exit-with-parent", str(os.getpid()), *extra)
-        self._passed_on = (*_PASSED_ON, *_PASSED_ON_FOR.get(kek.partition(":")[0], ()))
+        self._passed_on = (*_PASSED_ON, *_passed_on_for(kek), *_passed_on_for(store))
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -93,3 +99,7 @@ class SignerSupervisor:
                 await self._spawn()
             except OSError as trouble:
                 log.error("signer can't be started: %s", trouble)  # noqa: TRY400 - the system's own sentence says it
+
+
+def _passed_on_for(spec: str) -> tuple[str, ...]:
+    return _PASSED_ON_FOR.get(spec.partition(":")[0], ())
