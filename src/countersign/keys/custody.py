@@ -18,6 +18,9 @@ from countersign.world import World
 
 _DAY_MS = 86_400_000
 
+#: In bytes; an order to the signer carries both beside the whole request.
+MAX_DOMAIN, MAX_SEED = 4096, 65_536
+
 
 def delegate(caller: Caller, key_id: str, user_id: str) -> Transaction[Effect[Delegated]]:
     """Give an active key that may be delegated to an active end user, once and for good."""
@@ -38,8 +41,10 @@ async def derive(service: Keys, call: Call, key_id: str, body: DeriveOutput) -> 
     that is away costs no consent.
     """
     domain, seed = (bytes.fromhex(text.removeprefix("0x")) for text in (body.domain, body.seed))
-    if not domain:
-        raise validation("domain", "must not be empty")
+    if not 1 <= len(domain) <= MAX_DOMAIN:
+        raise validation("domain", f"must have 1 to {MAX_DOMAIN} bytes")
+    if len(seed) > MAX_SEED:
+        raise validation("seed", f"must have at most {MAX_SEED} bytes")
     require_dh(await call.read(lambda: keys.stored(call.org_id, key_id)), call.caller)
     record = await call.read(lambda: keys.to_sign_with(call.org_id, key_id))
     if record is None:
