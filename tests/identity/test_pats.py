@@ -58,6 +58,33 @@ async def test_a_token_without_a_permission_has_no_rights_whatever_its_owner_has
     assert await operations(await house.identify(token.token_id)) == frozenset()
 
 
+@pytest.mark.parametrize("kind", ["Pat", "ServiceAccount", "Token"])
+async def test_a_token_held_to_a_permission_is_not_free_of_it_when_that_is_archived(
+    database: Database, kind: str
+) -> None:
+    house = await organisation(database)
+    user = await house.administrator("a@example.com")
+    one = await house.permission("one", ["Keys:Read"])
+    other = await house.permission("other", ["Keys:Update"])
+    token = await house.session(user)
+    await house.rows("UPDATE tokens SET kind = ? WHERE token_id = ?", kind, token)
+    await house.assign(token, "one")
+    await house.assign(token, "other")
+    assert await operations(await house.identify(token)) == {"Keys:Read", "Keys:Update"}
+    await house.rows("UPDATE permissions SET is_archived = 1 WHERE permission_id = ?", one)
+    assert await operations(await house.identify(token)) == {"Keys:Update"}
+    await house.rows("UPDATE permissions SET is_archived = 1 WHERE permission_id = ?", other)
+    assert await operations(await house.identify(token)) == frozenset()
+
+
+async def test_full_rights_end_when_their_permission_is_archived(database: Database) -> None:
+    house = await organisation(database)
+    session = await house.session(await house.administrator("a@example.com"))
+    assert await operations(await house.identify(session)) is None
+    await house.rows("UPDATE permissions SET is_archived = 1 WHERE is_immutable = 1")
+    assert await operations(await house.identify(session)) == frozenset()
+
+
 async def test_threat_41_nobody_gives_a_token_what_they_do_not_hold(database: Database) -> None:
     house = await organisation(database)
     user = await house.person()

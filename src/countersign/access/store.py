@@ -78,12 +78,14 @@ HOLD_CALLER = Statement(
     "hold_caller", "UPDATE users SET epoch = epoch WHERE org_id = ? AND user_id = ? RETURNING user_id"
 )
 
+# An archived permission grants nothing, and its assignment stays: a token that is held to it is not free of it so.
 LIST_GRANTED = Statement(
     "list_granted",
-    "SELECT a.identity_id, p.name, p.is_immutable, p.operations "
+    "SELECT a.identity_id, p.name, p.is_immutable * (1 - p.is_archived), "
+    "CASE WHEN p.is_archived = 0 THEN p.operations ELSE '[]' END "
     "FROM permission_assignments a "
     "JOIN permissions p ON p.org_id = a.org_id AND p.permission_id = a.permission_id "
-    "WHERE a.org_id = ? AND a.identity_id IN (?, ?) AND p.is_archived = 0",
+    "WHERE a.org_id = ? AND a.identity_id IN (?, ?)",
 )
 
 # Credentials a caller may sign with: bound to the caller's token, or (a person's session) to none. With them the
