@@ -194,6 +194,14 @@ async def test_the_real_signer_is_confined_and_makes_keys_and_signs() -> None:
         assert signer.client.available
 
 
+async def test_the_confined_signer_ends_in_order() -> None:
+    async with running() as signer:
+        child = signer.supervisor._child
+        assert child is not None
+        await signer.supervisor.stop()
+        assert child.returncode == 0
+
+
 async def test_memory_is_locked_or_the_status_says_that_it_is_not() -> None:
     async with running() as signer:
         status = proc_status(signer.pid)

@@ -46,7 +46,8 @@ _NEVER: Final = (
 )
 # It would carry out calls past the filter.
 _IO_URING: Final = ("io_uring_setup", "io_uring_enter", "io_uring_register")
-_NETWORK: Final = ("socket", "socketpair", "connect")
+# Not socketpair: it reaches nobody, and the event loop makes one to end in order.
+_NETWORK: Final = ("socket", "connect")
 
 # Imported when first used by those who use them, which is too late once no file can be opened.
 _USED_LATER: Final = ("linecache", "traceback", "gmpy2", "pyrage")
