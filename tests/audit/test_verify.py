@@ -15,7 +15,7 @@ from countersign.audit import lines
 from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.entry import Outcome
 from countersign.audit.merkle import Builder, leaf_hash
-from countersign.audit.report import Broken, Finding, Sound, Unreadable
+from countersign.audit.report import LISTED, Broken, Finding, Sound, Unreadable
 from countersign.audit.verify import read_saved, verify_file
 from countersign.encoding import base64url
 from tests.audit.logs import KEY, KEY_ID, Log, Person, changed, moved, resealed, write
@@ -71,6 +71,29 @@ def test_an_intact_log_is_sound(log: Log, check: Callable[..., Finding]) -> None
     assert [(item.event, item.enrolled) for item in summary.unasserted] == [
         ("Initialised", (log.admin.credential_uuid,))
     ]
+
+
+def test_what_lets_somebody_in_is_listed_behind_any_number_of_entries_that_do_not(
+    log: Log, check: Callable[..., Finding]
+) -> None:
+    for _ in range(LISTED + 10):
+        log.system("SecurityEvent")
+    for event in ("BreakGlass", "RegistrationCodeReissued", "NobodyKnowsThis"):
+        log.system(event)
+    quiet = Person(log.world, b"quiet", "robot")
+    log.system("SecurityEvent", enrolled=(quiet.enrolled(),))
+    finding = check(log.export())
+    assert isinstance(finding, Sound), finding
+    weighty = [(item.event, item.enrolled) for item in finding.summary.unasserted if item.weighty]
+    assert weighty == [
+        ("Initialised", (log.admin.credential_uuid,)),
+        ("BreakGlass", ()),
+        ("RegistrationCodeReissued", ()),
+        ("NobodyKnowsThis", ()),
+        ("SecurityEvent", (quiet.credential_uuid,)),
+    ]
+    assert len(finding.summary.unasserted) == LISTED + len(weighty)
+    assert finding.summary.system == LISTED + 10 + len(weighty)
 
 
 def test_without_a_trust_root_it_is_self_consistent_only(log: Log, check: Callable[..., Finding]) -> None:

@@ -161,6 +161,15 @@ def test_a_checkpoint_is_saved_and_held_against_a_later_export(file: Path, log: 
     assert run("verify", file, "--trust", log.fingerprint, "--checkpoint", saved).exit_code == 2
 
 
+def test_the_text_shows_all_that_lets_somebody_in_and_counts_the_rest(tmp_path: Path, log: Log) -> None:
+    for event in ["SecurityEvent"] * 30 + ["IdentityActivated"] * 25:
+        log.system(event)
+    output = run("verify", write(tmp_path / "many", log.export(batch=4))).output
+    assert output.count("IdentityActivated ") == 25
+    assert output.count("SecurityEvent ") == 20
+    assert "and 10 more" in output
+
+
 def test_the_result_as_json(file: Path, log: Log) -> None:
     result = json.loads(run("verify", file, "--trust", log.fingerprint, "--json").output)
     assert result["outcome"] == "sound"

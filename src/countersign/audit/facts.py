@@ -24,6 +24,21 @@ _CODE_PATH = "/auth/credentials/code"
 _USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/(?!(?:delegate|derive|destroy|export)\Z).+")
 
 
+#: Events that let nobody in and grant nothing; some of them come as often as a client likes. One that is unknown here
+#: may be anything.
+_HARMLESS = frozenset(
+    {
+        "CheckpointKeyHandedOver",
+        "IdentityDeactivated",
+        "KeyDestroyed",
+        "KeyRetired",
+        "KeyRotated",
+        "OriginRemoved",
+        "SecurityEvent",
+    }
+)
+
+
 class Ids:
     """A large set of ids that tells which hashes occur twice. Kept as 64-bit hashes, spread over buckets."""
 
@@ -90,6 +105,7 @@ class Facts:
     _conflicts: list[Broken] = field(default_factory=list)
     _codes: dict[str, str] = field(default_factory=dict)
     _by_code: list[tuple[System, _Place]] = field(default_factory=list)
+    _harmless: int = 0
 
     def add(self, entry: Entry, payload: str | None, line: int, position: int | None) -> None:
         """Take in one entry; ``position`` is ``None`` for one without."""
@@ -109,9 +125,11 @@ class Facts:
             summary.system += 1
             if entry.event == "CredentialEnrolledWithCode":
                 self._by_code.append((entry, _Place(line, position, entry.id)))
-            if len(summary.unasserted) < LISTED:
+            weighty = bool(entry.enrolled) or entry.event not in _HARMLESS
+            self._harmless += not weighty
+            if weighty or self._harmless <= LISTED:
                 enrolled = tuple(item.credential_uuid for item in entry.enrolled)
-                summary.unasserted.append(Unasserted(position, entry.id, entry.event, enrolled))
+                summary.unasserted.append(Unasserted(position, entry.id, entry.event, enrolled, weighty))
         for item in entry.enrolled:
             self._enrol(item, _Place(line, position, entry.id))
 
@@ -133,7 +151,7 @@ class Facts:
             )
         if (entry.method, entry.path, entry.response.status) == ("POST", _CODE_PATH, 200):
             self._codes[entry.id] = entry.user_id
-        if entry.enrolled and len(self.summary.unshown_enrolments) < LISTED:
+        if entry.enrolled:
             shown = set(shown_fingerprints(payload)) if payload is not None else set()
             self.summary.unshown_enrolments += [
                 item.credential_uuid for item in entry.enrolled if item.fingerprint not in shown

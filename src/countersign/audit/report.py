@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from countersign.audit.lines import SavedCheckpoint
 
-#: Ids listed per kind; counts are always complete.
+#: Entries without an assertion that are listed though they let nobody in; the count is always complete.
 LISTED = 1000
 
 
@@ -33,12 +33,16 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Unasserted:
-    """An entry that no credential consented to, and the credentials it brought into being."""
+    """An entry that no credential consented to, and the credentials it brought into being.
+
+    ``weighty``: it enrols a credential, or its event is not one that grants nobody anything.
+    """
 
     position: int | None
     entry_id: str
     event: str
     enrolled: tuple[str, ...]
+    weighty: bool
 
 
 @dataclass(slots=True)
@@ -55,6 +59,7 @@ class Summary:
     failed_signatures: int = 0
     redacted_payloads: int = 0
     system: int = 0
+    #: Every weighty one, and the first of the others; ``system`` counts all.
     unasserted: list[Unasserted] = field(default_factory=list)
     #: Enrolments by an action whose payload doesn't show the enrolled key (or is redacted): credential ids.
     unshown_enrolments: list[str] = field(default_factory=list)

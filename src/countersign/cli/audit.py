@@ -271,15 +271,17 @@ def _sound_lines(file: Path, sound: Sound, save_path: Path | None) -> Iterator[s
         yield f"  {summary.unsequenced} entries at the end have no position yet: a later export shows that they stay"
     if summary.system:
         yield f"  {summary.system} entries without an assertion, done by the server or its operator:"
-        for item in summary.unasserted[:_SHOWN]:
+        weighty = [item for item in summary.unasserted if item.weighty]
+        others = [item for item in summary.unasserted if not item.weighty][:_SHOWN]
+        for item in [*weighty, *others]:
             enrolled = f", enrolled {', '.join(item.enrolled)}" if item.enrolled else ""
             yield f"    {item.event} {item.entry_id}{enrolled}"
-        if summary.system > _SHOWN:
-            yield f"    and {summary.system - _SHOWN} more (--json)"
+        if left := summary.system - len(weighty) - len(others):
+            yield f"    and {left} more, which enrol nobody and grant nothing (--json)"
     if summary.unshown_enrolments:
         count = len(summary.unshown_enrolments)
         yield f"  {count} credentials whose key the payload of the enrolling action doesn't show (or is redacted):"
-        for credential in summary.unshown_enrolments[:_SHOWN]:
+        for credential in summary.unshown_enrolments:
             yield f"    {credential}"
     if not sound.trusted:
         yield "  Nothing outside the file vouches for it: name the server's checkpoint key with --trust."
