@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from countersign.keystores import KeyRecord, SignerRefused, SignOrder
+from countersign.keystores.pkcs11_place import parse_place
 from countersign.keystores.pkcs11_service import Pkcs11Service
-from countersign.keystores.pkcs11_token import Token, normalised, parse_place
+from countersign.keystores.pkcs11_token import Token, normalised
 from countersign.keystores.protocol import Generated, Order
 from tests.keystores.builders import KEY, ORG, Bench, Running, about, evidence, running
 from tests.support.softhsm import Token as SoftHsm

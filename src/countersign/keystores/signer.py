@@ -31,6 +31,7 @@ from countersign.keystores.confinement import Needs, confine, refuse_io_uring
 from countersign.keystores.kek import DevProvider, FileProvider, KekProvider, open_provider
 from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.memory import die_with_parent, harden_process, wipe
+from countersign.keystores.pkcs11_place import parse_place
 from countersign.keystores.protocol import FrameBuffer, FrameOverflow, frame
 from countersign.keystores.service import NotAnOrder, SignerService
 
@@ -214,12 +215,12 @@ def main(arguments: list[str] | None = None) -> int:
         kek = open_provider(options.kek)
         make_service = _store(options.store)
         _check_environment(options, kek)
-        # Before the process gives up the file system.
-        ledger = Ledger(None if options.state is None else open_file(options.state))
         if options.exit_with_parent is not None:
             die_with_parent(signal.SIGTERM, options.exit_with_parent)
         listener = listen(options.socket, options.socket_group)
         allowed = frozenset(_uid(name) for name in options.allow_uid) or frozenset({os.geteuid()})
+        # Before the process gives up the file system.
+        ledger = _ledger(options)
     except (ValueError, OSError, LookupError) as trouble:
         log.error("%s", trouble)  # noqa: TRY400 - an operator's mistake, a trace would only hide the sentence
         return 2
@@ -260,7 +261,7 @@ def _store(spec: str) -> Callable[..., SignerService]:
     try:
         # Loaded when named only: the signer holds no library that it does not use.
         from countersign.keystores.pkcs11_service import Pkcs11Service
-        from countersign.keystores.pkcs11_token import Token, parse_place
+        from countersign.keystores.pkcs11_token import Token
     except ImportError:
         raise ValueError("a pkcs11 store needs the extra: pip install countersign[pkcs11]") from None
     return partial(Pkcs11Service, Token(parse_place(spec)))
@@ -280,8 +281,14 @@ def _check_environment(options: argparse.Namespace, kek: KekProvider) -> None:
         raise ValueError("grant level G0 is refused in production")
     if options.endorse_by_itself:
         raise ValueError("--endorse-by-itself is refused in production: an administrator or the operator endorses")
-    if options.grant_level == "G3" and options.state is None:
+
+
+def _ledger(options: argparse.Namespace) -> Ledger:
+    if options.state is not None:
+        return Ledger(open_file(options.state))
+    if options.environment == "production" and options.grant_level == "G3":
         raise ValueError("grant level G3 needs --state DIR, where the signer keeps its roster of credentials")
+    return Ledger(None)
 
 
 def _uid(name: str) -> int:
