@@ -61,12 +61,12 @@ class Signer(Bench):
     async def load_roots(self) -> State:
         return self.load(await self.database.read(lambda: store.list_roots(STORE)))
 
-    async def rewrap(self, key: KeyRecord) -> KeyRecord:
+    async def rewrap(self, key: KeyRecord) -> GeneratedKey:
         reply = self.ask(about("rewrap", key))
         if reply.code != "ok":
             raise SignerUnavailable(reply.data.decode())
         made = msgspec.msgpack.decode(reply.data, type=Generated)
-        return dataclasses.replace(key, root_version=made.root_version, generation=made.generation, record=made.record)
+        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
 
 
 class House:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from countersign.keystores import protocol
 from countersign.keystores.grants import Authoriser, Grant, payload_hash
 from countersign.keystores.outcome import SignerError, SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence, Generated, Order, Reply, State
+from countersign.keystores.roster_orders import RosterPage, SignedStatement
 from countersign.keystores.transfer_messages import (
     SIGNERS_KIND,
     ExportPayload,
@@ -42,6 +42,8 @@ _BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _decode_state = msgspec.msgpack.Decoder(State).decode
+_decode_roster_page = msgspec.msgpack.Decoder(RosterPage).decode
+_decode_statement = msgspec.msgpack.Decoder(SignedStatement).decode
 _decode_generated = msgspec.msgpack.Decoder(Generated).decode
 
 
@@ -57,13 +59,17 @@ class SignerStatus:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedKey:
-    """A new key: canonical public key bytes and the sealed record that alone holds the private one."""
+    """A new key: canonical public key bytes and the sealed record that holds the private one.
+
+    ``recovery_copy``: the same for the store's recovery recipients, empty where it has none.
+    """
 
     public_key: bytes
     record: bytes
     root_version: int
     generation: int
     secret_kind: str
+    recovery_copy: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,14 @@ class KeyRecord:
     generation: int
     record: bytes
     store_id: str = ""
+
+
+class EndedKey(msgspec.Struct, array_like=True, frozen=True):
+    """A key that was archived or destroyed, as the signer is told of it; ``public_key`` as bytes."""
+
+    key_id: str
+    scheme: str
+    public_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +212,7 @@ class SignerClient:
         order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
         order.org_id, order.curve, order.evidence = org_id, curve, evidence
         order.grant = self._grant(order, request_id, "")
-        made = _decode_generated(await self._order(order))
-        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+        return _generated(await self._order(order))
 
     async def sign(self, order: SignOrder) -> SignatureValue:
         """Sign; raises SignerUnavailable, SignerSealed or SignerRefused."""
@@ -233,8 +246,7 @@ class SignerClient:
         wire.payload_kind = "import_master" if master else "import"
         wire.org_id, wire.curve, wire.evidence, wire.arguments = org_id, payload.curve, evidence, encode(signers)
         wire.grant = self._grant(wire, request_id, "")
-        made = _decode_generated(await self._order(wire))
-        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+        return _generated(await self._order(wire))
 
     async def export_key(
         self,
@@ -262,8 +274,7 @@ class SignerClient:
         wire.payload, wire.payload_kind = memoryview(_encode((child_key_id, path))), "derive_child"
         wire.evidence = evidence
         wire.grant = self._grant(wire, request_id, "")
-        made = _decode_generated(await self._order(wire))
-        return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
+        return _generated(await self._order(wire))
 
     async def derive(
         self, key: KeyRecord, domain: bytes, seed: bytes, request_id: str, evidence: ConsentEvidence | None = None
@@ -279,10 +290,9 @@ class SignerClient:
         """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""
         await self._order(_about("verify", key))
 
-    async def rewrap(self, key: KeyRecord) -> KeyRecord:
+    async def rewrap(self, key: KeyRecord) -> GeneratedKey:
         """The same key sealed anew under the newest root, one generation on; the stored record is not touched."""
-        made = _decode_generated(await self._order(_about("rewrap", key)))
-        return dataclasses.replace(key, root_version=made.root_version, generation=made.generation, record=made.record)
+        return _generated(await self._order(_about("rewrap", key)))
 
     async def load_roots(self) -> None:
         """Hand over the roots as the database has them now: new ones are opened, retired ones wiped."""
@@ -294,6 +304,35 @@ class SignerClient:
     def root_versions(self) -> tuple[int, ...]:
         """Versions of the roots that are open in the signer, as far as is known here."""
         return () if self._state is None else self._state.root_versions
+
+    @property
+    def roster_mark(self) -> tuple[int, str] | None:
+        """Records and head (hex) of the signer's roster as last heard of; None while its store is sealed."""
+        state = self._state
+        if state is None or state.state != "unsealed" or not state.roster_records:
+            return None
+        return state.roster_records, state.roster_head.hex()
+
+    async def change_roster(self, op: str, arguments: bytes, evidence: ConsentEvidence | None = None) -> bytes:
+        """Enrol, endorse, retire or adopt; ``arguments`` is msgpack as ``roster_orders`` says. Gives the outcome."""
+        order = Order(0, op)
+        order.arguments, order.evidence = arguments, evidence
+        return await self._order(order)
+
+    async def roster_page(self, offset: int) -> RosterPage:
+        """Credentials of the signer's roster, from an offset on."""
+        order = Order(0, "roster")
+        order.arguments = _encode(offset)
+        return _decode_roster_page(await self._order(order))
+
+    async def end_key(
+        self, op: str, org_id: str, key: EndedKey, request_id: str, evidence: ConsentEvidence
+    ) -> SignedStatement:
+        """``archive`` or ``destroy``: the signer refuses the key from then on and states so, signed."""
+        order = Order(0, op, key.key_id, key.scheme, payload_kind=op)
+        order.org_id, order.public_key, order.evidence = org_id, key.public_key, evidence
+        order.grant = self._grant(order, request_id, "")
+        return _decode_statement(await self._order(order))
 
     async def unseal(self, secret: bytearray | None) -> None:
         """Open the store root with ``secret`` (a passphrase, wiped here) or the signer's own key-encryption key."""
@@ -417,6 +456,13 @@ class SignerClient:
             self._link.abort()
         self._link = None
         self._state = None
+
+
+def _generated(data: bytes) -> GeneratedKey:
+    made = _decode_generated(data)
+    return GeneratedKey(
+        made.public_key, made.record, made.root_version, made.generation, made.secret_kind, made.recovery_copy
+    )
 
 
 def _about(op: str, key: KeyRecord) -> Order:

@@ -116,13 +116,14 @@ class Reply(msgspec.Struct, array_like=True):
 
 
 class Generated(msgspec.Struct, array_like=True, frozen=True):
-    """Data of a reply to ``generate``."""
+    """Data of a reply to ``generate``; ``recovery_copy`` is empty where the store has no recovery recipients."""
 
     public_key: bytes
     record: bytes
     root_version: int
     generation: int
     secret_kind: str
+    recovery_copy: bytes = b""
 
 
 class State(msgspec.Struct, array_like=True, frozen=True):

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from countersign.keystores.memory import wipe
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.record import Binding
+
+if TYPE_CHECKING:
+    from countersign.keystores.record import Binding
 
 FORMAT: Final = "countersign-recovery-1"
 
@@ -47,6 +49,16 @@ class Recovered:
     secret_kind: str
     public_key: bytes
     secret: bytearray
+
+
+def check_recipient(text: str) -> None:
+    """Raises ValueError for what is no age recipient."""
+    import pyrage
+
+    try:
+        pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise ValueError(f"not an age recipient (age1...): {text!r}") from None
 
 
 def seal_copy(binding: Binding, secret: memoryview, recipients: Sequence[str]) -> bytes:

@@ -2,12 +2,13 @@
 
 Layout: magic ``CSR1`` | u16 header length | header | nonce 12 | AES-256-GCM under the key-encryption key, with all that
 stands before the nonce as associated data. Header: msgpack ``[provider, parameters, store id, root version]``. Inside:
-msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys, installation id, founders]``; older
-roots end before the installation id.
+msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys, installation id, founders, recovery
+recipients]``; older roots end before the installation id.
 
 The authoriser keys are inside, so that only who holds the key-encryption key can say whose grants the signer obeys; a
 compromised API process can't put in its own. For the same reason the installation's id and its first credentials, with
-which the signer's roster begins, are inside.
+which the signer's roster begins, are inside, and to whom new secrets are encrypted as well, for the day on which the
+key-encryption key is lost.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from countersign.keystores.kek import KekProvider, RootName
 from countersign.keystores.memory import ROOT_BYTES, fill_random, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer
+from countersign.keystores.recovery_copy import check_recipient
 
 _MAGIC: Final = b"CSR1"
 _LENGTH: Final = struct.Struct(">H")
@@ -32,6 +34,7 @@ _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 # Characters of PEM: the signer opens a root within one page. Two RSA keys of 2048 bits, or one of 4096.
 _MAX_FOUNDERS: Final = 1000
+MAX_RECOVERY_RECIPIENTS: Final = 4
 
 
 class _Header(msgspec.Struct, array_like=True, frozen=True):
@@ -65,6 +68,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     authorisers: tuple[bytes, ...]
     installation_id: str = ""
     founders: tuple[Founder, ...] = ()
+    recovery_recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class OpenedRoot:
     authorisers: tuple[bytes, ...]
     installation_id: str = ""
     founders: tuple[Founder, ...] = ()
+    recovery_recipients: tuple[str, ...] = ()
 
 
 def create_root(
@@ -100,11 +105,13 @@ def create_root(
     root_version: int = 1,
     installation_id: str = "",
     founders: tuple[Founder, ...] = (),
+    recovery_recipients: tuple[str, ...] = (),
 ) -> bytes:
     """Make a new store root and give it wrapped, for table ``keystore_roots``.
 
     With ``founders``, the first credentials of this installation, every use of a key takes consent that begins with
-    theirs (grant level G3); without, the signer does with grants (G1).
+    theirs (grant level G3); without, the signer does with grants (G1). ``recovery_recipients`` (age, ``age1...``) are
+    those to whom every secret is encrypted besides, see ``recovery_copy``.
 
     Runs where the key-encryption key is at hand (``countersign init``), never over the signer's socket. ``secret`` is
     the passphrase where the provider needs one. Raises ValueError when the key-encryption key can't be had.
@@ -113,7 +120,16 @@ def create_root(
     try:
         fill_random(root_key)
         authorisers = (authoriser_public_key,)
-        content = _Content(1, store_id, root_version, memoryview(root_key), authorisers, installation_id, founders)
+        content = _Content(
+            1,
+            store_id,
+            root_version,
+            memoryview(root_key),
+            authorisers,
+            installation_id,
+            founders,
+            recovery_recipients,
+        )
         return _wrap(content, kek, secret)
     finally:
         wipe(root_key)
@@ -134,9 +150,12 @@ def rewrap_root(
         wipe(scratch)
 
 
-def next_root(wrapped: WrappedRoot, kek: KekProvider, secret: Buffer) -> bytes | Refusal:
+def next_root(
+    wrapped: WrappedRoot, kek: KekProvider, secret: Buffer, *, recovery_recipients: tuple[str, ...] | None = None
+) -> bytes | Refusal:
     """A new root key under the next version number, with all else that this root holds, for the same signer to open.
 
+    ``recovery_recipients`` replace those it names; None keeps them.
     Like ``create_root`` it runs where the key-encryption key is at hand. Raises ValueError when it can't be had again.
     """
     scratch, root_key = bytearray(len(wrapped.ciphertext)), bytearray(ROOT_BYTES)
@@ -147,6 +166,8 @@ def next_root(wrapped: WrappedRoot, kek: KekProvider, secret: Buffer) -> bytes |
         fill_random(root_key)
         version = content.root_version + 1
         new = msgspec.structs.replace(content, root_version=version, root_key=memoryview(root_key))
+        if recovery_recipients is not None:
+            new = msgspec.structs.replace(new, recovery_recipients=recovery_recipients)
         return _wrap(new, kek, secret)
     finally:
         wipe(scratch)
@@ -160,6 +181,10 @@ def _wrap(content: _Content, kek: KekProvider, secret: Buffer) -> bytes:
     try:
         if sum(len(founder.public_key) for founder in content.founders) > _MAX_FOUNDERS:
             raise ValueError("the first public keys are too long for the root: begin with fewer or shorter ones")
+        if len(content.recovery_recipients) > MAX_RECOVERY_RECIPIENTS:
+            raise ValueError(f"a store has at most {MAX_RECOVERY_RECIPIENTS} recovery recipients")
+        for recipient in content.recovery_recipients:
+            check_recipient(recipient)
         header = msgspec.msgpack.encode(_Header(kek.name, parameters, content.store_id, content.root_version))
         msgspec.msgpack.Encoder().encode_into(content, body)
         associated_data = _MAGIC + _LENGTH.pack(len(header)) + header
@@ -202,7 +227,12 @@ def open_root(
             return content
         root_key[:] = content.root_key
         return OpenedRoot(
-            content.store_id, content.root_version, content.authorisers, content.installation_id, content.founders
+            content.store_id,
+            content.root_version,
+            content.authorisers,
+            content.installation_id,
+            content.founders,
+            content.recovery_recipients,
         )
     finally:
         wipe(scratch)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from countersign.keystores import roots, rotation_store
-from countersign.keystores.client import KeyRecord, SignerClient
+from countersign.keystores.client import GeneratedKey, KeyRecord, SignerClient
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.proof import prove_secret
@@ -137,13 +137,13 @@ async def _next(database: Database, store_id: str, newest: int, after: tuple[str
     return await database.read(lambda: rotation_store.list_old(store_id, newest, after, BATCH))
 
 
-async def _swap(database: Database, pairs: list[tuple[KeyRecord, KeyRecord]]) -> int:
+async def _swap(database: Database, pairs: list[tuple[KeyRecord, GeneratedKey]]) -> int:
     return await database.write(lambda: rotation_store.swap_records(pairs))
 
 
-async def _sealed_anew(signer: SignerClient, batch: list[KeyRecord]) -> list[KeyRecord]:
+async def _sealed_anew(signer: SignerClient, batch: list[KeyRecord]) -> list[GeneratedKey]:
     # A few at a time: orders to sign that come in between wait for these only.
-    made: list[KeyRecord] = []
+    made: list[GeneratedKey] = []
     for start in range(0, len(batch), _AT_ONCE):
         made += await asyncio.gather(*(signer.rewrap(record) for record in batch[start : start + _AT_ONCE]))
     return made

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores.client import KeyRecord
+from countersign.keystores.client import GeneratedKey, KeyRecord
 from countersign.storage.transaction import Statement, Transaction
 
 READ_ROOTS: Final = Statement(
@@ -47,7 +47,7 @@ LIST_OLD: Final = Statement(
 )
 SWAP_RECORD: Final = Statement(
     "rotation_swap_record",
-    "UPDATE key_records SET root_version = ?, generation = ?, record = ?"
+    "UPDATE key_records SET root_version = ?, generation = ?, record = ?, recovery_copy = COALESCE(?, recovery_copy)"
     " WHERE org_id = ? AND key_id = ? AND generation = ? AND root_version = ? RETURNING key_id",
 )
 COUNT_BY_ROOT: Final = Statement(
@@ -154,11 +154,12 @@ def list_old(store_id: str, newest: int, after: tuple[str, str], limit: int) -> 
     ]
 
 
-def swap_records(pairs: Sequence[tuple[KeyRecord, KeyRecord]]) -> Transaction[int]:
+def swap_records(pairs: Sequence[tuple[KeyRecord, GeneratedKey]]) -> Transaction[int]:
     """Replace each old record by its new one unless it changed since; how many were replaced."""
     done = 0
     for old, new in pairs:
-        arguments = (new.root_version, new.generation, new.record, old.org_id, old.key_id)
+        copy = new.recovery_copy or None
+        arguments = (new.root_version, new.generation, new.record, copy, old.org_id, old.key_id)
         done += len((yield SWAP_RECORD, (*arguments, old.generation, old.root_version)))
     return done
 

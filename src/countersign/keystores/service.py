@@ -20,7 +20,9 @@ from countersign.keystores.ledger import Ledger
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, Reply, State
+from countersign.keystores.recovery_copy import seal_copy
 from countersign.keystores.registrar import Registrar, Roots
+from countersign.keystores.secret_kinds import SECRET_BYTES
 
 log = logging.getLogger("countersign.signer")
 
@@ -72,6 +74,7 @@ class SignerService:
         self._slots: dict[int, int] = {}
         self._retired: set[int] = set()
         self._authorisers: tuple[bytes, ...] = ()
+        self._recovery_recipients: tuple[str, ...] = ()
         self._reason = "no store root was handed over yet"
         self._sealed_by_order = False
 
@@ -185,8 +188,7 @@ class SignerService:
         version = max(self._slots)
         order.secret_kind, order.public_key = secret_kind, public_key
         order.root_version, order.generation = version, _FIRST_GENERATION
-        sealed = record.seal(self.page, self.page.root(self._slots[version]), self.binding(order))
-        return _encode(Generated(public_key, sealed, version, _FIRST_GENERATION, secret_kind))
+        return self._seal(order)
 
     def seal_again(self, order: Order) -> bytes:
         """Seal the secret of the order's record, open in the page, under the newest root; data of the reply.
@@ -195,8 +197,17 @@ class SignerService:
         """
         version = max(self._slots)
         order.root_version, order.generation = version, order.generation + 1
-        sealed = record.seal(self.page, self.page.root(self._slots[version]), self.binding(order))
-        return _encode(Generated(order.public_key, sealed, version, order.generation, order.secret_kind))
+        return self._seal(order)
+
+    def _seal(self, order: Order) -> bytes:
+        binding = self.binding(order)
+        copy = b""
+        if self._recovery_recipients:
+            secret = self.page.secret_area[: SECRET_BYTES[order.secret_kind]]
+            copy = seal_copy(binding, secret, self._recovery_recipients)
+        sealed = record.seal(self.page, self.page.root(self._slots[order.root_version]), binding)
+        made = Generated(order.public_key, sealed, order.root_version, order.generation, order.secret_kind, copy)
+        return _encode(made)
 
     def permit(self, order: Order) -> Refusal | None:
         """Whether the order may use a key: an unsealed store, a key that has not ended, consent, a fresh grant."""
@@ -324,6 +335,7 @@ class SignerService:
         if opened and max(opened) == max(slots):
             # The newest root says whose grants count.
             self._authorisers = opened[max(opened)].authorisers
+            self._recovery_recipients = opened[max(opened)].recovery_recipients
             self._store_id = opened[max(opened)].store_id
             log.info("unsealed store %s, root version %d", self._store_id, max(slots))
         self._slots, self._reason = slots, ""

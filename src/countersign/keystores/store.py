@@ -7,6 +7,7 @@ from typing import Final
 
 from countersign.keystores.client import GeneratedKey, KeyRecord
 from countersign.keystores.outcome import SignerUnavailable
+from countersign.keystores.roots import Founder
 from countersign.storage.transaction import Row, Statement, Transaction
 
 INSERT_ROOT: Final = Statement(
@@ -27,8 +28,8 @@ HOLD_ROOT: Final = Statement(
 )
 INSERT_RECORD: Final = Statement(
     "keystore_insert_record",
-    "INSERT INTO key_records (org_id, key_id, store_id, secret_kind, root_version, generation, record)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO key_records (org_id, key_id, store_id, secret_kind, root_version, generation, record, recovery_copy)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 )
 READ_RECORD: Final = Statement(
     "keystore_read_record",
@@ -103,7 +104,16 @@ def insert_record(org_id: str, key_id: str, store_id: str, made: GeneratedKey) -
         raise SignerUnavailable("the store's root was rotated while the key was made")
     yield (
         INSERT_RECORD,
-        (org_id, key_id, store_id, made.secret_kind, made.root_version, made.generation, made.record),
+        (
+            org_id,
+            key_id,
+            store_id,
+            made.secret_kind,
+            made.root_version,
+            made.generation,
+            made.record,
+            made.recovery_copy or None,
+        ),
     )
 
 
@@ -172,3 +182,75 @@ def newest_root(store_id: str) -> Transaction[int]:
 def insert_signers(store_id: str, made: ListedSigners, now: int) -> Transaction[None]:
     """Store a set of signers, unless another process was faster with that of this root."""
     yield INSERT_SIGNERS, (store_id, made.root_version, made.cluster_id, made.signers, now)
+
+
+READ_ENROLLED: Final = Statement(
+    "keystore_read_enrolled",
+    "SELECT user_id, token_id, kind, public_key, rp_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
+)
+READ_ENDED_KEY: Final = Statement(
+    "keystore_read_ended_key", "SELECT scheme, public_key FROM keys WHERE org_id = ? AND key_id = ?"
+)
+LIST_CREDENTIALS_TO_ADOPT: Final = Statement(
+    "keystore_list_credentials_to_adopt",
+    "SELECT c.org_id, c.user_id, c.credential_uuid, c.kind, c.public_key, c.rp_id, c.token_id FROM credentials c"
+    " JOIN users u ON u.org_id = c.org_id AND u.user_id = c.user_id"
+    " WHERE c.state = 'Active' AND u.state = 'Active' ORDER BY c.org_id, c.credential_uuid",
+)
+INSERT_ROSTER_ORDER: Final = Statement(
+    "keystore_insert_roster_order",
+    "INSERT INTO roster_orders (org_id, order_id, op, subject_id, body, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+)
+WAITING_ROSTER_ORDERS: Final = Statement(
+    "keystore_waiting_roster_orders",
+    "SELECT org_id, order_id, op, body FROM roster_orders WHERE done_at IS NULL AND order_id > ?"
+    " ORDER BY order_id LIMIT ?",
+)
+SETTLE_ROSTER_ORDER: Final = Statement(
+    "keystore_settle_roster_order",
+    "UPDATE roster_orders SET done_at = ?, outcome = ? WHERE org_id = ? AND order_id = ?",
+)
+REPEAT_ROSTER_ORDERS: Final = Statement(
+    "keystore_repeat_roster_orders",
+    "UPDATE roster_orders SET done_at = NULL, outcome = NULL WHERE done_at IS NOT NULL RETURNING order_id",
+)
+READ_ROSTER_MARK: Final = Statement(
+    "keystore_read_roster_mark", "SELECT records, head FROM roster_marks WHERE store_id = ?"
+)
+PUT_ROSTER_MARK: Final = Statement(
+    "keystore_put_roster_mark",
+    "INSERT INTO roster_marks (store_id, records, head, seen_at) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (store_id) DO UPDATE SET records = excluded.records, head = excluded.head,"
+    " seen_at = excluded.seen_at",
+)
+
+
+def waiting_roster_orders(after: str, limit: int) -> Transaction[list[tuple[str, str, str, bytes]]]:
+    """Orders about the roster that were not carried out yet: organisation, id, op and body."""
+    rows = yield WAITING_ROSTER_ORDERS, (after, limit)
+    return [(org_id, order_id, op, bytes(body)) for org_id, order_id, op, body in rows]
+
+
+def settle_roster_order(org_id: str, order_id: str, done_at: int | None, outcome: str) -> Transaction[None]:
+    """What became of one; ``done_at`` (ms) is None for one that was refused and waits on."""
+    yield SETTLE_ROSTER_ORDER, (done_at, outcome, org_id, order_id)
+
+
+def read_roster_mark(store_id: str) -> Transaction[tuple[int, str] | None]:
+    """Number of records and head (hex) of the roster when it was last seen."""
+    rows = yield READ_ROSTER_MARK, (store_id,)
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def put_roster_mark(store_id: str, records: int, head: str, now: int) -> Transaction[None]:
+    """Note how far the roster is."""
+    yield PUT_ROSTER_MARK, (store_id, records, head, now)
+
+
+def credentials_to_adopt() -> Transaction[list[Founder]]:
+    """Every active credential of an active user, for the beginning of the roster of an older installation."""
+    rows = yield LIST_CREDENTIALS_TO_ADOPT, ()
+    return [
+        Founder(org_id, user_id, uuid, kind, public_key, rp_id or None, token_id)
+        for org_id, user_id, uuid, kind, public_key, rp_id, token_id in rows
+    ]
