@@ -343,10 +343,12 @@ async def test_two_signers_do_not_share_a_socket() -> None:
     [
         (["--kek", "dev:/nowhere/kek"], "dev key-encryption key is refused in production"),
         (["--kek", "passphrase", "--grant-level", "G0"], "grant level G0 is refused in production"),
+        (["--kek", "passphrase"], "grant level G3 needs --state DIR"),
+        (["--kek", "passphrase", "--endorse-by-itself"], "--endorse-by-itself is refused in production"),
         (["--kek", "tpm2:x"], "must be dev:PATH, file:PATH, passphrase"),
         (["--kek", "passphrase", "--allow-uid", "no-such-user"], "no-such-user"),
     ],
-    ids=["dev", "G0", "provider", "user"],
+    ids=["dev", "G0", "no-state", "endorses", "provider", "user"],
 )
 def test_unsafe_settings_are_refused_with_a_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
     command = [sys.executable, "-P", "-m", "countersign.keystores.signer", "--socket", str(tmp_path / "run" / "s")]
@@ -368,7 +370,7 @@ async def test_the_signer_ends_with_the_process_that_started_it(tmp_path: Path) 
     code = (
         "import asyncio, sys; from countersign.keystores import SignerSupervisor\n"
         "async def main():\n"
-        "    supervisor = SignerSupervisor(sys.argv[1], 'passphrase')\n"
+        "    supervisor = SignerSupervisor(sys.argv[1], 'passphrase', extra=('--grant-level', 'G1'))\n"
         "    await supervisor.start()\n"
         "    print(supervisor.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"

@@ -93,7 +93,16 @@ class Production:
         module = ("-P", "-m", "countersign.keystores.signer")
         with self.log_path("signer").open("ab") as log:
             self.signer = subprocess.Popen(
-                [sys.executable, *module, "--socket", str(directory / "signer.sock"), "--kek", self.kek_spec],
+                [
+                    sys.executable,
+                    *module,
+                    "--socket",
+                    str(directory / "signer.sock"),
+                    "--kek",
+                    self.kek_spec,
+                    "--state",
+                    str(self.directory / "signer-state"),
+                ],
                 env=environment(),
                 stdout=log,
                 stderr=log,

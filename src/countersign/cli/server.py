@@ -122,7 +122,14 @@ async def _init(
     from countersign.access.installation import read_installation
     from countersign.access.keyring import KeyRing
     from countersign.audit.checkpoint import fingerprint
-    from countersign.identity.bootstrap import AlreadyInitialised, Plan, first_session, found, prepare_keys
+    from countersign.identity.bootstrap import (
+        AlreadyInitialised,
+        Plan,
+        first_session,
+        found,
+        founding_credential,
+        prepare_keys,
+    )
     from countersign.keystores import create_root
     from countersign.keystores.kek import open_provider
     from countersign.storage import open_database
@@ -143,7 +150,15 @@ async def _init(
         def everything() -> Transaction[tuple[KeySet, Founded]]:
             # In one transaction, so that an attempt that fails leaves nothing behind.
             made_keys = yield from prepare_keys(server_secret, world)
-            root = create_root(provider, store_id, made_keys.active("authoriser").public_key, passphrase)
+            founder = founding_credential(key, world.new_id("or"), world)
+            root = create_root(
+                provider,
+                store_id,
+                made_keys.active("authoriser").public_key,
+                passphrase,
+                installation_id=installation_id,
+                founders=(founder,),
+            )
             plan = Plan(
                 installation_id=installation_id,
                 profile=values.profile,
@@ -154,6 +169,7 @@ async def _init(
                 origin=origin,
                 store_id=store_id,
                 wrapped_root=root,
+                founder=founder,
                 break_glass_hours=values.break_glass_hours,
             )
             return made_keys, (yield from found(plan, world))

@@ -15,6 +15,7 @@ from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import store
 from countersign.identity.usernames import username_key
+from countersign.keystores import Founder
 from countersign.keystores.store import insert_root, insert_store
 from countersign.storage import Database, Transaction
 from countersign.world import World
@@ -33,6 +34,7 @@ class Plan:
     """What to create. ``wrapped_root``: the sealed root of the key store ``store_id``.
 
     ``break_glass_hours``: how long break-glass waits from now on, whatever settings say later.
+    ``founder``: the administrator's credential as the root names it, with its ids.
     ``relying_party``: host name that passkeys will be bound to; ``origin``: the web origin of the console.
     """
 
@@ -46,6 +48,7 @@ class Plan:
     store_id: str
     wrapped_root: bytes
     break_glass_hours: int
+    founder: Founder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Founded:
     credential_uuid: str
     credential_id: str
     admin_permission_id: str
+
+
+def founding_credential(key: PublicKey, org_id: str, world: World) -> Founder:
+    """New ids for a credential of a new user, for the store's root to name and the database to hold."""
+    return Founder(org_id, world.new_id("us"), world.new_id("cr"), "Key", key.pem)
 
 
 def prepare_keys(server_secret: bytes, world: World) -> Transaction[server_keys.KeySet]:
@@ -86,8 +94,10 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     if not (yield from write_installation(facts)):
         raise AlreadyInitialised
     now = world.now()
-    org_id, app_id, user_id = world.new_id("or"), world.new_id("ap"), world.new_id("us")
-    uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
+    app_id = world.new_id("ap")
+    founder = plan.founder or founding_credential(plan.administrator_key, world.new_id("or"), world)
+    org_id, user_id, uuid = founder.org_id, founder.user_id, founder.credential_uuid
+    credential_id = base64url.encode(world.new_id("ci").encode())
     yield store.INSERT_ORGANISATION, (org_id, plan.organisation, now)
     yield store.INSERT_APPLICATION, (org_id, app_id, "Default", plan.relying_party, plan.origin, now)
     yield store.INSERT_APPLICATION_ID, (app_id, org_id)
@@ -146,11 +156,18 @@ class SandboxAccount:
 
 
 def sandbox_account(
-    org_id: str, name: str, public_key: PublicKey, installation_id: str, ring: KeyRing, lifetime: int, world: World
+    founder: Founder,
+    name: str,
+    public_key: PublicKey,
+    installation_id: str,
+    ring: KeyRing,
+    lifetime: int,
+    world: World,
 ) -> Transaction[SandboxAccount]:
     """A service account with every right, for the sandbox only; audited as what it is."""
     key = username_key(name)
-    user_id, uuid, token_id = world.new_id("us"), world.new_id("cr"), world.new_id("to")
+    org_id, user_id, uuid = founder.org_id, founder.user_id, founder.credential_uuid
+    token_id = world.new_id("to")
     credential_id = base64url.encode(world.new_id("ci").encode())
     now = world.now()
     yield store.INSERT_USER, (org_id, user_id, 1, name, key, None, now)

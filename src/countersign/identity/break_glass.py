@@ -20,6 +20,7 @@ from countersign.encoding.dates import to_iso
 from countersign.identity import break_glass_store, store
 from countersign.identity.administration import find_person
 from countersign.identity.local_commands import Impossible, tell
+from countersign.keystores import outgoing
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
@@ -132,6 +133,7 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
     names = (org_id, uuid, user_id, "", credential_id, credential_id, "Break-glass credential")
     if not (yield store.INSERT_CREDENTIAL, (*names, found.public_key, found.fingerprint, now)):
         raise Impossible("the public key was enrolled meanwhile: cancel the request, and make another with a new key")
+    yield from outgoing.enrol(org_id, uuid, None, world)
     token_id = world.new_id("uj")
     token, digest = keyring.mint(
         ring,

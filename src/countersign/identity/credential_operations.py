@@ -40,6 +40,8 @@ from countersign.identity.credential_types import (
 )
 from countersign.identity.credentials import CredentialKind, NewCredential, Taken
 from countersign.identity.types import Credential, CredentialList
+from countersign.keystores import outgoing
+from countersign.keystores.outgoing import RosterKeeper
 from countersign.storage import Transaction
 
 #: COSE algorithms of passkeys, the preferred one first: ES256, RS256, EdDSA.
@@ -226,9 +228,14 @@ async def create_credential_with_code(call: Call, body: CreateCredential) -> Cre
             # Whoever calls is nobody yet: what is enrolled here already is not told.
             raise ApiError("ATTESTATION_INVALID", reason=f"{done.what} is enrolled already")
         yield from append(_enrolled_with_code(call, token, enrolment.installation_id, done), None)
+        for item in done.enrolled:
+            # Nobody countersigned the key: the signer's roster has it as pending, until someone endorses it.
+            yield from outgoing.enrol(token.metadata.org_id, item.credential_uuid, None, call.world)
         return done.value
 
-    return await call.write(work)
+    made = await call.write(work)
+    await call.service(RosterKeeper).deliver()
+    return made
 
 
 def _enrolled_with_code(call: Call, token: TemporaryToken, installation_id: str, done: Effect[Credential]) -> System:

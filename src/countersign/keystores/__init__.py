@@ -8,12 +8,13 @@ from countersign.keystores.client import GeneratedKey, KeyRecord, SignatureValue
 from countersign.keystores.grants import Authoriser
 from countersign.keystores.outcome import Refusal, SignerError, SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence
-from countersign.keystores.roots import create_root
+from countersign.keystores.roots import Founder, create_root
 from countersign.keystores.supervisor import SignerSupervisor
 
 __all__ = [
     "Authoriser",
     "ConsentEvidence",
+    "Founder",
     "GeneratedKey",
     "KeyRecord",
     "Refusal",

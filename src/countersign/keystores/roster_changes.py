@@ -62,6 +62,16 @@ def concerns_roster(method: str, path: str) -> bool:
     return isinstance(_without_key(method, path.split("/")[1:], {"credentialUuid": "-", "publicKey": "-"}), Change)
 
 
+def key_ended(method: str, path: str) -> tuple[str, str] | None:
+    """The order and the key of a request that ends a key for good: ``archive`` or ``destroy``."""
+    match method, *path.split("/")[1:]:
+        case "DELETE", "keys", key_id:
+            return "archive", key_id
+        case "POST", "keys", key_id, "destroy":
+            return "destroy", key_id
+    return None
+
+
 def consented_change(method: str, path: str, payload: bytes) -> Change | str:
     """The change that a request asks for, or why it asks for none. ``path`` and ``payload`` are canonical."""
     try:

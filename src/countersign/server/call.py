@@ -14,7 +14,8 @@ from countersign.audit.log import append
 from countersign.consent import evidence as consent_evidence
 from countersign.encoding.dates import to_iso
 from countersign.encoding.target import canonical_path
-from countersign.keystores import ConsentEvidence
+from countersign.keystores import ConsentEvidence, outgoing
+from countersign.keystores.outgoing import RosterKeeper
 from countersign.server.services import Services
 from countersign.storage import ConstraintViolated, Transaction
 
@@ -59,6 +60,7 @@ class ServerCall(Call):
         self._application = application
         self._refresh = refresh
         self._committed = False
+        self._told = False
 
     @property
     def caller(self) -> Caller:
@@ -116,6 +118,9 @@ class ServerCall(Call):
         except _Refused as refused:
             await self._spend_on_refusal(refused.error, payload)
             raise refused.error from None
+        if self._told:
+            # So that a credential can be used right away; what cannot be delivered now is later.
+            await self._services.get(RosterKeeper).deliver()
         return effect.value
 
     async def refused(self, error: ApiError) -> None:
@@ -149,6 +154,9 @@ class ServerCall(Call):
             raise _Refused(error) from None
         if not (yield from self._append(Outcome(status=200), done, payload)):
             raise _Spent
+        if done.enrolled or outgoing.concerned(self.request.method, canonical_path(self.request.target.segments)):
+            enrolled = [item.credential_uuid for item in done.enrolled]
+            self._told = yield from outgoing.follow(self.evidence, enrolled, self.world)
         return done
 
     async def _spend_on_refusal(self, error: ApiError, payload: bytes) -> None:

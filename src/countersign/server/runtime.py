@@ -36,6 +36,7 @@ from countersign.jobs.leases import HeldLease
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
 from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
+from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.store import list_roots
 from countersign.server import documents
 from countersign.server.attestation import attestation_policy
@@ -76,7 +77,7 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Open everything and keep the background work going. Raises ``NotInitialised`` and ``BadSettings``."""
     async with AsyncExitStack() as stack:
-        database = await open_database(settings.database, migrate=migrate)
+        database = await open_database(settings.database, migrate=migrate, timeouts=settings.timeouts)
         stack.push_async_callback(database.close)
         installation = await find_installation(database)
         if settings.profile == "production" and installation["profile"] != "production":
@@ -105,7 +106,12 @@ async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerS
         return None
     directory = Path(settings.signer_socket).parent
     await asyncio.to_thread(lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True))
-    supervisor = SignerSupervisor(settings.signer_socket, settings.signer_kek, environment=settings.profile)
+    options = ["--state", settings.signer_state, "--grant-level", settings.grant_level]
+    if settings.profile == "sandbox":
+        options.append("--endorse-by-itself")
+    supervisor = SignerSupervisor(
+        settings.signer_socket, settings.signer_kek, environment=settings.profile, extra=tuple(options)
+    )
     await supervisor.start()
     stack.push_async_callback(supervisor.stop)
     return supervisor
@@ -145,7 +151,8 @@ def _assemble(
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
-    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment)
+    keeper = RosterKeeper(database, signer, installation["store_id"], world)
+    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)
@@ -204,6 +211,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
         BreakGlassNotices(runtime.services.database, world).run,
+        runtime.services.get(RosterKeeper).run,
         lambda: _count_sql(runtime.metrics),
     ]
 

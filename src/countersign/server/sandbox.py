@@ -25,6 +25,7 @@ from countersign.identity.bootstrap import (
     Plan,
     first_session,
     found,
+    founding_credential,
     prepare_keys,
     sandbox_account,
 )
@@ -102,6 +103,7 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
         "server_secret_file": str(files.server_secret),
         "signer_socket": str(files.socket),
         "signer_embedded": True,
+        "signer_state": str(files.directory / "signer-state"),
         "signer_kek": f"dev:{files.kek}",
         "allow_unsigned_query": True,
         "organisation_requests_per_minute": 1_000_000,
@@ -172,8 +174,16 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
     secret = read_server_secret(files.server_secret)
     keys = await database.write(lambda: prepare_keys(secret, world))
     store_id, installation_id = world.new_id("ks"), world.new_id("in")
-    root = create_root(open_provider(settings.signer_kek), store_id, keys.active("authoriser").public_key)
     admin, service = _new_key(files, "admin"), _new_key(files, "service-account")
+    first = founding_credential(admin, world.new_id("or"), world)
+    second = founding_credential(service, first.org_id, world)
+    root = create_root(
+        open_provider(settings.signer_kek),
+        store_id,
+        keys.active("authoriser").public_key,
+        installation_id=installation_id,
+        founders=(first, second),
+    )
     plan = Plan(
         installation_id=installation_id,
         profile="sandbox",
@@ -184,13 +194,14 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
         origin=f"http://localhost:{settings.port}",
         store_id=store_id,
         wrapped_root=root,
+        founder=first,
         break_glass_hours=settings.break_glass_hours,
     )
     made = await database.write(lambda: found(plan, world))
     ring = KeyRing(database, secret, settings.issuer or installation_id, world)
     await ring.load()
     account = await database.write(
-        lambda: sandbox_account(made.org_id, SERVICE_ACCOUNT, service, installation_id, ring, _YEARS, world)
+        lambda: sandbox_account(second, SERVICE_ACCOUNT, service, installation_id, ring, _YEARS, world)
     )
     _write_connection(
         files,

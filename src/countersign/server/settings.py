@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from countersign.storage.database import Timeouts
+
 ENVIRONMENT_PREFIX = "COUNTERSIGN_"
 
 
@@ -24,6 +26,20 @@ class BadSettings(Exception):
 
 def _about(description: str, **limits: Any) -> Meta:
     return Meta(description=description, **limits)
+
+
+class KeyStoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further key store; ``store`` and ``kek`` are for an embedded signer, as its ``--store`` and ``--kek``."""
+
+    id: Annotated[str, _about("Id of the store, as `countersign keystore add` gave it.", min_length=1)]
+    socket: Annotated[str, _about("Unix socket of the signer of this store.", min_length=1)]
+    embedded: Annotated[bool, _about("Start and supervise that signer as a child.")] = False
+    store: str = ""
+    kek: str = ""
+
+    def __post_init__(self) -> None:
+        if self.embedded and not (self.store and self.kek):
+            raise ValueError(f"key_stores: an embedded signer needs store and kek ({self.id})")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +53,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("`sqlite:///absolute/path.db` (embedded, one process) or `postgresql://user@host/name`.", min_length=1),
     ] = "sqlite:////var/lib/countersign/countersign.db"
+    postgresql_statement_seconds: Annotated[
+        int, _about("After how long PostgreSQL ends a statement; the request is answered 503.", ge=1, le=3600)
+    ] = 30
+    postgresql_lock_seconds: Annotated[
+        int, _about("How long a statement waits for rows that another transaction holds; then 503.", ge=1, le=3600)
+    ] = 10
+    postgresql_idle_seconds: Annotated[
+        int,
+        _about("How long a transaction may stand still before PostgreSQL ends it with its connection.", ge=1, le=3600),
+    ] = 30
     host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, _about("Port to listen on; 0 picks a free one.", ge=0, le=65535)] = 8170
     admin_host: Annotated[str, _about("Address of the admin listener (metrics, health); keep it off the internet.")] = (
@@ -73,10 +99,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool,
         _about("Start and supervise the signer as a child; in production run it as a unit of its own user instead."),
     ] = False
+    signer_state: Annotated[
+        str,
+        _about(
+            "Directory in which an embedded signer keeps its roster of credentials for good (mode 0700); back it up, "
+            "and let nobody else write there.",
+            min_length=1,
+        ),
+    ] = "/var/lib/countersign/signer-state"
+    grant_level: Annotated[
+        Literal["G1", "G3"],
+        _about(
+            "What an embedded signer asks of an order: `G1` a grant of the server, `G3` also the consent of a "
+            "credential in the signer's roster to exactly that order."
+        ),
+    ] = "G3"
     signer_kek: Annotated[
         str,
         _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
     ] = ""
+    key_stores: Annotated[
+        tuple[KeyStoreSettings, ...],
+        _about(
+            "Further key stores, each a table with `id` and `socket`, and with `embedded = true` also `store` and "
+            "`kek`; in the environment as JSON."
+        ),
+    ] = ()
     backup_recipients: Annotated[
         tuple[str, ...],
         _about(
@@ -174,6 +222,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
 
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of PostgreSQL."""
+        return Timeouts(self.postgresql_statement_seconds, self.postgresql_lock_seconds, self.postgresql_idle_seconds)
+
     def __post_init__(self) -> None:
         if not self.database.startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise ValueError("database is a URL: sqlite:///absolute/path.db or postgresql://user@host/name")
@@ -258,7 +311,16 @@ RESERVED_ENVIRONMENT = frozenset(
 )
 
 
+def _from_json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise BadSettings(f"a list in the environment is not JSON: {error}") from None
+
+
 def _from_text(default: Any, text: str) -> Any:
+    if isinstance(default, tuple) and text.lstrip().startswith("["):
+        return _from_json(text)
     if isinstance(default, tuple):
         return [item.strip() for item in text.split(",") if item.strip()]
     if isinstance(default, bool):

@@ -1,0 +1,187 @@
+"""What the signer has yet to be told for its roster: written with the change it is about, sent in order, never lost.
+
+A credential may exist before the roster knows it; until then its signatures move no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from countersign.keystores import store
+from countersign.keystores.client import EndedKey, SignerClient
+from countersign.keystores.outcome import SignerError, SignerRefused
+from countersign.keystores.protocol import ConsentEvidence
+from countersign.keystores.roots import Founder
+from countersign.keystores.roster_changes import concerns_roster, key_ended
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+log = logging.getLogger("countersign.keystores")
+
+_BATCH: Final = 100
+_INTERVAL_S: Final = 1.0
+_AGAIN_S: Final = 30.0
+_PATIENCE_S: Final = 3.0
+
+
+class Outgoing(msgspec.Struct, array_like=True, frozen=True):
+    """What an order about the roster carries: what was enrolled, who consented, or the key that came to its end."""
+
+    credential: Founder | None
+    evidence: ConsentEvidence | None
+    key: EndedKey | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Outgoing).decode
+
+
+def enrol(org_id: str, credential_uuid: str, evidence: ConsentEvidence | None, world: World) -> Transaction[None]:
+    """Tell the signer of a credential that this transaction has just stored; ``evidence`` of who consented to it."""
+    rows = yield store.READ_ENROLLED, (org_id, credential_uuid)
+    user_id, token_id, kind, public_key, rp_id = rows[0]
+    new = Founder(org_id, user_id, credential_uuid, kind, public_key, rp_id or None, token_id)
+    yield from _add(org_id, "enrol", credential_uuid, Outgoing(new, evidence), world)
+
+
+def concerned(method: str, path: str) -> bool:
+    """Whether the signer has to be told of countersigned requests with this method and canonical path."""
+    return concerns_roster(method, path) or key_ended(method, path) is not None
+
+
+def follow(evidence: ConsentEvidence, enrolled: Iterable[str], world: World) -> Transaction[bool]:
+    """Tell the signer what a countersigned request did: enrolled credentials, changed the roster, or ended a key.
+
+    False where that is nothing the signer keeps. Belongs at the end of the request's own transaction.
+    """
+    org_id, method, path = evidence.org_id, evidence.method, evidence.path
+    told = False
+    for credential_uuid in enrolled:
+        yield from enrol(org_id, credential_uuid, evidence, world)
+        told = True
+    ending = key_ended(method, path)
+    if told:
+        return True
+    if ending is not None:
+        op, key_id = ending
+        rows = yield store.READ_ENDED_KEY, (org_id, key_id)
+        key = EndedKey(key_id, rows[0][0], bytes.fromhex(rows[0][1]))
+        yield from _add(org_id, op, key_id, Outgoing(None, evidence, key), world)
+        return True
+    if not concerns_roster(method, path):
+        return False
+    op = "endorse" if path.endswith("/endorse") else "retire"
+    yield from _add(org_id, op, path, Outgoing(None, evidence), world)
+    return True
+
+
+def _add(org_id: str, op: str, subject: str, what: Outgoing, world: World) -> Transaction[None]:
+    yield store.INSERT_ROSTER_ORDER, (org_id, world.new_id("ro"), op, subject, _encode(what), world.now())
+
+
+def begin_anew() -> Transaction[int]:
+    """Have everything sent again, to a signer whose roster was lost; how many orders that are."""
+    return len((yield store.REPEAT_ROSTER_ORDERS, ()))
+
+
+class RosterKeeper:
+    """Sends what waits, and notes how far the signer's roster is. Several processes may do so at once."""
+
+    def __init__(self, database: Database, signer: SignerClient, store_id: str, world: World) -> None:
+        self._database = database
+        self._signer = signer
+        self._store_id = store_id
+        self._world = world
+        self._sending = asyncio.Lock()
+        self._seen: tuple[int, str] = (-1, "")
+
+    async def deliver(self) -> None:
+        """Send what waits now, if the signer is there; never fails, and takes a few seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._send(), _PATIENCE_S)
+
+    async def _send(self) -> None:
+        async with self._sending:
+            after = ""
+            while self._signer.available:
+                rows = await self._database.read(_waiting(after))
+                for org_id, order_id, op, body in rows:
+                    if not await self._send_one(org_id, order_id, op, bytes(body)):
+                        return
+                    after = order_id
+                if len(rows) < _BATCH:
+                    return
+
+    async def _send_one(self, org_id: str, order_id: str, op: str, body: bytes) -> bool:
+        """False when nothing more can be sent for now."""
+        what = _decode(body)
+        try:
+            outcome = await self._order(org_id, order_id, op, what)
+        except SignerRefused as refused:
+            if refused.code == "Unsupported":
+                return False  # it keeps no roster yet
+            log.warning("the signer's roster refused %s of %s: %s", op, order_id, refused.reason)
+            # It waits on: what it rests on may come in later.
+            await self._database.write(_settled(org_id, order_id, None, refused.reason))
+            return True
+        except SignerError:
+            return False
+        await self._database.write(_settled(org_id, order_id, self._world.now(), outcome))
+        return True
+
+    async def _order(self, org_id: str, order_id: str, op: str, what: Outgoing) -> str:
+        if what.key is not None and what.evidence is not None:
+            await self._signer.end_key(op, org_id, what.key, order_id, what.evidence)
+            return "done"
+        arguments = b"" if what.credential is None else _encode(what.credential)
+        return (await self._signer.change_roster(op, arguments, what.evidence)).decode()
+
+    async def run(self) -> None:
+        """Send now and then what could not be sent, and keep the mark, until cancelled."""
+        loop = asyncio.get_running_loop()
+        next_try = 0.0
+        while True:
+            if loop.time() >= next_try:
+                await self._send()
+                next_try = loop.time() + _AGAIN_S
+            await self._note()
+            was_there = self._signer.available
+            await asyncio.sleep(_INTERVAL_S)
+            if self._signer.available and not was_there:
+                next_try = 0.0
+
+    async def _note(self) -> None:
+        mark = self._signer.roster_mark
+        if mark is None or mark == self._seen:
+            return
+        records, head = mark
+        known = await self._database.read(lambda: store.read_roster_mark(self._store_id))
+        if known is None or known[0] < records:
+            now = self._world.now()
+            await self._database.write(lambda: store.put_roster_mark(self._store_id, records, head, now))
+        elif behind(known, mark) is not None:
+            log.error("the signer's roster is behind: %s", behind(known, mark))
+        self._seen = mark
+
+
+def behind(known: tuple[int, str], mark: tuple[int, str]) -> str | None:
+    """Why a roster is older than one seen before, or another; ``None`` when it is not. Number of records, and head."""
+    if mark[0] < known[0]:
+        return f"{mark[0]} records where there were {known[0]}: the signer's state was put back or lost"
+    if mark[0] == known[0] and mark[1] != known[1]:
+        return "its last record is not the one seen before: the signer's state was put back or exchanged"
+    return None
+
+
+def _waiting(after: str) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
+    return lambda: store.waiting_roster_orders(after, _BATCH)
+
+
+def _settled(org_id: str, order_id: str, done_at: int | None, outcome: str) -> Callable[[], Transaction[None]]:
+    return lambda: store.settle_roster_order(org_id, order_id, done_at, outcome)
