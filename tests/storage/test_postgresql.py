@@ -10,7 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from countersign.storage import SchemaError, Statement, StorageUnavailable, Transaction, open_database, postgresql
+from countersign.storage import (
+    SchemaError,
+    Statement,
+    StorageUnavailable,
+    Timeouts,
+    Transaction,
+    open_database,
+    postgresql,
+)
 from countersign.storage.postgresql import PostgresqlDatabase
 from countersign.storage.postgresql_connections import Connections
 from countersign.storage.postgresql_schema import check_version
@@ -184,6 +192,88 @@ async def test_a_cancelled_transaction_leaves_no_lock_behind(url: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await hanging
     assert await database.write(lambda: put("colour", "red")) == "red"
+    await database.close()
+
+
+async def test_a_statement_that_takes_too_long_is_ended(url: str) -> None:
+    database = await PostgresqlDatabase.open(url, timeouts=Timeouts(statement=0.05))
+
+    def put_and_hang() -> Transaction[None]:
+        yield from put("colour", "blue")
+        yield Statement("hang", "SELECT pg_sleep(600)"), ()
+
+    with pytest.raises(StorageUnavailable, match="a statement took too long") as caught:
+        await database.write(put_and_hang)
+    assert not caught.value.unknown_outcome
+    assert await database.read(count) == 0
+    await database.close()
+
+
+async def test_a_lock_that_is_not_to_be_had_in_time_is_not_waited_for(url: str) -> None:
+    holder = await opened(url)
+    await holder.write(lambda: put("colour", "green"))
+    refused: list[str] = []
+
+    def hold() -> Transaction[None]:
+        yield SET, ("blue", "colour")
+        thread = threading.Thread(target=lambda: refused.append(aio.run(overtake(url))))
+        thread.start()
+        thread.join()
+
+    await holder.write(hold)
+    assert "a lock could not be had in time" in refused[0]
+    assert await holder.read(lambda: get("colour")) == "blue"
+    await holder.close()
+
+
+async def overtake(url: str) -> str:
+    """What keeps another transaction from the same row, within a moment."""
+    database = await PostgresqlDatabase.open(url, timeouts=Timeouts(lock=0.05))
+
+    def write() -> Transaction[None]:
+        yield SET, ("red", "colour")
+
+    try:
+        await database.write(write)
+    except StorageUnavailable as error:
+        return error.reason
+    finally:
+        await database.close()
+    raise AssertionError("it did not wait")
+
+
+async def test_a_transaction_that_stands_still_is_ended_and_holds_nothing(url: str) -> None:
+    database = await PostgresqlDatabase.open(url, timeouts=Timeouts(idle_transaction=0.05))
+
+    def put_and_stand_still() -> Transaction[None]:
+        rows = yield Statement("who", "SELECT pg_backend_pid()"), ()
+        yield from put("colour", "blue")
+        thread = threading.Thread(target=aio.run, args=(gone(url, rows[0][0]),))
+        thread.start()
+        thread.join()
+        yield from put("shape", "round")
+
+    with pytest.raises(StorageUnavailable) as caught:
+        await database.write(put_and_stand_still)
+    assert not caught.value.unknown_outcome
+    await database.write(lambda: put("colour", "red"))
+    assert await database.read(count) == 1
+    await database.close()
+
+
+async def gone(url: str, process: int) -> None:
+    """Wait until PostgreSQL has ended this connection."""
+    database = await opened(url)
+
+    def look() -> Transaction[int]:
+        rows = yield Statement("look", "SELECT count(*) FROM pg_stat_activity WHERE pid = ?"), (process,)
+        return int(rows[0][0])
+
+    async with asyncio.timeout(20):
+        while True:
+            if not await database.read(look):
+                break
+            await asyncio.sleep(0.01)
     await database.close()
 
 

@@ -17,6 +17,8 @@ from msgspec import Meta
 
 from countersign.storage.database import Timeouts
 
+from countersign.storage.database import Timeouts
+
 ENVIRONMENT_PREFIX = "COUNTERSIGN_"
 
 
@@ -53,6 +55,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("`sqlite:///absolute/path.db` (embedded, one process) or `postgresql://user@host/name`.", min_length=1),
     ] = "sqlite:////var/lib/countersign/countersign.db"
+    postgresql_statement_seconds: Annotated[
+        int, _about("After how long PostgreSQL ends a statement; the request is answered 503.", ge=1, le=3600)
+    ] = 30
+    postgresql_lock_seconds: Annotated[
+        int, _about("How long a statement waits for rows that another transaction holds; then 503.", ge=1, le=3600)
+    ] = 10
+    postgresql_idle_seconds: Annotated[
+        int,
+        _about("How long a transaction may stand still before PostgreSQL ends it with its connection.", ge=1, le=3600),
+    ] = 30
     postgresql_statement_seconds: Annotated[
         int, _about("After how long PostgreSQL ends a statement; the request is answered 503.", ge=1, le=3600)
     ] = 30
@@ -221,6 +233,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 500
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of PostgreSQL."""
+        return Timeouts(self.postgresql_statement_seconds, self.postgresql_lock_seconds, self.postgresql_idle_seconds)
 
     @property
     def timeouts(self) -> Timeouts:

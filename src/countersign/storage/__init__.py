@@ -6,7 +6,7 @@ generators (``countersign.storage.transaction``); ``open_database`` gives the en
 
 from __future__ import annotations
 
-from countersign.storage.database import ConstraintViolated, Database, Statistics, StorageUnavailable
+from countersign.storage.database import ConstraintViolated, Database, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.migrate import (
     SchemaChanged,
     SchemaError,
@@ -29,6 +29,7 @@ __all__ = [
     "Statement",
     "Statistics",
     "StorageUnavailable",
+    "Timeouts",
     "Transaction",
     "migrate_database",
     "open_database",
@@ -39,11 +40,14 @@ _SQLITE = "sqlite://"
 _POSTGRESQL = ("postgresql://", "postgres://")
 
 
-async def open_database(url: str, *, migrate: bool, readonly: bool = False) -> Database:
+async def open_database(
+    url: str, *, migrate: bool, readonly: bool = False, timeouts: Timeouts | None = None
+) -> Database:
     """Open ``sqlite:///absolute/path.db`` or ``postgresql://user@host:port/name``.
 
     ``migrate`` brings the schema up to date first (and creates a missing SQLite file, mode 0600);
-    without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write.
+    without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write. ``timeouts`` are
+    PostgreSQL's, the usual ones where none are given; migrations have none.
     Raises ``StorageUnavailable`` if the database cannot be reached, ``SchemaError`` if its schema
     is not one this version can use, ``ValueError`` for another kind of URL.
     """
@@ -57,7 +61,7 @@ async def open_database(url: str, *, migrate: bool, readonly: bool = False) -> D
         return SqliteDatabase.open(_sqlite_path(url), readonly=readonly)
     from countersign.storage.postgresql import PostgresqlDatabase
 
-    return await PostgresqlDatabase.open(url, readonly=readonly)
+    return await PostgresqlDatabase.open(url, readonly=readonly, timeouts=timeouts or Timeouts())
 
 
 async def migrate_database(url: str) -> list[str]:

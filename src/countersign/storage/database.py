@@ -24,6 +24,17 @@ class StorageUnavailable(Exception):
         self.unknown_outcome = unknown_outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """After how many seconds PostgreSQL gives up: on a statement, on waiting for a lock, and on a transaction in which
+    nothing happens (whoever began it hangs, and holds locks). SQLite has one writer and needs none.
+    """
+
+    statement: float = 30
+    lock: float = 10
+    idle_transaction: float = 30
+
+
 class ConstraintViolated(Exception):
     """A statement met a unique key or a NOT NULL it did not provide for; a defect of the caller.
 

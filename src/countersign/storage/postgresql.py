@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from countersign.storage.database import ConstraintViolated, Statistics, StorageUnavailable
+from countersign.storage.database import ConstraintViolated, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.postgresql_connections import Connections
 from countersign.storage.postgresql_schema import LOST, cannot, unavailable
 from countersign.storage.transaction import T, Transaction
@@ -23,6 +23,8 @@ ATTEMPTS = 8
 
 _FIRST_PAUSE_S = 0.002
 
+_USUAL_TIMEOUTS = Timeouts()
+
 _CONFLICTS = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -30,6 +32,10 @@ _CONFLICTS = (
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
 
 
 class PostgresqlDatabase:
@@ -43,9 +49,17 @@ class PostgresqlDatabase:
         self._readonly = readonly
 
     @classmethod
-    async def open(cls, url: str, *, readonly: bool = False) -> PostgresqlDatabase:
+    async def open(
+        cls, url: str, *, readonly: bool = False, timeouts: Timeouts = _USUAL_TIMEOUTS
+    ) -> PostgresqlDatabase:
         """Connect to a migrated database. Raises ``StorageUnavailable``, ``SchemaError`` (old server)."""
-        settings = {"application_name": "countersign", "default_transaction_isolation": "read committed"}
+        settings = {
+            "application_name": "countersign",
+            "default_transaction_isolation": "read committed",
+            "statement_timeout": _milliseconds(timeouts.statement),
+            "lock_timeout": _milliseconds(timeouts.lock),
+            "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle_transaction),
+        }
         if readonly:
             settings["default_transaction_read_only"] = "on"
         connections = Connections(url, settings)

@@ -22,7 +22,9 @@ _CANNOT = {
     "53": "it is out of disk space, memory or connections",
     "57": "it is stopping, starting or cancelled the work",
     "58": "it met an I/O error",
+    "57014": "a statement took too long and was ended",
     "25006": "it is read-only",
+    "25P03": "a transaction stood still for too long and was ended",
     "55P03": "a lock could not be had in time",
 }
 # What only an attempt to connect meets.
