@@ -7,6 +7,7 @@ application that no organisation of this server has is ignored (and logged) unle
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -68,15 +69,19 @@ class Admission:
         self._any_host = any_host
         self._plain = demands == Demands()
 
+    def nothing_to_check(self, headers: Mapping[str, str]) -> bool:
+        """Whether nothing was sent and nothing is demanded."""
+        return self._plain and "x-dfns-appid" not in headers and "x-dfns-nonce" not in headers
+
     async def present(self, request: SignedRequest) -> Presented | None:
-        """Check what needs no caller; ``None`` when nothing was sent and nothing is demanded.
+        """Check what needs no caller; ``None`` when there is nothing to check.
 
         Raises 403 ``APPLICATION_REFUSED``, 400 ``NONCE_INVALID``.
         """
         headers = request.headers
-        app_id, header = headers.get("x-dfns-appid"), headers.get("x-dfns-nonce")
-        if app_id is None and header is None and self._plain:
+        if self.nothing_to_check(headers):
             return None
+        app_id, header = headers.get("x-dfns-appid"), headers.get("x-dfns-nonce")
         application = await self._named(app_id)
         demands = Demands() if application is None else application.demands
         signs = self._demands.api_signature or demands.api_signature
@@ -99,6 +104,8 @@ class Admission:
 
         Raises 403 ``APPLICATION_REFUSED``, 400 ``NONCE_INVALID`` and ``NONCE_REUSED``.
         """
+        if presented is None and caller.app_id is None:
+            return caller
         admitted = await self.match(presented, caller)
         if presented is not None and presented.nonce is not None:
             # Only after authentication, so that strangers cannot fill the memory.

@@ -56,6 +56,14 @@ class Identifier:
         known = self._known.get(token)
         return known.claims.sub if known is not None and isinstance(known.caller, Caller) else None
 
+    def at_hand(self, token: str | None) -> Caller | None:
+        """What :meth:`identify` would say without reading anything: the caller, if it was read a moment ago."""
+        known = self._known.get(token) if token is not None else None
+        if known is None or known.generation != self._ring.token_generation or not isinstance(known.caller, Caller):
+            return None
+        now = self._world.now()
+        return known.caller if now < known.claims.exp * 1000 and 0 <= now - known.read_at <= FRESH_MS else None
+
     async def identify(self, token: str, *, fresh: bool = False) -> Caller | Unauthenticated:
         """The caller behind a token; ``fresh`` reads the database whatever is remembered."""
         now = self._world.now()

@@ -20,11 +20,15 @@ class TokenBuckets:
 
     def take(self, key: str, now_ms: int) -> int | None:
         """``None`` when the request is admitted, else the seconds to wait."""
-        level, since = self._buckets.get(key, (self._size, now_ms))
-        level = min(self._size, level + max(0, now_ms - since) * self._rate)
+        buckets = self._buckets
+        level, since = buckets.get(key, (self._size, now_ms))
+        if now_ms > since:
+            level += (now_ms - since) * self._rate
+            if level > self._size:
+                level = self._size
         admitted = level >= 1
-        self._buckets[key] = (level - 1 if admitted else level, now_ms)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._most_keys:
-            self._buckets.popitem(last=False)
+        buckets[key] = (level - 1 if admitted else level, now_ms)
+        buckets.move_to_end(key)
+        if len(buckets) > self._most_keys:
+            buckets.popitem(last=False)
         return None if admitted else max(1, math.ceil((1 - level) / self._rate / 1000))

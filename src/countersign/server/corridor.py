@@ -14,7 +14,7 @@ from countersign.access.api_signature import SignedRequest
 from countersign.access.applications import Application
 from countersign.access.consents import Consent, Consents
 from countersign.access.identify import Identifier, Unauthenticated
-from countersign.access.large_bodies import apart
+from countersign.access.large_bodies import LARGE, apart
 from countersign.access.limits import RateLimits
 from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
 from countersign.encoding import strictjson
@@ -33,7 +33,7 @@ log = structlog.get_logger("countersign.request")
 
 ReadBody = Callable[[int], Awaitable[bytes]]
 
-_NO_CONTENT_HEADERS: Mapping[str, str] = {}
+_NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 #: Largest body of an operation under /auth but the challenge, which carries another body inside.
 AUTH_LIMIT = 256 << 10
 
@@ -56,6 +56,7 @@ class Corridor:
         self._admission = admission
         self._consents = consents
         self._limits = services.get(RateLimits)
+        self._terms: dict[str, _Terms] = {}
         self._metrics = metrics
         settings = services.settings
         self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
@@ -65,43 +66,34 @@ class Corridor:
         """Answer one request; never raises."""
         started = time.perf_counter()
         request_id = self._services.world.new_id("rq")
-        walked = _Walk(request_id)
+        line = logs.RequestLine(request_id)
         try:
-            response = await self._walk(walked, head, read_body)
+            response = await self._walk(line, head, read_body)
         except ApiError as error:
             response = error_response(error, request_id)
-            walked.reason = error.reason or error.code
+            line.reason = error.reason or error.code
         except StorageUnavailable as error:
             code = "OUTCOME_UNKNOWN" if error.unknown_outcome else "UNAVAILABLE"
             response = error_response(ApiError(code), request_id)
-            walked.reason = error.reason
+            line.reason = error.reason
         except Exception:
             # The one place where an unforeseen fault becomes an answer: its id leads to this line.
-            log.exception("fault", request_id=request_id, operation=walked.operation)
+            log.exception("fault", request_id=request_id, operation=line.operation)
             response = error_response(ApiError("INTERNAL"), request_id)
         seconds = time.perf_counter() - started
-        self._metrics.observe(walked.operation, response.status, seconds)
-        logs.request(
-            logs.RequestLine(
-                request_id,
-                walked.operation,
-                response.status,
-                round(seconds * 1000, 2),
-                walked.organisation,
-                walked.user,
-                walked.reason,
-            )
-        )
+        line.status, line.milliseconds = response.status, round(seconds * 1000, 2)
+        self._metrics.observe(line.operation, response.status, seconds)
+        logs.request(line)
         return response
 
     def refuse(self, error: ApiError) -> Response:
         """The answer to what never became a request; told to log and metrics like any other."""
         request_id = self._services.world.new_id("rq")
         self._metrics.observe("none", error.status, 0.0)
-        logs.request(logs.RequestLine(request_id, "none", error.status, 0.0, None, None, error.reason or error.code))
+        logs.request(logs.RequestLine(request_id, status=error.status, reason=error.reason or error.code))
         return error_response(error, request_id)
 
-    async def _walk(self, walked: _Walk, head: Head, read_body: ReadBody) -> Response:
+    async def _walk(self, line: logs.RequestLine, head: Head, read_body: ReadBody) -> Response:
         headers = read_headers(head.headers)
         token = bearer(headers)
         # Station 0, before any signature is checked.
@@ -110,27 +102,31 @@ class Corridor:
             raise ApiError("BAD_HEADER", "Bad Request: header host names another server")
         target = self._target(head)
         route = self._route(head.method, target)
-        operation = walked.enter(route.operation)
-        if operation.public and _is_of_api(operation):
+        operation = route.operation
+        line.operation = operation.id
+        terms = self._terms.get(operation.id) or self._read_terms(operation)
+        if operation.public and terms.of_api:
             self._limits.public(head.client_address)
         if not operation.public:
             # Before the body is read: strangers must not make this process hold and parse megabytes.
-            await self._identify(walked, token)
-        limit = min(operation.max_body, AUTH_LIMIT) if _is_auth(operation) else operation.max_body
-        data = await read_body(limit)
-        body = await apart(len(data), lambda: parse_body(headers, data))
-        request = Request(walked.request_id, head.method, target, headers, head.client_address, body)
-        if operation.signed:
+            known = self._identifier.at_hand(token) or await self._identify(token)
+            line.organisation, line.user = known.org_id, known.user_id
+        data = await read_body(terms.body_limit)
+        large = len(data) >= LARGE
+        body = await apart(len(data), lambda: parse_body(headers, data)) if large else parse_body(headers, data)
+        request = Request(line.request_id, head.method, target, headers, head.client_address, body)
+        if operation.signed and large:
             # Here, and not where it is needed first: of a large body this takes long as well.
             await apart(len(data), lambda: request.canonical_body)
         caller: Caller | None = None
         consent: Consent | None = None
         presented: Presented | None = None
-        if _is_of_api(operation):
+        if terms.of_api and not self._admission.nothing_to_check(headers):
             presented = await self._admission.present(SignedRequest(head.method, _text(head), headers, data))
         if not operation.public:
             # Again, as the body may have been long in coming; remembered for a moment, so it costs next to nothing.
-            caller = await self._admission.admit(presented, await self._identify(walked, token))
+            caller = self._identifier.at_hand(token) or await self._identify(token)
+            caller = await self._admission.admit(presented, caller)
             if operation.signed:
                 consent = await self._consents.read(request, caller)
             authorise_application(operation, presented)
@@ -138,7 +134,13 @@ class Corridor:
         elif presented is not None:
             await self._admission.admit_public(presented)
             authorise_application(operation, presented)
-        arguments = await apart(len(data), lambda: typed_arguments(operation, request))
+        # Only an escape writes it: the reader refuses the character itself.
+        nul = b"\\u0000" in data
+        arguments = (
+            await apart(len(data), lambda: typed_arguments(operation, request, may_hold_nul=nul))
+            if large
+            else typed_arguments(operation, request, may_hold_nul=nul)
+        )
 
         async def refresh() -> tuple[Caller, Application | None]:
             newest = await self._admission.look_again(presented)
@@ -158,7 +160,7 @@ class Corridor:
             raise
         if isinstance(result, Response):
             return result
-        return Response(200, encode(result), headers=_no_store(operation))
+        return Response(200, encode(result), headers=terms.headers)
 
     def _target(self, head: Head) -> Target:
         raw = head.path + b"?" + head.query if head.query else head.path
@@ -181,31 +183,30 @@ class Corridor:
             raise ApiError("METHOD", headers={"Allow": ", ".join(found.allowed)})
         raise ApiError("NOT_FOUND", "route not found")
 
-    async def _identify(self, walked: _Walk, token: str | None) -> Caller:
+    def _read_terms(self, operation: Operation) -> _Terms:
+        of_auth = operation.path.startswith("/auth/")
+        carries_another = operation.path == "/auth/action/init"
+        limit = min(operation.max_body, AUTH_LIMIT) if of_auth and not carries_another else operation.max_body
+        terms = _Terms(not operation.public or of_auth, limit, _NO_STORE if of_auth else {})
+        self._terms[operation.id] = terms
+        return terms
+
+    async def _identify(self, token: str | None) -> Caller:
         if token is None:
             raise ApiError("UNAUTHENTICATED", reason="no bearer token")
         caller = await self._identifier.identify(token)
         if isinstance(caller, Unauthenticated):
             raise ApiError("UNAUTHENTICATED", reason=caller.reason)
-        walked.organisation, walked.user = caller.org_id, caller.user_id
         return caller
 
 
-class _Walk:
-    """What the log line of a request says."""
+class _Terms(msgspec.Struct, frozen=True):
+    """What follows from the path of an operation: whether it belongs to the API (and not to what the server offers
+    beside it: health, key set, documents), the bytes that its body may have, headers of its answers."""
 
-    __slots__ = ("operation", "organisation", "reason", "request_id", "user")
-
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
-        self.operation = "none"
-        self.organisation: str | None = None
-        self.user: str | None = None
-        self.reason: str | None = None
-
-    def enter(self, operation: Operation) -> Operation:
-        self.operation = operation.id
-        return operation
+    of_api: bool
+    body_limit: int
+    headers: Mapping[str, str]
 
 
 def parse_body(headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
@@ -227,22 +228,23 @@ def authorise(operation: Operation, caller: Caller) -> None:
         raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation ({operation.permission})")
 
 
-def typed_arguments(operation: Operation, request: Request) -> dict[str, Any]:
-    """Station 6: body and query as the types the operation names."""
+def typed_arguments(operation: Operation, request: Request, *, may_hold_nul: bool) -> dict[str, Any]:
+    """Station 6: body and query as the types the operation names. ``may_hold_nul``: whether to look in the body."""
     arguments: dict[str, Any] = {}
     if operation.body is not None:
-        arguments["body"] = _convert(request.body, operation.body)
+        arguments["body"] = _convert(request.body, operation.body, may_hold_nul=may_hold_nul)
     elif request.body:
         raise validation("", "this operation takes no body")
     if operation.query is not None:
-        arguments["query"] = _convert(parse_query(request.target.query, operation.query), operation.query)
+        query = parse_query(request.target.query, operation.query)
+        arguments["query"] = _convert(query, operation.query, may_hold_nul=True)
     elif request.target.query:
         raise validation("", "this operation takes no query")
     return arguments
 
 
-def _convert(value: Mapping[str, Any], kind: type[Any]) -> Any:
-    hidden = member_with_nul(value)
+def _convert(value: Mapping[str, Any], kind: type[Any], *, may_hold_nul: bool) -> Any:
+    hidden = member_with_nul(value) if may_hold_nul else None
     if hidden is not None:
         raise validation(hidden, "must not hold the character U+0000")
     try:
@@ -283,11 +285,6 @@ def error_response(error: ApiError, request_id: str) -> Response:
     )
 
 
-def _is_of_api(operation: Operation) -> bool:
-    """Whether it belongs to the API, and not to what the server offers beside it (health, key set, documents)."""
-    return not operation.public or operation.path.startswith("/auth/")
-
-
 def _application(presented: Presented | None) -> Application | None:
     return None if presented is None else presented.application
 
@@ -296,14 +293,3 @@ def _text(head: Head) -> str:
     """The request target as it stood on the wire."""
     raw = head.path + b"?" + head.query if head.has_query else head.path
     return raw.decode("latin-1")
-
-
-def _is_auth(operation: Operation) -> bool:
-    return operation.path.startswith("/auth/") and operation.path != "/auth/action/init"
-
-
-def _no_store(operation: Operation) -> Mapping[str, str]:
-    return _NO_STORE if operation.path.startswith("/auth/") else _NO_CONTENT_HEADERS
-
-
-_NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}

@@ -10,7 +10,9 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -25,15 +27,16 @@ def _render(_logger: Any, _name: str, event: dict[str, Any]) -> bytes:
 
 
 class RequestLine(msgspec.Struct, gc=False):
-    """The line that every request leaves behind; ``milliseconds`` from the whole head to the answer."""
+    """The line that every request leaves behind, filled in on its way; ``milliseconds`` from the whole head to the
+    answer."""
 
     request_id: str
-    operation: str
-    status: int
-    milliseconds: float
-    organisation: str | None
-    user: str | None
-    reason: str | None
+    operation: str = "none"
+    status: int = 0
+    milliseconds: float = 0.0
+    organisation: str | None = None
+    user: str | None = None
+    reason: str | None = None
     event: str = "request"
     level: str = "info"
     timestamp: str = ""
@@ -56,8 +59,14 @@ def request(line: RequestLine) -> None:
             del members[name]
         structlog.get_logger("countersign.request").info(line.event, **members)
         return
-    line.timestamp = datetime.now(UTC).isoformat()[:-6] + "Z"
+    second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    line.timestamp = f"{_second(second)}.{nanoseconds // 1000:06d}Z"
     _Requests.lines.soon(_ENCODER.encode(line))
+
+
+@lru_cache(maxsize=4)
+def _second(since_epoch: int) -> str:
+    return datetime.fromtimestamp(since_epoch, UTC).isoformat()[:19]
 
 
 def configure(level: str, form: str) -> None:
@@ -100,7 +109,7 @@ class Lines:
         self._held: list[bytes] = []
 
     def soon(self, line: bytes) -> None:
-        """Write the line after what the event loop has at hand, answers to requests first."""
+        """Write the line, with others, after what the event loop has at hand."""
         if not self._held:
             try:
                 asyncio.get_running_loop().call_soon(self.flush)

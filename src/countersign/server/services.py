@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from countersign.access.keyring import KeyRing
@@ -25,10 +25,14 @@ class Services:
     signer: SignerClient
     installation_id: str
     others: tuple[Any, ...] = ()
+    _found: dict[type[Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def get(self, kind: type[T]) -> T:
         """The service of this type; ``LookupError`` when there is none."""
-        for service in (self.signer, self.ring, *self.others):
-            if isinstance(service, kind):
-                return service
-        raise LookupError(kind.__name__)
+        service: T | None = self._found.get(kind)
+        if service is None:
+            service = next((each for each in (self.signer, self.ring, *self.others) if isinstance(each, kind)), None)
+            if service is None:
+                raise LookupError(kind.__name__)
+            self._found[kind] = service
+        return service
