@@ -153,6 +153,15 @@ async def count(database: Database, table: str) -> int:
     return await database.read(transaction)
 
 
+async def execute(database: Database, sql: str) -> None:
+    """One statement."""
+
+    def transaction() -> Transaction[None]:
+        yield Statement("of_a_test", sql), ()
+
+    await database.write(transaction)
+
+
 def action(new: NewSignature) -> Action:
     """The audit entry of the action that asked for the signature, with evidence that holds."""
     path = f"/keys/{new.key_id}/signatures"
