@@ -48,6 +48,7 @@ class RateLimits:
         self._organisations = TokenBuckets(rates.organisation)
         self._addresses = TokenBuckets(rates.address)
         self._public = TokenBuckets(rates.public)
+        self._origins = TokenBuckets(rates.public)
         self._usernames = TokenBuckets(rates.username)
         self._codes = TokenBuckets(rates.code)
         self._all_codes = TokenBuckets(rates.codes_an_hour, window_ms=_HOUR_MS)
@@ -62,6 +63,10 @@ class RateLimits:
     def public(self, address: str) -> None:
         """Count a request of an operation that takes no authentication."""
         self._take(self._public, _place(address))
+
+    def origin(self, address: str) -> bool:
+        """Count a look-up of a web page's origin that is not known; false when the address had too many."""
+        return self._origins.take(_place(address), self._world.now()) is None
 
     def username(self, org_id: str, username_key: str) -> None:
         """Count a public request about this user, whoever asks: ``username_key`` as names are compared."""

@@ -42,24 +42,26 @@ class Face:
         ``target`` is raw, ``lines`` are headers with lower-case names, ``peer`` is the address that connected.
         ``read_body`` takes the most bytes that are wanted and raises 413 when there are more.
         """
+        address = self._client_address(peer, lines) if self._trusted else peer
         origin = _value(lines, b"origin")
-        cross = _CORS_NONE if origin is None and self._origins is not None else await self._cross_origin(origin)
+        cross = (
+            _CORS_NONE if origin is None and self._origins is not None else await self._cross_origin(origin, address)
+        )
         if method == "OPTIONS" and origin is not None and _value(lines, b"access-control-request-method") is not None:
             return Answer(Response(204, b""), cross + _CORS_PREFLIGHT if _allows(cross) else cross)
         path, mark, query = target.partition(b"?")
-        address = self._client_address(peer, lines) if self._trusted else peer
         return Answer(
             await self._corridor.handle(Head(method, path, query, lines, address, bool(mark)), read_body), cross
         )
 
-    async def _cross_origin(self, origin: bytes | None) -> Headers:
+    async def _cross_origin(self, origin: bytes | None, address: str) -> Headers:
         """Headers that let the page at the origin read the answer, if it is one that is named here."""
         if self._origins is None:
             return _CORS_ANY
         if origin is None:
             return _CORS_NONE
         try:
-            known = await self._origins.knows(origin.decode("latin-1"))
+            known = await self._origins.knows(origin.decode("latin-1"), address)
         except StorageUnavailable:
             known = False
         if not known:

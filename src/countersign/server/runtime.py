@@ -168,7 +168,7 @@ def _assemble(
         interval=settings.checkpoint_milliseconds / 1000,
     )
     recovery = Recovery(database, keys, read_action(log.open_payload), world)
-    origins = None if settings.profile == "sandbox" else Origins(database, world)
+    origins = None if settings.profile == "sandbox" else Origins(database, world, services.get(RateLimits))
     face = Face(corridor, settings.trusted_proxies, origins)
     return Runtime(settings, services, face, metrics, supervisor, sequencer, recovery)
 
