@@ -43,6 +43,7 @@ from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
 from countersign.server.http import Face
+from countersign.server.key_stores import OpenStores, open_stores
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import BreakGlassNotices
@@ -85,16 +86,18 @@ async def running(
         ring = await key_ring(settings, database, installation["installation_id"], world)
         supervisor = await _embedded_signer(settings, stack) if first_process else None
         store_id = installation["store_id"]
+        authoriser = Authoriser(ring.keys.active("authoriser").secret)
         signer = SignerClient(
             settings.signer_socket,
-            Authoriser(ring.keys.active("authoriser").secret),
+            authoriser,
             lambda: database.read(lambda: list_roots(store_id)),
             store_id=store_id,
             world=world,
         )
         await signer.start()
         stack.push_async_callback(signer.close)
-        runtime = _assemble(settings, world, database, ring, signer, supervisor, installation)
+        stores = await open_stores(settings, database, authoriser, world, stack, {store_id: signer}, first_process)
+        runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
         for job in _background(runtime, world):
             task = asyncio.create_task(_kept_up(job))
             stack.push_async_callback(_cancelled, task)
@@ -125,6 +128,7 @@ def _assemble(
     signer: SignerClient,
     supervisor: SignerSupervisor | None,
     installation: dict[str, str],
+    stores: OpenStores,
 ) -> Runtime:
     installation_id = installation["installation_id"]
     table = operations()
@@ -141,9 +145,7 @@ def _assemble(
         challenge_seconds=settings.challenge_seconds,
         action_seconds=settings.action_seconds,
     )
-    keys = Keys(
-        {installation["store_id"]: signer}, installation["store_id"], installation_id, settings.key_destruction_days
-    )
+    keys = Keys(stores.signers, stores.primary, installation_id, settings.key_destruction_days)
     prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
     routes = Routes(_looks_up(router), prefix)
     scheme = "https" if settings.tls_certificate else "http"

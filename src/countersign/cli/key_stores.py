@@ -1,0 +1,105 @@
+"""``countersign keystore add|list|primary``: further key stores beside the one that ``init`` made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
+from countersign.storage import Database
+from countersign.world import World
+
+
+@click.command("add")
+@data_option
+@config_option
+@click.option(
+    "--pkcs11", "token", required=True, metavar="SPEC", help="pkcs11:token=LABEL?module-path=FILE&pin-source=…"
+)
+@click.option("--kek", required=True, metavar="PROVIDER", help="Key-encryption key of the store, as signer_kek.")
+@click.option("--name", default="Hardware module", show_default=True, help="What the list of key stores calls it.")
+@click.option("--primary", is_flag=True, help="Make keys there that name no store.")
+@shares_option
+@custodians_option
+def add_store(
+    data: Path | None,
+    config: Path | None,
+    token: str,
+    kek: str,
+    name: str,
+    primary: bool,
+    shares_directory: Path | None,
+    custodians: tuple[str, ...],
+) -> None:
+    """Register a hardware module as a further key store, and print the settings that serve it."""
+    from countersign.keystores.kek import open_provider
+    from countersign.keystores.pkcs11_place import parse_place
+
+    settings = installation_settings(config, data)
+    try:
+        place = parse_place(token)
+        provider = open_provider(kek)
+    except ValueError as trouble:
+        raise click.ClickException(str(trouble)) from None
+    secret = for_new(provider, Secrets(), shares_directory, custodians)
+
+    async def work(database: Database, server_secret: bytes, world: World) -> str:
+        from countersign.access.installation import read_installation
+        from countersign.keystores import Authoriser, create_root
+        from countersign.keystores.registration import RegisteredStore, add_store
+        from countersign.server.maintenance import key_ring
+
+        installation_id = (await database.read(read_installation))["installation_id"]
+        ring = await key_ring(settings, database, installation_id, world)
+        store_id = world.new_id("ks")
+        authoriser = Authoriser(ring.keys.active("authoriser").secret)
+        try:
+            root = create_root(provider, store_id, authoriser.public_key, secret)
+        except ValueError as trouble:
+            raise click.ClickException(str(trouble)) from None
+        store = RegisteredStore(store_id, "pkcs11", name, primary)
+        await database.write(lambda: add_store(store, root, world.now()))
+        return store_id
+
+    store_id = run_local(settings, work)
+    click.echo(f"key store {store_id} ({name}, {place.mode}) is registered; serve it by these settings:\n")
+    click.echo(f'[[key_stores]]\nid = "{store_id}"\nsocket = "/run/countersign-{place.label}/signer.sock"')
+    click.echo("\nand by a signer that was started with --store and --kek as given here.")
+
+
+@click.command("list")
+@data_option
+@config_option
+def list_stores(data: Path | None, config: Path | None) -> None:
+    """List the key stores of the installation."""
+
+    async def work(database: Database, _secret: bytes, _world: World) -> list[str]:
+        from countersign.keystores.registration import stores
+
+        return [
+            f"{store.store_id}  {store.kind:<7} {store.name}{' (primary)' if store.is_primary else ''}"
+            for store in await database.read(stores)
+        ]
+
+    for line in run_local(installation_settings(config, data), work):
+        click.echo(line)
+
+
+@click.command("primary")
+@data_option
+@config_option
+@click.argument("store_id")
+def make_primary(data: Path | None, config: Path | None, store_id: str) -> None:
+    """Make keys in this store that name none, from the next start of the server on."""
+
+    async def work(database: Database, _secret: bytes, _world: World) -> None:
+        from countersign.keystores import registration
+
+        if store_id not in {store.store_id for store in await database.read(registration.stores)}:
+            raise click.ClickException(f"there is no key store {store_id}")
+        await database.write(lambda: registration.make_primary(store_id))
+
+    run_local(installation_settings(config, data), work)
+    click.echo(f"{store_id} is the primary key store; restart the server.")

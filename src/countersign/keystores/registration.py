@@ -1,0 +1,43 @@
+"""The list of key stores as rows: which there are, which is the primary one, and another one added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from countersign.keystores.store import insert_root, insert_store
+from countersign.storage.transaction import Statement, Transaction
+
+LIST: Final = Statement("registration_list", "SELECT store_id, kind, name, is_primary FROM key_stores")
+NO_PRIMARY: Final = Statement("registration_no_primary", "UPDATE key_stores SET is_primary = 0 WHERE is_primary = 1")
+MAKE_PRIMARY: Final = Statement("registration_make_primary", "UPDATE key_stores SET is_primary = 1 WHERE store_id = ?")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredStore:
+    """``kind`` is sealed or pkcs11."""
+
+    store_id: str
+    kind: str
+    name: str
+    is_primary: bool
+
+
+def stores() -> Transaction[list[RegisteredStore]]:
+    """All key stores of the installation."""
+    rows = yield LIST, ()
+    return [RegisteredStore(store_id, kind, name, bool(primary)) for store_id, kind, name, primary in rows]
+
+
+def add_store(store: RegisteredStore, wrapped_root: bytes, now: int) -> Transaction[None]:
+    """Enter another store with its root; if it is to be the primary one, the one that was is no longer."""
+    if store.is_primary:
+        yield NO_PRIMARY, ()
+    yield from insert_store(store.store_id, store.kind, store.name, now, primary=store.is_primary)
+    yield from insert_root(store.store_id, 1, store.name, wrapped_root, now)
+
+
+def make_primary(store_id: str) -> Transaction[None]:
+    """Let keys that name no store be made in this one from the next start of the server on."""
+    yield NO_PRIMARY, ()
+    yield MAKE_PRIMARY, (store_id,)

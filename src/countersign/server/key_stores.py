@@ -1,0 +1,74 @@
+"""The signers of all key stores of a server: the primary one of ``init``, and those of ``[[key_stores]]``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
+from countersign.keystores.registration import stores
+from countersign.keystores.store import list_roots
+from countersign.server.settings import BadSettings, KeyStoreSettings, Settings
+from countersign.storage import Database
+from countersign.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStores:
+    """``signers`` by id of the store. ``primary``: where keys are made that name no store."""
+
+    signers: Mapping[str, SignerClient]
+    primary: str
+
+
+async def open_stores(
+    settings: Settings,
+    database: Database,
+    authoriser: Authoriser,
+    world: World,
+    stack: AsyncExitStack,
+    first: Mapping[str, SignerClient],
+    first_process: bool,
+) -> OpenStores:
+    """Connect to the signers of ``key_stores``, beside that of ``init``; the first process starts the embedded ones.
+
+    Raises BadSettings for a store that is not registered, and for a primary store that is not configured.
+    """
+    registered = {each.store_id: each for each in await database.read(stores)}
+    signers: dict[str, SignerClient] = {}
+    for store in settings.key_stores:
+        if store.id not in registered or store.id in first:
+            raise BadSettings(f"key_stores: {store.id} is no further store; 'countersign keystore add' makes one")
+        if store.embedded and first_process:
+            await _start(settings, store, stack)
+        signers[store.id] = _client(store, database, authoriser, world)
+        stack.push_async_callback(signers[store.id].close)
+    # Together: one that is away must not keep the others waiting.
+    await asyncio.gather(*(signer.start() for signer in signers.values()))
+    primary = next(store_id for store_id, each in registered.items() if each.is_primary)
+    if primary not in signers and primary not in first:
+        raise BadSettings(f"key_stores lacks {primary}, the primary key store")
+    return OpenStores({**first, **signers}, primary)
+
+
+async def _start(settings: Settings, store: KeyStoreSettings, stack: AsyncExitStack) -> None:
+    directory = Path(store.socket).parent
+    await asyncio.to_thread(lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True))
+    supervisor = SignerSupervisor(
+        store.socket, store.kek, store=store.store, environment=settings.profile, extra=("--grant-level", "G1")
+    )
+    await supervisor.start()
+    stack.push_async_callback(supervisor.stop)
+
+
+def _client(store: KeyStoreSettings, database: Database, authoriser: Authoriser, world: World) -> SignerClient:
+    return SignerClient(
+        store.socket,
+        authoriser,
+        lambda: database.read(lambda: list_roots(store.id)),
+        store_id=store.id,
+        world=world,
+    )
