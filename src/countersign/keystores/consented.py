@@ -176,3 +176,6 @@ _RULES: Final[Mapping[str, Callable[[Order, ConsentEvidence, _Body], str | None]
 
 CONSENTED_OPS: Final = frozenset(_RULES)
 """Orders that take somebody's consent."""
+
+FREE_OPS: Final = frozenset({"signers"})
+"""Orders that use nobody's key: they make what shares are encrypted to, sealed for the signer alone."""

@@ -184,6 +184,8 @@ class Registrar:
 
     def judge(self, order: Order) -> Refusal | None:
         """Whether a credential that counts consented to exactly this order."""
+        if order.op in consented.FREE_OPS:
+            return None
         if order.evidence is None:
             return Refusal("Denied", "the order carries no evidence of consent")
         if order.op not in consented.CONSENTED_OPS:
