@@ -12,6 +12,7 @@ from countersign.cli.admin import admin
 from countersign.cli.applications import applications
 from countersign.cli.audit import audit
 from countersign.cli.backup import backup, drill, restore
+from countersign.cli.keys import keys
 from countersign.cli.keystore import keystore
 from countersign.cli.sandbox import sandbox, up
 from countersign.cli.server import init, migrate, serve, server_keys, settings
@@ -65,6 +66,7 @@ for command in (
     backup,
     drill,
     init,
+    keys,
     keystore,
     migrate,
     restore,

@@ -1,0 +1,130 @@
+"""A customer of any server that speaks this API: plain HTTP with a token, and a credential that signs what matters.
+
+Only what the commands of this program need; the official SDKs are the clients for everything else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from countersign.encoding import base64url
+
+_SECONDS: Final = 60
+_MAX_ANSWER: Final = 4 << 20
+
+SigningKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
+
+
+class Refused(Exception):
+    """The server refused, or is no such server; the text is for whoever runs the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """``base_url`` with or without a path before the API's; ``certificates`` a PEM file beside the system's own."""
+
+    base_url: str
+    token: str
+    credential_id: str
+    key: SigningKey
+    certificates: Path | None = None
+
+    def get(self, path: str) -> Any:
+        """The decoded answer to a reading request."""
+        return self._send("GET", path, None, None)
+
+    def signed(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        """The decoded answer to a request that the credential signs: challenge, signature, request."""
+        text = json.dumps(body, separators=(",", ":"))
+        wish = {"userActionPayload": text, "userActionHttpMethod": method, "userActionHttpPath": path}
+        challenge = self._send("POST", "/auth/action/init", json.dumps(wish), None)
+        client_data = json.dumps({"type": "key.get", "challenge": challenge["challenge"]}).encode()
+        assertion = {
+            "credId": self.credential_id,
+            "clientData": base64url.encode(client_data),
+            "signature": base64url.encode(_signature(self.key, client_data)),
+        }
+        answer = {
+            "challengeIdentifier": challenge["challengeIdentifier"],
+            "firstFactor": {"kind": "Key", "credentialAssertion": assertion},
+        }
+        action = self._send("POST", "/auth/action", json.dumps(answer), None)["userAction"]
+        return self._send(method, path, text, action)
+
+    def _send(self, method: str, path: str, body: str | None, action: str | None) -> Any:
+        base = urlsplit(self.base_url)
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if action is not None:
+            headers["X-DFNS-USERACTION"] = action
+        try:
+            connection = self._connection(base.scheme, base.hostname or "", base.port)
+            try:
+                content = None if body is None else body.encode()
+                connection.request(method, base.path.rstrip("/") + path, content, headers)
+                answer = connection.getresponse()
+                status, data = answer.status, answer.read(_MAX_ANSWER)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise Refused(f"{self.base_url} does not answer: {error}") from None
+        try:
+            decoded: Any = json.loads(data)
+        except ValueError:
+            raise Refused(f"{method} {path}: status {status}, and the answer is no JSON") from None
+        if status != 200:
+            raise Refused(f"{method} {path}: {_reason(status, decoded)}")
+        return decoded
+
+    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+        if scheme == "https":
+            context = ssl.create_default_context()
+            if self.certificates is not None:
+                context.load_verify_locations(self.certificates)
+            return http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
+        # A token in plain text belongs on this machine only.
+        if scheme != "http" or host not in ("127.0.0.1", "::1", "localhost"):
+            raise Refused(f"{self.base_url!r} is neither https nor of this machine")
+        return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+
+
+def signing_key(pem: bytes) -> SigningKey:
+    """The private key of a credential. Raises ``Refused`` for anything else."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"the credential's private key does not open: {error}") from None
+    if not isinstance(key, SigningKey):
+        raise Refused("the credential's private key is neither Ed25519, of an elliptic curve, nor RSA")
+    return key
+
+
+def _signature(key: SigningKey, message: bytes) -> bytes:
+    if isinstance(key, Ed25519PrivateKey):
+        return key.sign(message)
+    if isinstance(key, EllipticCurvePrivateKey):
+        return key.sign(message, ECDSA(SHA256()))
+    return key.sign(message, PKCS1v15(), SHA256())
+
+
+def _reason(status: int, body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return f"status {status}"
+    details = error.get("details")
+    hint = details.get("hint") if isinstance(details, dict) else None
+    return " ".join(str(part) for part in (error.get("code"), error.get("message"), hint) if part)

@@ -1,0 +1,399 @@
+"""``countersign keys``: the customer's side of import and export, against any server that speaks the API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+import click
+import msgspec
+
+from countersign.cli.common import read_secret
+
+if TYPE_CHECKING:
+    from countersign.cli.customer import Customer
+    from countersign.cli.key_formats import HeldKey
+
+T = TypeVar("T")
+
+_PROTOCOLS: Final = {
+    ("ECDSA", "secp256k1"): "CGGMP21",
+    ("ECDSA", "stark"): "CGGMP21",
+    ("EdDSA", "ed25519"): "FROST",
+    ("Schnorr", "secp256k1"): "FROST_BITCOIN",
+    ("DH", "secp256k1"): "GLOW20_DH",
+}
+_WITH_PASSPHRASE: Final = frozenset({"age", "ethereum", "pkcs8"})
+_WARNING: Final = (
+    "Warning: the private key is now outside of any key store. Whoever reads the file{} can sign for it, unseen by any "
+    "policy or audit log, and nothing takes that back. Keep it offline, and destroy it when it has served."
+)
+
+
+class _Part(msgspec.Struct, frozen=True, rename="camel"):
+    """Part of an answer; members that are not needed are passed over."""
+
+
+class _ShownKey(_Part, frozen=True):
+    id: str
+    scheme: Literal["ECDSA", "EdDSA", "Schnorr", "DH"]
+    curve: Literal["secp256k1", "ed25519", "stark"]
+    public_key: Annotated[str, msgspec.Meta(pattern="^([0-9a-f][0-9a-f])+\\Z")]
+
+
+class _Share(_Part, frozen=True):
+    signer_id: str
+    encrypted_key_share: str
+
+
+class _Exported(_Part, frozen=True):
+    min_signers: int
+    encrypted_key_shares: list[_Share]
+
+
+class _Signer(_Part, frozen=True):
+    signer_id: str
+    encryption_key: str
+
+
+class _Cluster(_Part, frozen=True):
+    signers: list[_Signer]
+
+
+class _Signers(_Part, frozen=True):
+    clusters: Annotated[list[_Cluster], msgspec.Meta(min_length=1)]
+
+
+@click.group()
+def keys() -> None:
+    """Export keys from a server and import keys into one, as its customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a customer reaches a server, as the options name it."""
+
+    connection: Path | None
+    base_url: str | None
+    token_file: Path | None
+    credential_id: str | None
+    credential_key: Path | None
+    certificates: Path | None
+
+    def open(self) -> Customer:
+        from countersign.cli.customer import Customer, Refused, signing_key
+
+        values: dict[str, Any] = {}
+        if self.connection is not None:
+            try:
+                values = json.loads(_private(self.connection))
+            except ValueError:
+                raise click.ClickException(f"{self.connection} is no connection file: it holds no JSON") from None
+        key_path = self.credential_key or (Path(values["privateKeyPath"]) if "privateKeyPath" in values else None)
+        token = values.get("authToken") if self.token_file is None else _private(self.token_file).decode().strip()
+        base_url, credential_id = (
+            self.base_url or values.get("baseUrl"),
+            self.credential_id or values.get("credentialId"),
+        )
+        if not (key_path and token and base_url and credential_id):
+            raise click.UsageError(
+                "name the server with --connection, or with --base-url, --token-file, --credential-id, --credential-key"
+            )
+        try:
+            key = signing_key(_private(key_path))
+        except Refused as error:
+            raise click.ClickException(str(error)) from None
+        return Customer(base_url, token, credential_id, key, self.certificates)
+
+
+_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+def _way_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.option("--connection", type=_file, help="What a server wrote for its clients: connection.json."),
+            click.option("--base-url", help="Address of the server, instead of the connection's."),
+            click.option("--token-file", type=_file, help="File with the token."),
+            click.option("--credential-id", help="Id of the credential that signs."),
+            click.option("--credential-key", type=_file, help="PEM file with the credential's private key."),
+            click.option("--ca", "certificates", type=_file, help="PEM file with the certificate authority to trust."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@keys.command("export")
+@click.argument("key_id", metavar="KEY_ID")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="New file for the key, mode 0600.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("age", "pkcs8", "ethereum", "wif")),
+    default="age",
+    show_default=True,
+    help="age: for 'keys import', encrypted with a passphrase. The others are for other programs.",
+)
+@click.option("--testnet", is_flag=True, help="WIF for Bitcoin's test network.")
+@click.option(
+    "--no-passphrase", is_flag=True, help="PKCS#8 in plain text; WIF is that anyway. Anyone who reads it has the key."
+)
+@click.option(
+    "--i-understand-that-the-key-leaves-its-store",
+    "understood",
+    is_flag=True,
+    help="Needed: from then on the key is only as safe as the file.",
+)
+@_way_options
+def export_command(
+    key_id: str, output: Path, form: str, testnet: bool, no_passphrase: bool, understood: bool, **way: Any
+) -> None:
+    """Export the key KEY_ID from a server, put it together on this machine, and write it to a new file.
+
+    The server must allow it ('countersign admin keys --enable-export'), and its key signs no longer afterwards. The
+    passphrase of the file is asked for, or read from the descriptor in COUNTERSIGN_PASSPHRASE_FD.
+    """
+    from countersign.cli.key_formats import check_form
+
+    _require(understood)
+    customer = _Way(**way).open()
+    passphrase = ""
+    if form in _WITH_PASSPHRASE and not (no_passphrase and form == "pkcs8"):
+        passphrase = read_secret("Passphrase of the new file", confirm=True).decode()
+        if not passphrase:
+            raise click.ClickException("the passphrase is empty")
+    with _told(), _new_file(output) as write:
+        shown = _read(customer.get(f"/keys/{key_id}"), _ShownKey)
+        check_form(form, shown.curve)
+        write(_encode(_fetch(customer, shown), form, passphrase, testnet))
+    click.echo(f"{key_id}  {shown.scheme} {shown.curve}  {shown.public_key}  written to {output}")
+    click.echo(_WARNING.format(" and knows its passphrase" if passphrase else ""), err=True)
+
+
+@keys.command("import")
+@click.argument("file", type=_file)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("age", "pkcs8", "ethereum", "wif", "mnemonic")),
+    default="age",
+    show_default=True,
+    help="age: a file of 'keys export'. mnemonic: a file with a BIP-39 phrase in English.",
+)
+@click.option("--scheme", type=click.Choice(("ECDSA", "EdDSA", "Schnorr", "DH")), help="Where the file does not say.")
+@click.option("--path", "derivation", help="Below a phrase, such as m/44'/60'/0'/0/0 or m/44'/501'/0'/0'.")
+@click.option("--phrase-passphrase", is_flag=True, help="The phrase has a BIP-39 passphrase: ask for it.")
+@click.option("--no-passphrase", is_flag=True, help="The PKCS#8 file is in plain text.")
+@click.option("--name", help="Name of the key.")
+@click.option("--master", is_flag=True, help="Others are to be derived from it.")
+@click.option(
+    "--i-understand-that-copies-may-exist",
+    "understood",
+    is_flag=True,
+    help="Needed: a key that was outside of a key store may be in others' hands, and the file still is a copy.",
+)
+@_way_options
+def import_command(
+    file: Path,
+    form: str,
+    scheme: str | None,
+    derivation: str | None,
+    phrase_passphrase: bool,
+    no_passphrase: bool,
+    name: str | None,
+    master: bool,
+    understood: bool,
+    **way: Any,
+) -> None:
+    """Share the private key in FILE on this machine, and import the shares into a server.
+
+    The server must allow it ('countersign admin keys --enable-import'); it gets the shares encrypted. FILE must be
+    readable by its owner only.
+    """
+    _require(understood)
+    customer = _Way(**way).open()
+    data, passphrase = _private(file), ""
+    if phrase_passphrase or (form in _WITH_PASSPHRASE and not (no_passphrase and form == "pkcs8")):
+        passphrase = read_secret("Passphrase of the phrase" if form == "mnemonic" else f"Passphrase of {file}").decode()
+    with _told():
+        key = _decode(data, form, passphrase, derivation, scheme)
+        chosen = key.scheme or scheme or "ECDSA"
+        if scheme not in (None, chosen) or (chosen, key.curve) not in _PROTOCOLS:
+            raise click.ClickException(f"the file holds a key for {chosen} on {key.curve}, not for {scheme}")
+        made = _submit(customer, key, chosen, name, master)
+    click.echo(f"{made.id}  {made.scheme} {made.curve}  {made.public_key}")
+    click.echo(
+        f"Warning: {file} and any other copy can still sign for this key. Destroy them when it is known to work.",
+        err=True,
+    )
+
+
+def _require(understood: bool) -> None:
+    if not understood:
+        command = click.get_current_context().command
+        flag = next(option for option in command.params if option.name == "understood").opts[0]
+        raise click.UsageError(f"a private key outside of its store is a risk that nothing takes back; say {flag}")
+
+
+def _fetch(customer: Customer, shown: _ShownKey) -> HeldKey:
+    """Have the server export the key to a decryption key made here, and put it together."""
+    from countersign.cli.key_formats import HeldKey, Unusable
+    from countersign.keystores import Refusal, share_envelope, share_holder
+    from countersign.keystores.memory import wipe
+    from countersign.keystores.sharing import ORDERS
+
+    scalar = bytearray((1 + share_holder.random_below(ORDERS["secp256k1"] - 1)).to_bytes(32, "big"))
+    body = {
+        "encryptionKey": _base64(share_envelope.encryption_key(scalar)),
+        "supportedSchemes": [{"protocol": _PROTOCOLS[shown.scheme, shown.curve], "curve": shown.curve}],
+    }
+    try:
+        answer = _read(customer.signed("POST", f"/keys/{shown.id}/export", body), _Exported)
+        envelopes = tuple(
+            (_bytes(one.signer_id), _bytes(one.encrypted_key_share)) for one in answer.encrypted_key_shares
+        )
+        public = bytes.fromhex(shown.public_key)
+        secret = share_holder.put_together(shown.curve, public, answer.min_signers, envelopes, scalar)
+    finally:
+        wipe(scalar)
+    if isinstance(secret, Refusal):
+        raise Unusable(f"the server's shares are refused: {secret.reason}")
+    return HeldKey(shown.curve, secret, shown.scheme)
+
+
+def _submit(customer: Customer, key: HeldKey, scheme: str, name: str | None, master: bool) -> _ShownKey:
+    """Share the key among the server's signers and send the shares; the server must answer with its public key."""
+    from countersign.cli.key_formats import Unusable
+    from countersign.keystores import Refusal, share_holder
+    from countersign.keystores.sharing import MIN_SIGNERS
+
+    clusters = _read(customer.get("/signers"), _Signers).clusters
+    listed = [(_bytes(one.signer_id), _bytes(one.encryption_key)) for one in clusters[0].signers]
+    shares = share_holder.share(key.scalar, key.curve, listed, chain_code=key.chain_code if master else None)
+    if isinstance(shares, Refusal):
+        raise Unusable(f"the key cannot be shared: {shares.reason}")
+    body: dict[str, Any] = {
+        "protocol": _PROTOCOLS[scheme, key.curve],
+        "curve": key.curve,
+        "minSigners": MIN_SIGNERS,
+        "encryptedKeyShares": [
+            {"signerId": _base64(signer_id), "encryptedKeyShare": _base64(envelope)} for signer_id, envelope in shares
+        ],
+    }
+    if name is not None:
+        body["name"] = name
+    if master:
+        body["masterKey"] = True
+    made = _read(customer.signed("POST", "/keys/import", body), _ShownKey)
+    expected = key.public_key.hex()
+    if made.public_key != ("02" + expected[2:] if scheme == "Schnorr" else expected):
+        raise Unusable(f"the server answers with the public key {made.public_key}, which is not that of the file")
+    return made
+
+
+def _read(answer: Any, kind: type[T]) -> T:
+    from countersign.cli.customer import Refused
+
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the server's answer is not understood: {error}") from None
+
+
+def _bytes(text: str) -> bytes:
+    from countersign.cli.customer import Refused
+
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Refused("the server's answer is not understood: what should be base64 is not") from None
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _encode(key: HeldKey, form: str, passphrase: str, testnet: bool) -> bytes:
+    from countersign.cli import key_formats
+
+    match form:
+        case "age":
+            return key_formats.to_age(key, passphrase)
+        case "pkcs8":
+            return key_formats.to_pkcs8(key, passphrase)
+        case "ethereum":
+            return key_formats.to_ethereum(key, passphrase)
+        case _:
+            return key_formats.to_wif(key, testnet=testnet)
+
+
+def _decode(data: bytes, form: str, passphrase: str, derivation: str | None, scheme: str | None) -> HeldKey:
+    from countersign.cli import key_formats
+
+    match form:
+        case "age":
+            return key_formats.from_age(data, passphrase)
+        case "pkcs8":
+            return key_formats.from_pkcs8(data, passphrase)
+        case "ethereum":
+            return key_formats.from_ethereum(data, passphrase)
+        case "wif":
+            return key_formats.from_wif(data)
+        case _:
+            if derivation is None:
+                raise click.UsageError("a phrase needs --path")
+            curve = "ed25519" if scheme == "EdDSA" else "secp256k1"
+            return key_formats.from_mnemonic(data.decode(errors="replace"), passphrase, derivation, curve)
+
+
+def _private(path: Path) -> bytes:
+    """Content of a file that nobody but its owner reads; of a pipe as it is."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077:
+                raise click.ClickException(f"{path} can be read by others; make it yours alone: chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A file that did not exist before, mode 0600, made before the key leaves its store; gone again if that fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+
+        def write(content: bytes) -> None:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+        try:
+            yield write
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong, in one line."""
+    from countersign.cli.customer import Refused
+    from countersign.cli.key_formats import Unusable
+
+    try:
+        yield
+    except (Refused, Unusable) as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,207 @@
+"""``countersign keys``: a key moves from one server to another, by the commands alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from countersign.cli import key_formats
+from countersign.cli.key_formats import HeldKey
+from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
+from tests.support.caller import Caller
+from tests.support.commands import Done, countersign, refusal
+from tests.support.server import Sandbox
+
+OUT = "--i-understand-that-the-key-leaves-its-store"
+IN = "--i-understand-that-copies-may-exist"
+HASH = {"kind": "Hash", "hash": "5a" * 32}
+MESSAGE = {"kind": "Message", "message": "c0ffee"}
+SIGNABLE = {
+    ("ECDSA", "secp256k1"): HASH,
+    ("EdDSA", "ed25519"): MESSAGE,
+    ("Schnorr", "secp256k1"): {**HASH, "taprootMerkleRoot": ""},
+}
+
+
+def connection(sandbox: Sandbox) -> Path:
+    return sandbox.directory / "connection.json"
+
+
+def keys(command: str, *arguments: object, passphrase: str | None = "correct horse") -> Done:
+    return countersign("keys", command, *arguments, passphrase=passphrase)
+
+
+def done(result: Done) -> Done:
+    assert result.status == 0, result.errors
+    return result
+
+
+@pytest.fixture(scope="module")
+def here(shared_sandbox: Sandbox) -> Sandbox:
+    allow(shared_sandbox)
+    return shared_sandbox
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Another installation, with other signers, roots and credentials."""
+    with Sandbox(tmp_path_factory.mktemp("there") / "data") as running:
+        allow(running)
+        yield running
+
+
+def allow(sandbox: Sandbox) -> None:
+    done(countersign("admin", "keys", "--data", sandbox.directory, "--enable-import", "--enable-export"))
+
+
+def check(key: dict[str, Any], signed: dict[str, Any]) -> None:
+    """The signature holds for the key's public key, by another library."""
+    assert signed["status"] == "Signed"
+    signature = signed["signature"]
+    if key["scheme"] == "ECDSA":
+        check_ecdsa(key["publicKey"], bytes.fromhex(HASH["hash"]), signature)
+    elif key["scheme"] == "EdDSA":
+        check_eddsa(key["publicKey"], bytes.fromhex(MESSAGE["message"]), signature)
+    else:
+        check_schnorr(taproot_output_key(key["publicKey"], b""), bytes.fromhex(HASH["hash"]), raw(signature))
+
+
+@pytest.mark.parametrize(("scheme", "curve"), list(SIGNABLE))
+def test_k3_an_exported_key_imports_into_a_second_server_and_signs_for_the_same_public_key(
+    here: Sandbox, there: Sandbox, tmp_path: Path, scheme: str, curve: str
+) -> None:
+    file = tmp_path / "key.age"
+    with Caller(here.service) as caller:
+        key_id = caller.create_key(scheme, curve)
+        key = caller.send("GET", f"/keys/{key_id}").json()
+        exported = done(keys("export", key_id, "--output", file, OUT, "--connection", connection(here)))
+        assert caller.signed("POST", f"/keys/{key_id}/signatures", SIGNABLE[scheme, curve]).status_code == 403
+    assert key["publicKey"] in exported.output
+    assert "Warning: the private key is now outside" in exported.errors
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    imported = done(keys("import", file, IN, "--name", "moved", "--connection", connection(there)))
+    moved_id = imported.output.split()[0]
+    with Caller(there.service) as caller:
+        moved = caller.send("GET", f"/keys/{moved_id}").json()
+        assert (moved["publicKey"], moved["scheme"], moved["imported"]) == (key["publicKey"], scheme, True)
+        check(moved, caller.signed("POST", f"/keys/{moved_id}/signatures", SIGNABLE[scheme, curve]).json())
+
+
+@pytest.mark.parametrize(
+    ("form", "extra"), [("pkcs8", ()), ("ethereum", ()), ("wif", ()), ("pkcs8", ("--no-passphrase",))]
+)
+def test_other_forms_hold_the_same_key(
+    here: Sandbox, there: Sandbox, tmp_path: Path, form: str, extra: tuple[str, ...]
+) -> None:
+    file = tmp_path / "key"
+    with Caller(here.service) as caller:
+        key_id = caller.create_key("ECDSA", "secp256k1")
+        public = caller.send("GET", f"/keys/{key_id}").json()["publicKey"]
+    way = ("--connection", connection(here))
+    done(keys("export", key_id, "--output", file, "--format", form, OUT, *extra, *way))
+    content = file.read_bytes()
+    if form == "wif":
+        key = key_formats.from_wif(content)
+    elif form == "ethereum":
+        key = key_formats.from_ethereum(content, "correct horse")
+    else:
+        key = key_formats.from_pkcs8(content, "" if extra else "correct horse")
+    assert key.public_key.hex() == public
+    moved = done(keys("import", file, "--format", form, IN, *extra, "--connection", connection(there)))
+    assert public in moved.output
+
+
+def test_a_phrase_is_imported_with_its_path(there: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "phrase"
+    file.write_text("legal winner thank year wave sausage worth useful legal winner thank yellow\n")
+    file.chmod(0o600)
+    way = ("--format", "mnemonic", IN, "--connection", connection(there))
+    assert "--path" in keys("import", file, *way, passphrase=None).errors
+    made = done(keys("import", file, "--path", "m/44'/60'/0'/0/0", *way, passphrase=None))
+    expected = key_formats.from_mnemonic(file.read_text(), "", "m/44'/60'/0'/0/0", "secp256k1")
+    assert expected.public_key.hex() in made.output
+
+
+def test_an_ed25519_key_cannot_be_pkcs8_and_stays_where_it_is(here: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    with Caller(here.service) as caller:
+        key_id = caller.create_key()
+        way = ("--connection", connection(here))
+        reason = refusal(keys("export", key_id, "--output", file, "--format", "pkcs8", OUT, *way))
+        assert "no seed is known" in reason
+        assert "exported" not in caller.send("GET", f"/keys/{key_id}").json()
+    assert not file.exists()
+
+
+def test_nothing_moves_without_saying_that_one_understands(here: Sandbox, tmp_path: Path) -> None:
+    for arguments in (("export", "key-1", "--output", tmp_path / "k"), ("import", connection(here))):
+        refused = keys(*arguments, "--connection", connection(here))
+        assert refused.status == 2
+        assert "--i-understand" in refused.errors
+    assert not (tmp_path / "k").exists()
+
+
+def test_a_file_is_never_overwritten_and_the_key_then_stays(here: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "precious"
+    file.write_text("of somebody")
+    with Caller(here.service) as caller:
+        key_id = caller.create_key("ECDSA", "secp256k1")
+        reason = refusal(keys("export", key_id, "--output", file, OUT, "--connection", connection(here)))
+        assert "File exists" in reason
+        assert "exported" not in caller.send("GET", f"/keys/{key_id}").json()
+    assert file.read_text() == "of somebody"
+
+
+def test_a_key_that_others_can_read_is_not_taken(here: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(key_formats.to_wif(HeldKey("secp256k1", 77)))
+    file.chmod(0o644)
+    reason = refusal(keys("import", file, "--format", "wif", IN, "--connection", connection(here)))
+    assert "chmod 600" in reason
+
+
+def test_what_the_server_refuses_is_told_in_one_line(here: Sandbox, tmp_path: Path) -> None:
+    done(countersign("admin", "keys", "--data", here.directory, "--disable-export"))
+    try:
+        with Caller(here.service) as caller:
+            key_id = caller.create_key("ECDSA", "secp256k1")
+        way = ("--connection", connection(here))
+        reason = refusal(keys("export", key_id, "--output", tmp_path / "k", OUT, *way))
+        assert "KEY_EXPORT_DISABLED" in reason
+        assert "countersign admin keys --enable-export" in reason
+        assert "NOT_FOUND" in refusal(keys("export", "key-1", "--output", tmp_path / "k", OUT, *way))
+    finally:
+        allow(here)
+    assert not (tmp_path / "k").exists()
+
+
+def test_k5_a_wrong_passphrase_imports_nothing(here: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "key.age"
+    file.write_bytes(key_formats.to_age(HeldKey("secp256k1", 99), "correct horse"))
+    file.chmod(0o600)
+    way = ("--connection", connection(here))
+    assert "does not open" in refusal(keys("import", file, IN, *way, passphrase="another"))
+    with Caller(here.service) as caller:
+        public = HeldKey("secp256k1", 99).public_key.hex()
+        assert public not in caller.send("GET", "/keys").text
+
+
+def test_the_way_to_a_server_may_be_named_piece_by_piece(here: Sandbox, tmp_path: Path) -> None:
+    values = json.loads(connection(here).read_text())
+    token, file = tmp_path / "token", tmp_path / "key"
+    file.write_bytes(key_formats.to_wif(HeldKey("secp256k1", int.from_bytes(os.urandom(31), "big"))))
+    token.write_text(values["authToken"])
+    for path in (token, file):
+        path.chmod(0o600)
+    way = ("--base-url", values["baseUrl"], "--token-file", token, "--credential-id", values["credentialId"])
+    signing = ("--credential-key", values["privateKeyPath"])
+    assert "ECDSA secp256k1" in done(keys("import", file, "--format", "wif", IN, *way, *signing)).output
+    assert keys("import", file, "--format", "wif", IN, *way).status == 2
+    far = ("--base-url", "http://keys.example.org", *way[2:], *signing)
+    assert "neither https nor of this machine" in refusal(keys("import", file, "--format", "wif", IN, *far))
