@@ -17,6 +17,7 @@ from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.record import Binding, unseal
 from countersign.keystores.roots import OpenedRoot, open_root, parse_root
+from countersign.keystores.transfer_messages import decode_signers
 from countersign.storage import open_database
 from tests.faults.rows import select
 from tests.support import aio
@@ -41,6 +42,12 @@ def of_bytes(name: str, value: bytes, home: str = "") -> Secret:
         padded = bytes(before) + value + bytes(3)
         forms |= {encode(padded)[first:last] for encode in (base64.b64encode, base64.urlsafe_b64encode)}
     return Secret(name, frozenset(forms), home)
+
+
+def of_scalar(name: str, scalar: int) -> list[Secret]:
+    """A private scalar: as bytes in either order, and as the number."""
+    big, little = (of_bytes(f"{name}, {order}", scalar.to_bytes(32, order)) for order in ("big", "little"))
+    return [big, little, Secret(f"{name}, decimal", frozenset({str(scalar).encode()}))]
 
 
 def of_token(name: str, token: str, home: str = "") -> Secret:
@@ -108,6 +115,13 @@ def _stored_keys(sandbox: Sandbox) -> list[Secret]:
         refused = unseal(page, memoryview(root), binding, bytes(record))
         assert refused is None, refused
         found.append(of_bytes(f"private key {scheme} {key_id}", bytes(page.secret)))
+    for (listed,) in select(sandbox, "SELECT signers FROM keystore_signers"):
+        for signer in decode_signers(bytes(listed)):
+            of_signer = (store_id, "", signer.signer_id.hex(), "transport", "secp256k1", "secp256k1.scalar")
+            binding = Binding(*of_signer, signer.public_key, signer.root_version, 1)
+            refused = unseal(page, memoryview(root), binding, signer.record)
+            assert refused is None, refused
+            found.append(of_bytes(f"decryption key of signer {signer.signer_id.hex()}", bytes(page.secret)))
     return found
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from secrets import randbelow, token_bytes
 from typing import Any
 
 import httpx
@@ -15,12 +16,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dfns_sdk.types import DfnsError
 
+from countersign.keystores.sharing import ORDERS
 from tests.clients.connection import private_key
 from tests.clients.sdk_python import python_client
 from tests.faults import logs, secrets
-from tests.faults.secrets import Secret, of_pem, of_token
+from tests.faults.secrets import Secret, of_bytes, of_pem, of_scalar, of_token
 from tests.faults.waiting import until
 from tests.support.caller import Caller
+from tests.support.moving_keys import Receiver, import_body
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
 
@@ -95,6 +98,40 @@ def everything_that_works(sandbox: Sandbox, record: Recorder) -> list[Secret]:
     return [of_pem("a client's key", pem)]
 
 
+def keys_that_move(sandbox: Sandbox, record: Recorder) -> list[Secret]:
+    """Canaries: known keys that come in, good and spoilt, and keys that go out; all that gives them away."""
+    canaries: list[Secret] = []
+    receiver = Receiver()
+    with python_client(sandbox.service) as service:
+        record.watch(service._http._client)
+        listed = service.signers.list_signers()
+        for protocol, curve in (("CGGMP21", "secp256k1"), ("FROST", "ed25519"), ("FROST_BITCOIN", "secp256k1")):
+            secret = randbelow(ORDERS["ed25519"] >> 1) + 1
+            canaries += of_scalar(f"imported canary {protocol}", secret)
+            body = import_body(listed, secret, protocol, curve)
+            shares = body["encryptedKeyShares"]
+            misplaced = {**shares[4], "encryptedKeyShare": shares[0]["encryptedKeyShare"]}
+            for spoilt in (shares[:4], [*shares[:4], misplaced]):
+                with pytest.raises(DfnsError):
+                    service.keys.import_key({**body, "encryptedKeyShares": spoilt})
+            with pytest.raises(DfnsError):
+                service.keys.import_key({**body, "minSigners": 2})
+            key_id = service.keys.import_key(body)["id"]
+            with pytest.raises(DfnsError):
+                service.keys.export_key(key_id, receiver.body([]))
+            exported = receiver.open(service.keys.export_key(key_id, receiver.body()))
+            canaries += of_scalar(f"exported canary {protocol}", exported)
+            with pytest.raises(DfnsError):
+                service.keys.generate_signature(key_id, HASH)
+            service.keys.delete_key(key_id)
+    chain_code = token_bytes(32)
+    with Caller(sandbox.service) as caller:
+        record.watch(caller.http)
+        master = import_body(caller.send("GET", "/signers").json(), masterKey=True, chain_code=chain_code)
+        assert caller.signed("POST", "/keys/import", master).status_code == 200
+    return [*canaries, of_bytes("chain code", chain_code), of_bytes("receiver's key", bytes(receiver.scalar))]
+
+
 def everything_that_fails(sandbox: Sandbox, record: Recorder) -> None:
     """Refusals of every kind, each with a secret in the request, and a signer that dies with a request."""
     with Caller(sandbox.service) as caller:
@@ -161,7 +198,11 @@ def test_k1_no_secret_lies_where_it_does_not_belong(
         database_url = f"sqlite://{tmp_path / 'data' / 'countersign.db'}"
     with Sandbox(tmp_path / "data", database_url, {"COUNTERSIGN_LOG_LEVEL": "debug"}) as sandbox:
         renewed = of_token("administrator's first token", sandbox.values["adminToken"])
-        clients = everything_that_works(sandbox, record)
+        moving = logs.countersign(
+            "admin", "keys", "--data", str(sandbox.directory), "--enable-import", "--enable-export"
+        )
+        assert moving.returncode == 0, moving.stderr
+        clients = everything_that_works(sandbox, record) + keys_that_move(sandbox, record)
         everything_that_fails(sandbox, record)
         if engine == "sqlite":
             done = logs.countersign("sandbox", "token", "--data", str(sandbox.directory))
@@ -180,6 +221,8 @@ def test_k1_no_secret_lies_where_it_does_not_belong(
             assert any(name.startswith("postgresql/data/base/") for name in traced)
             assert any(name.startswith("postgresql/data/pg_wal/") for name in traced)
         assert len(record.refusals) > 10
-        assert sum(secret.name.startswith("private key") for secret in every) == 4
+        assert sum(secret.name.startswith("private key") for secret in every) == 8
+        assert sum("canary" in secret.name for secret in every) == 3 * 6
+        assert sum(secret.name.startswith("decryption key of signer") for secret in every) == 5
     # And what a server leaves that was stopped.
     assert secrets.search(every, {**secrets.files(sandbox.directory), "log": sandbox.log_path.read_bytes()}) == []
