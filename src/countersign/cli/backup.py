@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SECRET = "server.secret"
 """Name of the server secret among the files of a backup."""
 
+ROSTER = "signer-roster.log"
+"""Name of the signer's roster of credentials among them."""
+
 identity_option = click.option(
     "--identity",
     "identity",
@@ -33,7 +36,7 @@ identity_option = click.option(
 
 def saved_files(values: Settings) -> dict[str, Path]:
     """What lies beside the database and belongs into a backup. The key-encryption key never does."""
-    return {SECRET: Path(values.server_secret_file)}
+    return {SECRET: Path(values.server_secret_file), ROSTER: Path(values.signer_state) / "roster.log"}
 
 
 @click.command()
@@ -81,6 +84,8 @@ def backup(output: Path, config: Path | None, data: Path | None, recipients: tup
     click.echo(f"{output}: {done.size:,} bytes, {count:,} sealed keys, {done.manifest.rows:,} rows")
     for head in done.manifest.audit_heads:
         click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
+    if ROSTER not in done.summary.files:
+        click.echo(f"  note: {saved_files(values)[ROSTER]} is not there: the backup has no roster of the signer")
     click.echo("  without the key-encryption key, which has to be kept elsewhere, nothing in it signs")
 
 
@@ -101,7 +106,7 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
     """
     from countersign.backup.load import load
 
-    values = _target(config, data)
+    values = restore_target(config, data)
     for path in saved_files(values).values():
         if path.exists():
             raise click.ClickException(f"{path} exists already; restore into an empty place")
@@ -120,7 +125,8 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
     click.echo("  put the key-encryption key in place, then start signer and server")
 
 
-def _target(config: Path | None, data: Path | None) -> Settings:
+def restore_target(config: Path | None, data: Path | None) -> Settings:
+    """The settings of a place to restore into; of a sandbox to be made by its data directory."""
     if data is None:
         return read_settings(config)
     from countersign.server.sandbox import SandboxFiles, settings_values
@@ -132,12 +138,12 @@ def _target(config: Path | None, data: Path | None) -> Settings:
     return read_settings(config, settings_values(files, None, None))
 
 
-def put_files(files: dict[str, bytes], values: Settings) -> None:
-    """Write the files of a backup where the settings say, mode 0600."""
+def put_files(files: dict[str, bytes], values: Settings, *, roster: bool = True) -> None:
+    """Write the files of a backup where the settings say, mode 0600; without ``roster`` not the signer's own."""
     from countersign.server.serve import write_private
 
     for name, path in saved_files(values).items():
-        if name in files:
+        if name in files and (roster or name != ROSTER):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(path, files[name])
 
@@ -152,6 +158,9 @@ def read_identities(path: Path) -> Sequence[x25519.Identity]:
 class refusals:  # noqa: N801 - used like a function
     """Tells in one line what is wrong with a backup or the place it goes to."""
 
+    def __init__(self, *more: type[Exception]) -> None:
+        self._more = more
+
     def __enter__(self) -> None:
         return None
 
@@ -161,7 +170,8 @@ class refusals:  # noqa: N801 - used like a function
         from countersign.storage import SchemaError, StorageUnavailable
         from countersign.storage.copying import NotEmpty
 
-        if isinstance(error, BadBackup | Failed | NotEmpty | SchemaError | StorageUnavailable | ValueError):
+        known = (BadBackup, Failed, NotEmpty, SchemaError, StorageUnavailable, ValueError, *self._more)
+        if isinstance(error, known):
             raise click.ClickException(str(error)) from None
         if isinstance(error, OSError):
             raise click.ClickException(f"{error.filename}: {error.strerror}") from None
@@ -237,7 +247,7 @@ def _lines(report: Report, path: Path) -> list[str]:
     lines = [
         f"{report.outcome.upper()}: {report.backup} of {report.backup_created_at}, {report.rows:,} rows",
         f"  installation {report.installation_id}, key store {report.store_id} ({report.key_encryption})",
-        f"  {keys.used:,} of {keys.total:,} keys were opened, gave their public key and were used in {report.seconds} s",
+        f"  {keys.used:,} of {keys.total:,} keys were opened, gave their public key and were used",
     ]
     lines += [f"    {count:>10,}  {scheme}" for scheme, count in keys.by_scheme.items()]
     lines += [f"    FAILED {key.key_id}: {key.reason}" for key in keys.failures]

@@ -29,7 +29,9 @@ _UNSEAL = "unseal it with 'countersign keystore unseal', then go on with 'counte
 @config_option
 @click.option("--to", "target", metavar="PROVIDER", help="The new key-encryption key, as signer_kek names it.")
 @click.option("--keep-old", is_flag=True, help="Leave the old wraps beside the new ones until --finish.")
-@click.option("--finish", is_flag=True, help="Delete the old wraps that --keep-old left.")
+@click.option(
+    "--finish", is_flag=True, help="Delete the old wraps that --keep-old left; signer_kek is the new one by now."
+)
 @click.option("--abandon", is_flag=True, help="Delete the new wraps that --keep-old or a crash left.")
 @shares_option
 @custodians_option
@@ -59,7 +61,8 @@ def rotate_kek(
 
         async with _store(settings) as (database, store_id):
             if finish:
-                gone = await rotation.finish_kek(database, store_id)
+                new, given = await _at_hand(settings, database, store_id, Secrets())
+                gone = await rotation.finish_kek(database, store_id, new, last(given))
                 click.echo(f"deleted the old wraps of root {_numbers(gone)}")
                 return
             if abandon:
@@ -68,7 +71,7 @@ def rotate_kek(
                 return
             assert target is not None
             secrets = Secrets()
-            old, given = await _old(settings, database, store_id, secrets)
+            old, given = await _at_hand(settings, database, store_id, secrets)
             new = _provider(target)
             if settings.profile == "production" and new.name == "dev":
                 raise click.ClickException("the dev key-encryption key is refused in production")
@@ -78,7 +81,7 @@ def rotate_kek(
             if keep_old:
                 click.echo(f"Set signer_kek = {target!r}, restart the signer, then: keystore rotate-kek --finish")
                 return
-            await rotation.finish_kek(database, store_id)
+            await rotation.finish_kek(database, store_id, new, new_secret)
             click.echo(f"deleted the old wraps. Set signer_kek = {target!r} before the signer starts again.")
 
     _carry_out(work)
@@ -99,7 +102,8 @@ def rotate_root(data: Path | None, config: Path | None, resume: bool, settle: in
     """Make a new store root, seal every key anew under it, and destroy the old root; keys stay in use.
 
     Needs the key-encryption key (setting signer_kek) to begin, and the signer's socket to go on. Run it again after it
-    was interrupted, at any point.
+    was interrupted, at any point. Where the setting recovery_recipients names somebody, every key is encrypted to
+    them besides, and to nobody else any more.
     """
     settings = installation_settings(config, data)
 
@@ -116,8 +120,15 @@ def rotate_root(data: Path | None, config: Path | None, resume: bool, settle: in
             elif resume:
                 raise click.ClickException("no rotation of the root was begun")
             else:
-                kek, given = await _old(settings, database, store_id, Secrets())
-                newest = await rotation.add_root(database, store_id, kek, last(given), World().now())
+                kek, given = await _at_hand(settings, database, store_id, Secrets())
+                newest = await rotation.add_root(
+                    database,
+                    store_id,
+                    kek,
+                    last(given),
+                    World().now(),
+                    recovery_recipients=settings.recovery_recipients or None,
+                )
                 click.echo(f"made root {newest}")
             async with _signer(settings, database, store_id) as signer:
                 await _open_newest(signer, newest, given)
@@ -184,14 +195,14 @@ async def _signer(settings: Settings, database: Database, store_id: str) -> Asyn
         await client.close()
 
 
-async def _old(
+async def _at_hand(
     settings: Settings, database: Database, store_id: str, secrets: Secrets
 ) -> tuple[KekProvider, list[bytearray]]:
-    """The key-encryption key in force, with what its people handed in."""
+    """The provider of the settings, with what its people handed in."""
     from countersign.keystores.store import list_roots
 
     if not settings.signer_kek:
-        raise click.ClickException("signer_kek must name the key-encryption key in force")
+        raise click.ClickException("signer_kek must name the key-encryption key")
     provider = _provider(settings.signer_kek)
     blobs = await database.read(lambda: list_roots(store_id))
     return provider, at_hand(provider, blobs, secrets)

@@ -158,6 +158,7 @@ async def _init(
                 passphrase,
                 installation_id=installation_id,
                 founders=(founder,),
+                recovery_recipients=values.recovery_recipients,
             )
             plan = Plan(
                 installation_id=installation_id,

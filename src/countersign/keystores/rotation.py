@@ -87,8 +87,15 @@ async def stage_kek(
     return [version for version, _, _ in wraps]
 
 
-async def finish_kek(database: Database, store_id: str) -> list[int]:
-    """Delete the old wraps: only the new provider opens the store from now on. Raises RotationConflict."""
+async def finish_kek(database: Database, store_id: str, kek: KekProvider, secret: Buffer) -> list[int]:
+    """Delete the old wraps: only the new provider, ``kek``, opens the store from now on.
+
+    Raises RotationConflict, and ValueError when the staged wraps do not open under it.
+    """
+    stored = rotation_store.live(await database.read(lambda: rotation_store.read_roots(store_id)))
+    staged = [root.next_wrapped for root in stored if root.next_wrapped is not None]
+    if staged and (refusal := prove_secret(kek, secret, store_id, staged)) is not None:
+        raise ValueError(f"the new wraps do not open under signer_kek, the old ones stay: {refusal.reason}")
     return await database.write(lambda: rotation_store.exchange_wraps(store_id))
 
 
@@ -97,16 +104,25 @@ def under_way(stored: list[StoredRoot]) -> bool:
     return len(rotation_store.live(stored)) > 1
 
 
-async def add_root(database: Database, store_id: str, kek: KekProvider, secret: Buffer, now: int) -> int:
+async def add_root(
+    database: Database,
+    store_id: str,
+    kek: KekProvider,
+    secret: Buffer,
+    now: int,
+    *,
+    recovery_recipients: tuple[str, ...] | None = None,
+) -> int:
     """Make the next root, with all that the newest one holds but its key; its version. ``now`` in milliseconds.
 
+    ``recovery_recipients`` replace those that the newest root names; None keeps them.
     Raises RotationConflict, and ValueError when the key-encryption key can't be had or is not the right one.
     """
     stored = rotation_store.live(await database.read(lambda: rotation_store.read_roots(store_id)))
     if not stored:
         raise ValueError("the key store has no root")
     wrapped = _had(roots.parse_root(stored[-1].wrapped))
-    blob = _had(roots.next_root(wrapped, kek, secret))
+    blob = _had(roots.next_root(wrapped, kek, secret, recovery_recipients=recovery_recipients))
     if (refusal := prove_secret(kek, secret, store_id, [blob])) is not None:
         raise ValueError(f"the new root does not open: {refusal.reason}")
     await database.write(lambda: rotation_store.add_root(store_id, wrapped.root_version + 1, blob, now))

@@ -183,6 +183,7 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
         keys.active("authoriser").public_key,
         installation_id=installation_id,
         founders=(first, second),
+        recovery_recipients=settings.recovery_recipients,
     )
     plan = Plan(
         installation_id=installation_id,

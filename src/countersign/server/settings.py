@@ -17,8 +17,6 @@ from msgspec import Meta
 
 from countersign.storage.database import Timeouts
 
-from countersign.storage.database import Timeouts
-
 ENVIRONMENT_PREFIX = "COUNTERSIGN_"
 
 
@@ -55,16 +53,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _about("`sqlite:///absolute/path.db` (embedded, one process) or `postgresql://user@host/name`.", min_length=1),
     ] = "sqlite:////var/lib/countersign/countersign.db"
-    postgresql_statement_seconds: Annotated[
-        int, _about("After how long PostgreSQL ends a statement; the request is answered 503.", ge=1, le=3600)
-    ] = 30
-    postgresql_lock_seconds: Annotated[
-        int, _about("How long a statement waits for rows that another transaction holds; then 503.", ge=1, le=3600)
-    ] = 10
-    postgresql_idle_seconds: Annotated[
-        int,
-        _about("How long a transaction may stand still before PostgreSQL ends it with its connection.", ge=1, le=3600),
-    ] = 30
     postgresql_statement_seconds: Annotated[
         int, _about("After how long PostgreSQL ends a statement; the request is answered 503.", ge=1, le=3600)
     ] = 30
@@ -135,6 +123,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _about(
             "Further key stores, each a table with `id` and `socket`, and with `embedded = true` also `store` and "
             "`kek`; in the environment as JSON."
+        ),
+    ] = ()
+    recovery_recipients: Annotated[
+        tuple[str, ...],
+        _about(
+            "Age recipients (`age1...`, at most four) to whom every new private key is encrypted as well, for the day on "
+            "which the key-encryption key is lost; written into the store root at `init`, changed by `rotate-root`."
         ),
     ] = ()
     backup_recipients: Annotated[
@@ -233,11 +228,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 500
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Those of PostgreSQL."""
-        return Timeouts(self.postgresql_statement_seconds, self.postgresql_lock_seconds, self.postgresql_idle_seconds)
 
     @property
     def timeouts(self) -> Timeouts:

@@ -1,0 +1,78 @@
+"""``countersign keystore recover``: the way back when the key-encryption key is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from countersign.cli.backup import identity_option, put_files, read_identities, refusals, restore_target, saved_files
+from countersign.cli.common import config_option
+from countersign.cli.progress import progress_bar
+
+_SHOWN = 20
+
+
+@click.command()
+@click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@identity_option
+@click.option(
+    "--recovery-identity",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="File with the age identity of a recovery recipient, which opens the copies of the keys.",
+)
+@config_option
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory to make for a sandbox.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recover(
+    source: Path, identity: Path, recovery_identity: Path, config: Path | None, data: Path | None, as_json: bool
+) -> None:
+    """Restore BACKUP with every key sealed anew, when the key-encryption key is lost.
+
+    The settings name an empty database and, in signer_kek, a NEW key-encryption key, which has to be there already.
+    Keys without a recovery copy can't be brought back; they are named.
+    """
+    from countersign.backup.recover import CannotRecover, check
+    from countersign.backup.recover import recover as run
+    from countersign.cli.kek_secrets import Secrets, for_new
+    from countersign.keystores.kek import open_provider
+
+    values = restore_target(config, data)
+    for path in saved_files(values).values():
+        if path.exists():
+            raise click.ClickException(f"{path} exists already; recover into an empty place")
+    with refusals(CannotRecover), progress_bar("recovering") as show:
+        provider = open_provider(values.signer_kek)
+        secret = for_new(provider, Secrets(), None, ())
+        done = run(
+            source,
+            read_identities(identity),
+            read_identities(recovery_identity),
+            values.database,
+            provider,
+            secret,
+            progress=show,
+        )
+        check(done)
+        if done.restored is not None:
+            put_files(done.restored.files, values, roster=False)
+    if as_json:
+        document = {
+            "storeId": done.store_id,
+            "rootVersion": done.root_version,
+            "recovered": done.recovered,
+            "withoutCopy": done.lost,
+            "refused": done.refused,
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(f"{done.recovered:,} keys are sealed anew under root version {done.root_version}")
+        if done.lost:
+            click.echo(f"{len(done.lost):,} keys have no recovery copy and are gone: {', '.join(done.lost[:_SHOWN])}")
+        for key_id, reason in list(done.refused.items())[:_SHOWN]:
+            click.echo(f"{key_id} can't be recovered: {reason}")
+        click.echo("The signer's roster is begun anew: countersign keystore roster adopt")
+    if done.lost or done.refused:
+        raise SystemExit(1)
