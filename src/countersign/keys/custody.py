@@ -5,6 +5,7 @@ from __future__ import annotations
 from countersign.api import ApiError, Call, Caller, Effect, not_found, validation
 from countersign.audit.entry import System
 from countersign.audit.log import append
+from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.keys import key_settings, keys, signers, store, views
 from countersign.keys.creation import require_end_user
@@ -12,9 +13,9 @@ from countersign.keys.ownership import require_usable
 from countersign.keys.rows import StoredKey
 from countersign.keys.service import Keys
 from countersign.keys.types import Delegated, Derived, DeriveOutput, DestroyedKey
+from countersign.keystores.roster_orders import SignedStatement
 from countersign.keystores.store import delete_record
 from countersign.storage import Transaction
-from countersign.world import World
 
 _DAY_MS = 86_400_000
 
@@ -70,23 +71,30 @@ def _derived(caller: Caller, key_id: str, output: bytes) -> Transaction[Effect[D
     return Effect(Derived(output=f"0x{output.hex()}"), (key_id,))
 
 
-def destroy(
-    service: Keys, caller: Caller, action_id: str, key_id: str, public_key: str, world: World
-) -> Transaction[Effect[DestroyedKey]]:
+async def destroy(service: Keys, call: Call, key_id: str, public_key: str) -> DestroyedKey:
     """Remove the sealed record of a key that has been archived for long enough; its row stays, with the public key.
 
-    ``public_key`` repeats the key's, as a confirmation. The audit log keeps it in an entry of its own, for the body of
-    the request may be redacted.
+    ``public_key`` repeats the key's, as a confirmation. The signer is told first, and states that it refuses the key
+    from then on: where nothing is removed after all, the key was archived and signed nothing anyway.
     """
-    org_id, now = caller.org_id, world.now()
-    key = yield from keys.stored(org_id, key_id)
-    if key is None:
+    org_id, wait_ms = call.org_id, service.destruction_days * _DAY_MS
+    await call.read(lambda: _destroyable(org_id, key_id, public_key, wait_ms, call.world.now()))
+    record = await call.read(lambda: keys.to_sign_with(org_id, key_id))
+    if record is None:
         raise not_found("key")
-    _require_destroyable(key, service.destruction_days * _DAY_MS, now)
-    if public_key.lower().removeprefix("0x") != key.public_key:
-        raise validation("publicKey", "is not the public key of this key; repeat it as a confirmation")
-    if (yield store.UNFINISHED_OF_KEY, (org_id, key_id)):
-        raise ApiError("KEY_NOT_DESTROYABLE", "The key has signature requests that are not finished yet.")
+    signer = service.signer_of(record)
+    signers.require(signer)
+    with signers.answered(key_id):
+        stated = await signer.destroy(record, call.request.request_id, call.evidence)
+    return await call.commit(lambda: _remove(service, call, key_id, public_key, stated))
+
+
+def _remove(
+    service: Keys, call: Call, key_id: str, public_key: str, stated: SignedStatement
+) -> Transaction[Effect[DestroyedKey]]:
+    """The log keeps public key and statement in an entry of its own: the body of the request may be redacted."""
+    caller, org_id, now = call.caller, call.org_id, call.world.now()
+    key = yield from _destroyable(org_id, key_id, public_key, service.destruction_days * _DAY_MS, now)
     if not (yield store.DESTROY_KEY, (now, org_id, key_id)):
         raise _destroyed_before()
     yield from delete_record(org_id, key_id)
@@ -94,17 +102,37 @@ def destroy(
         System(
             installation_id=service.installation_id,
             org_id=org_id,
-            id=world.new_id("uj"),
+            id=call.world.new_id("uj"),
             date_performed=to_iso(now),
             entity_ids=(key_id,),
             event="KeyDestroyed",
             user_id=caller.user_id,
             username=caller.username,
-            details={"keyId": key_id, "publicKey": key.public_key, "scheme": key.scheme, "actionId": action_id},
+            details={
+                "keyId": key_id,
+                "publicKey": key.public_key,
+                "scheme": key.scheme,
+                "actionId": call.action_id,
+                "statement": base64url.encode(stated.statement),
+                "statementSignature": base64url.encode(stated.signature),
+                "statementKey": base64url.encode(stated.public_key),
+            },
         ),
         None,
     )
     return Effect(views.destroyed(key, now), (key_id,))
+
+
+def _destroyable(org_id: str, key_id: str, public_key: str, wait_ms: int, now: int) -> Transaction[StoredKey]:
+    key = yield from keys.stored(org_id, key_id)
+    if key is None:
+        raise not_found("key")
+    _require_destroyable(key, wait_ms, now)
+    if public_key.lower().removeprefix("0x") != key.public_key:
+        raise validation("publicKey", "is not the public key of this key; repeat it as a confirmation")
+    if (yield store.UNFINISHED_OF_KEY, (org_id, key_id)):
+        raise ApiError("KEY_NOT_DESTROYABLE", "The key has signature requests that are not finished yet.")
+    return key
 
 
 def _require_destroyable(key: StoredKey, wait_ms: int, now: int) -> None:

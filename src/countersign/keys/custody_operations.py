@@ -47,7 +47,4 @@ async def destroy_key(call: Call, body: DestroyKey) -> DestroyedKey:
 
     The body repeats the public key. Backups keep their copies until they expire.
     """
-    service = call.service(Keys)
-    return await call.commit(
-        lambda: custody.destroy(service, call.caller, call.action_id, call.params["keyId"], body.public_key, call.world)
-    )
+    return await custody.destroy(call.service(Keys), call, call.params["keyId"], body.public_key)

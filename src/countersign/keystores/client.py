@@ -334,6 +334,13 @@ class SignerClient:
         order.grant = self._grant(order, request_id, "")
         return _decode_statement(await self._order(order))
 
+    async def destroy(self, key: KeyRecord, request_id: str, evidence: ConsentEvidence) -> SignedStatement:
+        """The same for a key whose record is still there, so that what a store keeps outside of it ends as well."""
+        order = _about("destroy", key)
+        order.payload_kind, order.evidence = "destroy", evidence
+        order.grant = self._grant(order, request_id, "")
+        return _decode_statement(await self._order(order))
+
     async def unseal(self, secret: bytearray | None) -> None:
         """Open the store root with ``secret`` (a passphrase, wiped here) or the signer's own key-encryption key."""
         try:
