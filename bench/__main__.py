@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--scale-entries", type=int, default=10_000_000)
     parser.add_argument("--scale-directory", type=Path, help="where to make the databases (default: a temporary one)")
     parser.add_argument("--identities", action="store_true", help="the cost of passkeys, and of a caller among many")
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite", help="for --identities")
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--credentials", type=int, default=5_000_000)
     parser.add_argument("--backup", action="store_true", help="backup, restore and drill of many keys")
@@ -47,7 +48,8 @@ def main() -> None:
         from bench import identities
 
         place = options.scale_directory
-        document = identities.run(options.users, options.credentials, place, rounds, seconds, console, tell)
+        users, credentials = options.users, options.credentials
+        document = identities.run(options.engine, users, credentials, place, rounds, seconds, console, tell)
     else:
         from bench import report
         from bench.run import run

@@ -1,18 +1,17 @@
-"""What identities cost, on SQLite: a ceremony with a passkey next to one with a key, a caller among many or a few.
+"""What identities cost, on either engine: a ceremony with a passkey or with a key, a caller among many or a few.
 
 The rows of users and credentials are put in by hand, as copies of those that the server wrote; a million users would
 take days to come in by the front door. Each request of the second measurement is by somebody whose token the server
 has never seen or has long forgotten: it verifies the token, reads the identity, what it is granted and what it signs
-with, and answers a challenge. The credentials of one user lie apart, each on a page of its own: the worst case.
+with, and answers a challenge. The credentials of one user came at different times, so that PostgreSQL has each on a
+page of its own: the worst case. What PostgreSQL uses for the requests counts like what the server uses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.client import ORIGIN, RP_ID
+from bench.filling import Filling, filling
 from bench.load import Load, Measured, measure
-from bench.processes import Identity, Server, cores
-from bench.scale import bulk, identifiers
+from bench.processes import Identity, Server, children, cores
+from bench.run import postgresql
+from bench.scale import identifiers
 from countersign.access import keyring
 from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
@@ -38,6 +39,7 @@ from countersign.credentials.public_key import PublicKey, load
 from countersign.encoding import base64url
 from countersign.storage import open_database
 from countersign.world import World
+from tests.support.postgres import PostgresServer
 
 CEREMONY_LIMIT = 1.5
 IDENTIFY_LIMIT = 1.2
@@ -48,9 +50,14 @@ _TOKENS = 60_000
 _SLICE = 10_000
 _BATCH = 50_000
 _DAY_MS = 86_400_000
+_CREDENTIAL = (
+    "org_id credential_uuid user_id token_id kind credential_id credential_key name public_key fingerprint rp_id "
+    "origin sign_count state epoch created_at"
+)
 
 
 def run(
+    engine: str,
     users: int,
     credentials: int,
     directory: Path | None,
@@ -63,20 +70,21 @@ def run(
     server_core, client_core = cores()
     with ExitStack() as stack:
         place = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="countersign-identities-")))
+        postgres = stack.enter_context(postgresql(client_core, [])) if engine == "postgresql" else None
+        if engine == "postgresql" and postgres is None:
+            raise SystemExit("no PostgreSQL is found here")
         generator = Load(client_core)
         stack.callback(generator.close)
-        servers = {name: _server(name, place, server_core) for name in ("few", "many")}
-        passkey = _add_passkey(place / "few" / "bench.db", servers["few"].org_id)
+        servers = {name: _server(name, place, postgres, server_core) for name in ("few", "many")}
+        passkey = _add_passkey(servers["few"])
         each = credentials // users
         tokens = {}
         for name, count in (("few", FEW), ("many", users)):
             begun = time.perf_counter()
             tokens[name] = _ring(seed(servers[name], count, each))
-            size = (place / name / "bench.db").stat().st_size / 1e9
             took = time.perf_counter() - begun
-            tell(f"{name}: {count:,} users, {count * each:,} credentials, seeded in {took:.0f} s, {size:.1f} GB")
-        for name, server in servers.items():
-            _settle(place / name / "bench.db")
+            tell(f"{name}: {count:,} users, {count * each:,} credentials, seeded in {took:.0f} s")
+        for server in servers.values():
             stack.enter_context(server)
         few = servers["few"]
         with_passkey = replace(few, identity=Identity(token=few.identity["token"], **passkey))
@@ -91,61 +99,59 @@ def run(
                     how: dict[str, Any] = {"clients": clients, "seconds": seconds}
                     if what in servers:
                         server = servers[what]
-                        measure(into, generator, server, server.pids, next(tokens[what]), scenario="begin", **how)
+                        pids = _pids(server, postgres)
+                        measure(into, generator, server, pids, next(tokens[what]), scenario="begin", **how)
                         continue
                     signer = with_passkey if what == "Fido2" else few
                     how["passkey"] = what == "Fido2"
-                    measure(into, generator, signer, few.pids, keys, scenario="rename", **how)
-    return _report(measured, users, credentials, console)
+                    measure(into, generator, signer, _pids(few, postgres), keys, scenario="rename", **how)
+    return _report(measured, engine, users, credentials, console)
 
 
-def _settle(path: Path) -> None:
-    """Have what was seeded on the disk, so that no commit waits for it, and in the memory of the system."""
-    os.sync()
-    with path.open("rb") as file:
-        while file.read(1 << 24):
-            pass
-
-
-def _server(name: str, place: Path, core: set[int]) -> Server:
-    server = Server(name, place / name, f"sqlite://{place}/{name}/bench.db", core)
+def _server(name: str, place: Path, postgres: PostgresServer | None, core: set[int]) -> Server:
+    url = f"sqlite://{place}/{name}/bench.db" if postgres is None else postgres.new_database(migrated=False)
+    server = Server(name, place / name, url, core)
     server.prepare()
     return server
 
 
-def _add_passkey(path: Path, org_id: str) -> dict[str, str]:
+def _pids(server: Server, postgres: PostgresServer | None) -> tuple[int, ...]:
+    """The server, and what works for it in PostgreSQL."""
+    if postgres is None:
+        return server.pids[:1]
+    database = server.database.rsplit("/", 1)[1]
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children(postgres.process.pid)}
+    return server.pids[0], *(pid for pid, title in titles.items() if f" {database} " in title)
+
+
+def _add_passkey(server: Server) -> dict[str, str]:
     """Give the administrator a passkey; its id and private number."""
     number = random.SystemRandom().randrange(1, 1 << 255)
-    key = ec.derive_private_key(number, ec.SECP256R1())
-    loaded = _public(key.public_key())
+    loaded = _public(ec.derive_private_key(number, ec.SECP256R1()).public_key())
     identifier = base64url.encode(random.randbytes(32))
     stored = json.dumps(
         {"aaguid": "0" * 32, "backupEligible": False, "backedUp": False, "format": "none", "trust": "none"}
     )
-    now = World().now()
-    with sqlite3.connect(path) as connection:
-        (user_id,) = connection.execute("SELECT user_id FROM credentials WHERE org_id = ?", (org_id,)).fetchone()
-        row = (
+    org_id, now = server.org_id, World().now()
+    with filling(server.database) as database:
+        (user_id,) = database.one("SELECT user_id FROM credentials")
+        values: tuple[Any, ...] = (
             org_id,
             World().new_id("cr"),
             user_id,
+            "",
+            "Fido2",
             identifier,
             identifier,
+            "passkey",
             loaded.pem,
-            loaded.fingerprint,
-            RP_ID,
-            ORIGIN,
         )
-        connection.execute(
-            "INSERT INTO credentials (org_id, credential_uuid, user_id, token_id, kind, credential_id, credential_key, "
-            "name, public_key, fingerprint, rp_id, origin, sign_count, fido2, state, epoch, created_at) "
-            "VALUES (?, ?, ?, '', 'Fido2', ?, ?, 'passkey', ?, ?, ?, ?, 0, ?, 'Active', 0, ?)",
-            (*row, stored, now),
-        )
-        connection.execute("DELETE FROM relying_parties WHERE org_id = ?", (org_id,))
-        connection.execute("INSERT INTO relying_parties VALUES (?, ?, 'Bench', 1, ?)", (org_id, RP_ID, now))
-        connection.execute("INSERT INTO origins VALUES (?, '', ?, ?, ?)", (org_id, RP_ID, ORIGIN, now))
-    connection.close()
+        values += (loaded.fingerprint, RP_ID, ORIGIN, 0, "Active", 0, now, stored)
+        database.insert("credentials", f"{_CREDENTIAL} fido2", [values])
+        database.run("DELETE FROM relying_parties")
+        columns = "org_id rp_id name is_default created_at"
+        database.insert("relying_parties", columns, [(org_id, RP_ID, "Bench", 1, now)])
+        database.insert("origins", "org_id app_id rp_id origin created_at", [(org_id, "", RP_ID, ORIGIN, now)])
     return {"credential": identifier, "seed": number.to_bytes(32, "big").hex()}
 
 
@@ -160,45 +166,40 @@ def seed(server: Server, users: int, each: int) -> list[str]:
     org_id = server.org_id
     ring = asyncio.run(_key_ring(server))
     end = int(time.time() * 1000) - 60_000
-    with bulk(server.directory / "bench.db") as connection:
-        (pem,) = connection.execute("SELECT public_key FROM credentials LIMIT 1").fetchone()
-        (permission,) = connection.execute("SELECT permission_id FROM permissions LIMIT 1").fetchone()
-        connection.execute("BEGIN")
+    with filling(server.database) as database:
+        (pem,) = database.one("SELECT public_key FROM credentials LIMIT 1")
+        (permission,) = database.one("SELECT permission_id FROM permissions LIMIT 1")
         made = [user_id for user_id, _ in identifiers("us", users, end)]
         for start in range(0, users, _BATCH):
             some = made[start : start + _BATCH]
-            connection.executemany(
-                "INSERT INTO users (org_id, user_id, kind, is_service_account, username, username_key, is_registered, "
-                "state, epoch, created_at) VALUES (?, ?, 'EndUser', 0, ?, ?, 1, 'Active', 0, ?)",
-                [(org_id, user_id, f"{user_id}@example.org", f"{user_id}@example.org", end) for user_id in some],
+            names = [(user_id, f"{user_id}@example.org") for user_id in some]
+            database.insert(
+                "users",
+                "org_id user_id kind is_service_account username username_key is_registered state epoch created_at",
+                [(org_id, user_id, "EndUser", 0, name, name, 1, "Active", 0, end) for user_id, name in names],
             )
-            connection.executemany(
-                "INSERT INTO permission_assignments VALUES (?, ?, ?, ?, 0, ?, ?)",
-                [(org_id, f"as-{user_id[3:]}", permission, user_id, end, end) for user_id in some],
+            database.insert(
+                "permission_assignments",
+                "org_id assignment_id permission_id identity_id is_immutable created_at updated_at",
+                [(org_id, f"as-{user_id[3:]}", permission, user_id, 0, end, end) for user_id in some],
             )
-        _credentials(connection, org_id, made, each, pem, end)
-        tokens = _sessions(ring, connection, org_id, made, end)
-        connection.execute("COMMIT")
-    return tokens
+        _credentials(database, org_id, made, each, pem, end)
+        return _sessions(ring, database, org_id, made, end)
 
 
-def _credentials(connection: sqlite3.Connection, org_id: str, users: list[str], each: int, pem: str, end: int) -> None:
+def _credentials(database: Filling, org_id: str, users: list[str], each: int, pem: str, end: int) -> None:
     rows: list[tuple[Any, ...]] = []
     for number, (uuid, moment) in enumerate(identifiers("cr", len(users) * each, end), 1):
-        # In another order than the users came, as in a year's work: those of one user lie apart.
-        user_id = users[number % len(users)]
-        rows.append((org_id, uuid, user_id, f"Y3I{number:09}", f"Y3I{number:09}", pem, f"SHA256:{number:043}", moment))
+        # In another order than the users came, as in a year's work.
+        user_id, identifier = users[number % len(users)], f"Y3I{number:09}"
+        values = (org_id, uuid, user_id, "", "Key", identifier, identifier, "a key", pem, f"SHA256:{number:043}")
+        rows.append((*values, "", "", 0, "Active", 0, moment))
         if len(rows) == _BATCH or number == len(users) * each:
-            connection.executemany(
-                "INSERT INTO credentials (org_id, credential_uuid, user_id, token_id, kind, credential_id, "
-                "credential_key, name, public_key, fingerprint, rp_id, origin, sign_count, state, epoch, created_at) "
-                "VALUES (?, ?, ?, '', 'Key', ?, ?, 'a key', ?, ?, '', '', 0, 'Active', 0, ?)",
-                rows,
-            )
+            database.insert("credentials", _CREDENTIAL, rows)
             rows.clear()
 
 
-def _sessions(ring: KeyRing, connection: sqlite3.Connection, org_id: str, users: list[str], end: int) -> list[str]:
+def _sessions(ring: KeyRing, database: Filling, org_id: str, users: list[str], end: int) -> list[str]:
     """Sessions signed with the server's own key."""
     tokens, rows = [], []
     for number, (token_id, _) in enumerate(identifiers("uj", _TOKENS, end)):
@@ -214,12 +215,8 @@ def _sessions(ring: KeyRing, connection: sqlite3.Connection, org_id: str, users:
             now_ms=end,
         )
         tokens.append(text)
-        rows.append((org_id, token_id, user_id, digest, end, end + _DAY_MS))
-    connection.executemany(
-        "INSERT INTO tokens (org_id, token_id, kind, user_id, name, hash, state, epoch, created_at, expires_at) "
-        "VALUES (?, ?, 'Token', ?, 'session', ?, 'Active', 0, ?, ?)",
-        rows,
-    )
+        rows.append((org_id, token_id, "Token", user_id, "session", digest, "Active", 0, end, end + _DAY_MS))
+    database.insert("tokens", "org_id token_id kind user_id name hash state epoch created_at expires_at", rows)
     random.shuffle(tokens)
     return tokens
 
@@ -253,31 +250,45 @@ _WHAT = {
 
 
 def _report(
-    measured: dict[tuple[str, int], Measured], users: int, credentials: int, console: Console
+    measured: dict[tuple[str, int], Measured], engine: str, users: int, credentials: int, console: Console
 ) -> dict[str, Any]:
-    console.print(f"many: {users:,} users with {credentials:,} credentials")
+    console.print(f"many: {users:,} users with {credentials:,} credentials, {engine}")
     table = Table(title="identities", title_justify="left")
-    for name in ("clients", "what", "a second", "p50 ms", "p99 ms", "server µs", "ratio", "limit", ""):
+    for name in ("clients", "what", "a second", "p50 ms", "p99 ms", "server µs", "database µs", "ratio", "limit", ""):
         table.add_column(name, justify="left" if name in ("what", "") else "right")
     ratios = {}
     for clients in CLIENTS:
         for what, name in _WHAT.items():
-            row = measured[what, clients].as_dict()
-            cpu = row["serverCpuMicroseconds"]
+            row = _as_dict(measured[what, clients])
+            cpu = _cpu(measured[what, clients])
             verdict = ["", "", ""]
             if what in ("Fido2", "many"):
                 base, limit = ("Key", CEREMONY_LIMIT) if what == "Fido2" else ("few", IDENTIFY_LIMIT)
-                ratio = cpu / measured[base, clients].as_dict()["serverCpuMicroseconds"]
+                ratio = cpu / _cpu(measured[base, clients])
                 ratios[f"{what}/{base}, {clients}"] = ratio
                 verdict = [f"{ratio:.2f}", f"≤ {limit}", "[green]holds" if ratio <= limit else "[bold red]missed"]
             rate, p50, p99 = measured[what, clients].rate, row["p50Milliseconds"], row["p99Milliseconds"]
-            table.add_row(str(clients), name, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{cpu:.0f}", *verdict)
+            shares = [f"{row[f'{of}CpuMicroseconds']:.0f}" for of in ("server", "database")]
+            table.add_row(str(clients), name, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}", *shares, *verdict)
     console.print(table)
     return {
+        "engine": engine,
         "users": users,
         "credentials": credentials,
         "ratios": ratios,
         "measured": [
-            {"what": what, "clients": clients, **each.as_dict()} for (what, clients), each in measured.items()
+            {"what": what, "clients": clients, **_as_dict(each)} for (what, clients), each in measured.items()
         ],
     }
+
+
+def _as_dict(each: Measured) -> dict[str, Any]:
+    """For the JSON file; here the other processes are PostgreSQL's."""
+    row = each.as_dict()
+    row["databaseCpuMicroseconds"] = row.pop("signerCpuMicroseconds")
+    return row
+
+
+def _cpu(each: Measured) -> float:
+    """Microseconds of server and database together."""
+    return each.each(each.server_cpu + each.signer_cpu) * 1e6

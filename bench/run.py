@@ -50,7 +50,7 @@ class Results:
 
 
 @contextmanager
-def _postgres(core: set[int], missing: list[str]) -> Iterator[PostgresServer | None]:
+def postgresql(core: set[int], missing: list[str]) -> Iterator[PostgresServer | None]:
     """PostgreSQL on the client's core: in production it is another machine."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
@@ -74,7 +74,7 @@ def run(rounds: int, seconds: float, tell: Callable[[str], None]) -> Results:
     server_core, client_core = cores()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="countersign-bench-")))
-        postgres = stack.enter_context(_postgres(client_core, results.missing))
+        postgres = stack.enter_context(postgresql(client_core, results.missing))
         load = Load(client_core)
         stack.callback(load.close)
         servers = [Server("sqlite", directory / "sqlite", f"sqlite://{directory}/sqlite/bench.db", server_core)]
