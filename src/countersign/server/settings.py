@@ -128,8 +128,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recovery_recipients: Annotated[
         tuple[str, ...],
         _about(
-            "Age recipients (`age1...`, at most four) to whom every new private key is encrypted as well, for the day on "
-            "which the key-encryption key is lost; written into the store root at `init`, changed by `rotate-root`."
+            "Age recipients (`age1...`, at most four) to whom every new private key is encrypted as well, for the day "
+            "on which the key-encryption key is lost; written into the store root at `init`, changed by `rotate-root`."
         ),
     ] = ()
     backup_recipients: Annotated[
