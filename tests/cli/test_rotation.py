@@ -144,7 +144,7 @@ def test_the_key_encryption_key_moves_from_a_file_to_a_passphrase_while_the_sign
         restart_signer(production)
         production.wait(lambda: production.run("keystore", "status").output.startswith("sealed"))
         assert run(production, "unseal", "--passphrase", secret=PASSPHRASE).startswith("unsealed")
-        assert "deleted the old wraps of root 1" in run(production, "rotate-kek", "--finish")
+        assert "deleted the old wraps of root 1" in run(production, "rotate-kek", "--finish", secret=PASSPHRASE)
         assert status(production) == [(1, "Active", "passphrase", 1)]
         production.wait(lambda: _unsealed(caller))
         assert _signs(caller, key)

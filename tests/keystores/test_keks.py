@@ -19,7 +19,7 @@ from countersign.keystores.kek import KekProvider, RootName, open_provider
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.roots import next_root, open_root, parse_root, rewrap_root
-from tests.keystores.builders import FixedKek
+from tests.keystores.builders import FixedKek, running
 from tests.support.softhsm import Token, softhsm_token
 from tests.support.transit import TransitServer
 
@@ -152,6 +152,18 @@ def test_a_root_moves_from_one_service_to_another_with_all_it_holds(spec: str) -
     outcome = open_root(parsed, service, b"", page.root(1), page.scratch)
     assert outcome == roots.OpenedRoot("ks-1", 2, (AUTHORISER,))
     assert bytes(page.root(1)) != opened(before, fixed)
+
+
+async def test_the_signer_opens_its_root_through_the_service_and_again_after_it_was_sealed(spec: str) -> None:
+    """In its own process, confined as far as that provider lets it be."""
+    async with running(spec) as signer:
+        assert (await signer.client.status()).state == "unsealed"
+        await signer.client.seal()
+        await signer.client.unseal(None)
+        state = await signer.client.status()
+        assert state.state == "unsealed", state.reason
+        said = " ".join(state.notes)
+        assert "confine it by the service unit" in said or "connecting and reading files stay allowed" in said
 
 
 @pytest.mark.usefixtures("aws")

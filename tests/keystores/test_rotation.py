@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+import pyrage
 import pytest
 
-from countersign.keystores import GeneratedKey, KeyRecord, SignerUnavailable, rotation, rotation_store, store
+from countersign.keystores import GeneratedKey, KeyRecord, SignerUnavailable, roots, rotation, rotation_store, store
+from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Generated, State
 from countersign.storage import Database
 from countersign.storage.transaction import Statement, Transaction
@@ -249,7 +251,9 @@ async def test_k4_the_next_key_encryption_key_opens_before_the_old_one_is_gone(h
         await house.every_key_signs()
     with pytest.raises(rotation_store.RotationConflict, match="rotate-kek --finish"):
         await rotation.add_root(house.database, STORE, house.kek, b"", 1)
-    assert await rotation.finish_kek(house.database, STORE) == [1]
+    with pytest.raises(ValueError, match="the old ones stay"):
+        await rotation.finish_kek(house.database, STORE, house.kek, b"")
+    assert await rotation.finish_kek(house.database, STORE, new, b"") == [1]
     await house.every_key_signs()  # the signer that runs goes on
     signer = await house.restart()
     assert signer.state().state == "sealed"
@@ -265,23 +269,35 @@ async def test_an_exchange_of_the_key_encryption_key_can_be_given_up(house: Hous
     await house.every_key_signs()
     assert await house.database.write(lambda: rotation_store.drop_staged(STORE)) == [1]
     with pytest.raises(rotation_store.RotationConflict, match="nothing to finish"):
-        await rotation.finish_kek(house.database, STORE)
+        await rotation.finish_kek(house.database, STORE, other, b"")
     await house.restart()
     await house.every_key_signs()
 
 
-async def test_what_else_a_root_holds_is_carried_over(house: House) -> None:
-    before = rotation.roots.parse_root(house.first.root)
-    assert not isinstance(before, rotation.Refusal)
-    content = rotation.roots._open(before, house.kek, b"", memoryview(bytearray(4096)))
-    new = FixedKek(b"n" * 32, name="new")
-    blobs = (
-        rotation.roots.rewrap_root(before, house.kek, b"", new, b""),
-        rotation.roots.next_root(before, house.kek, b""),
-    )
-    for blob, kek in zip(blobs, (new, house.kek), strict=True):
+def test_what_else_a_root_holds_is_carried_over() -> None:
+    """By both rotations, whatever it will be: every member but the key and its version."""
+    old, new = FixedKek(), FixedKek(b"n" * 32, name="new")
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    founder = roots.Founder("or-1", "us-1", "cr-1", "Key", "-----BEGIN PUBLIC KEY-----")
+    more = {"installation_id": "in-1", "founders": (founder,), "recovery_recipients": (recipient,)}
+    before = parsed(roots.create_root(old, STORE, b"a" * 32, **more))  # type: ignore[arg-type]
+    whole = content(before, old)
+    blobs = (roots.rewrap_root(before, old, b"", new, b""), roots.next_root(before, old, b""))
+    for blob, kek, changes in zip(blobs, (new, old), (set[str](), {"root_key", "root_version"}), strict=True):
         assert isinstance(blob, bytes)
-        after = rotation.roots._open(rotation.roots.parse_root(blob), kek, b"", memoryview(bytearray(4096)))  # type: ignore[arg-type]
-        kept = {name for name in after.__struct_fields__ if getattr(after, name) == getattr(content, name)}
-        changed = set(after.__struct_fields__) - kept
-        assert changed <= {"root_key", "root_version"}
+        after = content(parsed(blob), kek)
+        assert {name for name, value in after.items() if value != whole[name]} == changes
+        assert len(after) == 8
+
+
+def parsed(blob: bytes) -> roots.WrappedRoot:
+    found = roots.parse_root(blob)
+    assert isinstance(found, roots.WrappedRoot)
+    return found
+
+
+def content(root: roots.WrappedRoot, kek: FixedKek) -> dict[str, Any]:
+    """Every member of what is inside a root."""
+    opened = roots._open(root, kek, b"", memoryview(bytearray(4096)))
+    assert not isinstance(opened, Refusal)
+    return msgspec.structs.asdict(opened)
