@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nacl import bindings as sodium
 
 from countersign.audit.entry import Signature
 from countersign.audit.signatures import check_signature
+from countersign.keystores import stark
 from countersign.keystores.native import bip340_sign, ecdsa_sign, secp256k1_public_key
 
 SECRET = bytearray((3).to_bytes(32, "big"))  # its point has an even y, as those of Schnorr keys do
@@ -46,6 +48,8 @@ def schnorr(tweak: bytes | None) -> Signature:
 
 
 ECDSA = said("ECDSA", POINT, ecdsa_sign(SECRET, DIGEST, bytes(32))[:64])
+SMALL = bytes.fromhex("05" * 32)  # below 2^251, as all that the STARK curve signs
+STARK = replace(said("ECDSA", stark.public_key(SECRET), stark.sign(SECRET, SMALL, bytes(32))[:64]), curve="stark")
 HASH = f'"hash":"0x{DIGEST.hex()}","kind":"Hash"'
 
 
@@ -54,6 +58,7 @@ HASH = f'"hash":"0x{DIGEST.hex()}","kind":"Hash"'
     [
         (ECDSA, f"{{{HASH}}}"),
         (ECDSA, f'{{"externalId":"a","hash":"{DIGEST.hex().upper()}","kind":"Hash"}}'),
+        (STARK, f'{{"hash":"0x{SMALL.hex()}","kind":"Hash"}}'),
         (ed25519(DIGEST), f"{{{HASH}}}"),
         (ed25519(b"hello"), '{"kind":"Message","message":"0x68656c6c6f"}'),
         (ed25519(b""), '{"kind":"Message","message":""}'),
@@ -69,6 +74,10 @@ def test_what_the_signer_makes_of_a_request_holds(entry: Signature, payload: str
     ("entry", "payload"),
     [
         (ECDSA, f'{{"hash":"0x{ROOT.hex()}","kind":"Hash"}}'),
+        (STARK, f'{{"hash":"0x{"04" * 32}","kind":"Hash"}}'),
+        (STARK, f"{{{HASH}}}"),
+        (replace(STARK, curve="secp256k1"), f'{{"hash":"0x{SMALL.hex()}","kind":"Hash"}}'),
+        (replace(ECDSA, curve="stark"), f"{{{HASH}}}"),
         (ed25519(b"hello"), '{"kind":"Message","message":"68"}'),
         (ed25519(DIGEST), '{"kind":"Hash"}'),
         (schnorr(b""), f"{{{HASH}}}"),

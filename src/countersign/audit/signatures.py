@@ -12,6 +12,7 @@ from nacl.exceptions import BadSignatureError
 
 from countersign.audit.entry import Signature
 from countersign.encoding import strictjson
+from countersign.keystores import stark
 
 _SIGNATURE_BYTES = 64
 _PUBLIC_KEY_BYTES = {"EdDSA": 32, "ECDSA": 33, "Schnorr": 33}
@@ -23,7 +24,8 @@ def check_signature(said: Signature, payload: str) -> str | None:
     """Why the entry's signature is not one of its key over what ``payload`` asks for; ``None`` when it is.
 
     ``payload``: the canonical body of the action, of kind ``Hash`` (32 bytes) or ``Message``. ECDSA and Schnorr
-    (BIP-340, under the key tweaked as in BIP-341) sign the 32 bytes; Ed25519 signs the bytes as its message.
+    (BIP-340, under the key tweaked as in BIP-341) sign the 32 bytes, on the STARK curve numbers below 2^251; Ed25519
+    signs the bytes as its message.
     """
     if said.signature is None:
         return None
@@ -39,7 +41,7 @@ def check_signature(said: Signature, payload: str) -> str | None:
     lengths = (len(signature), len(public_key))
     if lengths != (_SIGNATURE_BYTES, _PUBLIC_KEY_BYTES.get(said.scheme)):
         return f"no signature or key of the scheme {said.scheme}"
-    if not _holds(said.scheme, public_key, asked, tweak, signature):
+    if not _holds(said.scheme, said.curve, public_key, asked, tweak, signature):
         return "the key's signature is not one of what was consented to"
     return None
 
@@ -56,8 +58,11 @@ def _bytes(text: object) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
-def _holds(scheme: str, public_key: bytes, asked: bytes, tweak: bytes | None, signature: bytes) -> bool:
+def _holds(scheme: str, curve: str, public_key: bytes, asked: bytes, tweak: bytes | None, signature: bytes) -> bool:
     try:
+        if curve == "stark":
+            # The log has no recovery id; that of a low-S signature is 0 or 1.
+            return any(stark.recovers(public_key, asked, signature + bytes((recid,))) for recid in (0, 1))
         if scheme == "EdDSA":
             sodium.crypto_sign_open(signature + asked, public_key)
             return True
