@@ -164,6 +164,7 @@ class Server:
             "admin_port": self.admin_port,
             "server_secret_file": self.directory / "server.secret",
             "signer_socket": self.directory / "signer" / "signer.sock",
+            "signer_state": self.directory / "signer-state",
             "signer_embedded": "true",
             "signer_kek": f"file:{self.directory / 'kek'}",
             "organisation_requests_per_minute": UNLIMITED,
