@@ -20,6 +20,9 @@ from countersign.storage.database import Timeouts
 ENVIRONMENT_PREFIX = "COUNTERSIGN_"
 
 
+_KEK_PROVIDERS = ("file", "passphrase", "quorum", "aws-kms", "vault", "pkcs11", "dev")
+
+
 class BadSettings(Exception):
     """A setting is unknown, malformed or contradicts another; the text names it."""
 
@@ -116,7 +119,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "G3"
     signer_kek: Annotated[
         str,
-        _about("Key-encryption key of an embedded signer: `file:PATH`, `passphrase`, or in the sandbox `dev:PATH`."),
+        _about(
+            "Key-encryption key of an embedded signer, and of `init` and rotations: `file:PATH`, `passphrase`, "
+            "`quorum:M-of-N`, `aws-kms:KEY`, `vault:URL/MOUNT/KEY?token_file=PATH`, "
+            "`pkcs11:token=T;object=K?module-path=FILE&pin-source=FILE`, or in the sandbox `dev:PATH`; "
+            "the key store's guide says what each takes."
+        ),
     ] = ""
     key_stores: Annotated[
         tuple[KeyStoreSettings, ...],
@@ -251,7 +259,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.profile == "production" and self.break_glass_hours < 1:
             raise ValueError("break_glass_hours = 0 is for the sandbox profile only; it is 1 to 720")
         if self.profile == "production" and self.signer_kek.startswith("dev:"):
-            raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or passphrase")
+            raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or another")
+        if self.signer_kek and self.signer_kek.partition(":")[0] not in _KEK_PROVIDERS:
+            raise ValueError(f"signer_kek: {self.signer_kek} is none of {', '.join(_KEK_PROVIDERS)}")
         if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
             raise ValueError("mount_prefix starts with a slash and does not end with one")
 
