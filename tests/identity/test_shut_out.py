@@ -102,8 +102,8 @@ _SHUT_OUT = {
 def test_a_mutation_that_began_first_is_waited_for(shared_sandbox: Sandbox, shared_tenants: Tenants, what: str) -> None:
     on_postgresql(shared_sandbox)
     person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
-    with Caller(person.connection) as caller:
-        key = caller.create_key()
+    with Caller(shared_sandbox.service) as owner, Caller(person.connection) as caller:
+        key = owner.create_key()
         token = caller.action_token("PUT", f"/keys/{key}", {"name": "renamed"})
 
         async def interleaved() -> None:
@@ -129,8 +129,8 @@ def test_a_mutation_that_came_second_waits_and_is_refused(
 ) -> None:
     on_postgresql(shared_sandbox)
     person = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
-    with Caller(person.connection) as caller:
-        key = caller.create_key()
+    with Caller(shared_sandbox.service) as owner, Caller(person.connection) as caller:
+        key = owner.create_key()
         token = caller.action_token("PUT", f"/keys/{key}", {"name": "renamed"})
 
         async def interleaved() -> None:
