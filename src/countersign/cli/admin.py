@@ -12,6 +12,7 @@ from countersign.cli.applications import rotate_token
 from countersign.cli.break_glass import break_glass
 from countersign.cli.common import config_option, data_option, installation_settings, run_local
 from countersign.cli.key_settings import keys_command
+from countersign.cli.roster import endorse
 from countersign.cli.server import rotate
 
 if TYPE_CHECKING:
@@ -199,4 +200,5 @@ def reissue_code(person: str, config: Path | None, data: Path | None, as_json: b
 admin.add_command(rotate, "rotate-keys")
 admin.add_command(rotate_token, "rotate-token")
 admin.add_command(break_glass)
+admin.add_command(endorse)
 admin.add_command(keys_command)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli.ceremony import ceremony, show_transcript
 from countersign.cli.common import config_option, data_option, installation_settings, read_secret, start_refusals
 from countersign.cli.key_stores import add_store, list_stores, make_primary
 from countersign.cli.recover import recover
+from countersign.cli.roster import roster
 from countersign.cli.rotation import rotate_kek, rotate_root
 from countersign.encoding.dates import to_iso
 from countersign.keystores import SignerClient, SignerError, SignerStatus
@@ -27,7 +29,10 @@ def keystore() -> None:
     """The key store and its signer process."""
 
 
+keystore.add_command(ceremony)
+keystore.add_command(show_transcript)
 keystore.add_command(recover)
+keystore.add_command(roster)
 keystore.add_command(rotate_kek)
 keystore.add_command(rotate_root)
 keystore.add_command(add_store)

@@ -8,6 +8,7 @@ from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Buffer
+from countersign.keystores.registrar import Roots
 from countersign.keystores.roots import open_root, parse_root
 
 
@@ -31,5 +32,27 @@ def prove_secret(kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequenc
             if isinstance(opened, Refusal):
                 return opened
         return None
+    finally:
+        page.wipe_all()
+
+
+def operator_proof(
+    kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes], message: bytes
+) -> bytes | Refusal:
+    """What the signer takes for the word of who holds the key-encryption key, over ``message``.
+
+    It is an HMAC under a key derived from the newest root, and says nothing about the root to who sees it.
+    """
+    if (refusal := prove_secret(kek, secret, store_id, blobs)) is not None:
+        return refusal
+    page = LockedPage()
+    try:
+        parsed = [wrapped for wrapped in map(parse_root, blobs) if not isinstance(wrapped, Refusal)]
+        wrapped = max(parsed, key=lambda each: each.root_version)
+        newest = wrapped.root_version
+        root = open_root(wrapped, kek, secret, page.root(0), page.scratch)
+        if isinstance(root, Refusal):
+            return root
+        return Roots(page, {newest: 0}, store_id).operator_proof(message)
     finally:
         page.wipe_all()
