@@ -1,4 +1,7 @@
-"""What ``init`` writes down about the installation, once: id, profile, key store, and how long break-glass waits."""
+"""What is written down about the installation, once.
+
+By ``init``: id, profile, key store, and how long break-glass waits. By a ceremony: the digest of its transcript.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from countersign.access import store
 from countersign.storage import Transaction
 
 #: Names of what is written down.
-NAMES = ("installation_id", "profile", "store_id", "break_glass_hours")
+NAMES = ("installation_id", "profile", "store_id", "break_glass_hours", "ceremony_transcript")
 
 
 def read_installation() -> Transaction[dict[str, str]]:

@@ -37,6 +37,9 @@ LISTED = 100
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done, and how much there is."""
 
+AtHand = Callable[[list[bytes]], Sequence[bytearray]]
+"""Takes the wrapped roots, gives what opens them in order: nothing, a passphrase, or shares. They are wiped."""
+
 
 class _Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
     pass
@@ -96,7 +99,7 @@ def drill(
     backup: Path,
     keys: Sequence[x25519.Identity],
     kek: KekProvider,
-    secret: bytearray,
+    at_hand: AtHand,
     directory: Path,
     *,
     now: int,
@@ -105,15 +108,15 @@ def drill(
 ) -> Report:
     """Run a drill in ``directory``, which is empty and nobody else's. ``now``: milliseconds since the epoch.
 
-    ``secret`` opens the key store where its provider asks for one. ``trust``: fingerprint of the checkpoint key. Raises
-    what ``load`` raises, and ``Failed`` when the store can't be unsealed.
+    ``at_hand`` is asked for what opens the key store, once its wrapped roots are known. ``trust``: fingerprint of the
+    checkpoint key. Raises what ``load`` raises, and ``Failed`` when the store can't be unsealed.
     """
     started = time.monotonic()
     url = f"sqlite://{directory / 'restored.db'}"
     restored = load(backup, keys, url, progress=lambda done, total: progress("restore", done, total))
     bench = Bench(kek, now)
     try:
-        return asyncio.run(_drill(backup, restored, url, bench, kek, secret, directory, now, started, trust, progress))
+        return asyncio.run(_drill(backup, restored, url, bench, kek, at_hand, directory, now, started, trust, progress))
     finally:
         bench.close()
 
@@ -124,7 +127,7 @@ async def _drill(
     url: str,
     bench: Bench,
     kek: KekProvider,
-    secret: bytearray,
+    at_hand: AtHand,
     directory: Path,
     now: int,
     started: float,
@@ -134,7 +137,8 @@ async def _drill(
     database = await open_database(url, migrate=True)
     try:
         (store_id,) = await _sealed_stores(database)
-        bench.unseal(await database.read(lambda: list_roots(store_id)), secret)
+        wrapped = await database.read(lambda: list_roots(store_id))
+        bench.unseal(wrapped, at_hand(wrapped))
         found = await _use_keys(database, store_id, bench, progress)
         logs = []
         for head in restored.manifest.audit_heads:

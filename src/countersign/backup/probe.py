@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from coincurve import PublicKeyXOnly
@@ -15,11 +16,12 @@ from countersign.encoding.dates import to_iso
 from countersign.keystores import KeyRecord
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import harden_process, wipe
-from countersign.keystores.protocol import DIGEST32, MESSAGE, Order, Reply, State
+from countersign.keystores.protocol import DIGEST32, MESSAGE, Generated, Order, Reply, State
 from countersign.keystores.service import SignerService
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_decode_generated = msgspec.msgpack.Decoder(Generated).decode
 _decode_state = msgspec.msgpack.Decoder(State).decode
 
 
@@ -32,20 +34,35 @@ class Bench:
 
     def __init__(self, kek: KekProvider, now: int) -> None:
         harden_process()
-        self._kek = kek
         self._text = f"countersign drill {to_iso(now)}: this signature is a test and means nothing"
         self._service = SignerService(kek, clock=lambda: now, grant_level="G0")
 
-    def unseal(self, roots: list[bytes], secret: bytearray) -> None:
-        """Open the store's roots; ``secret`` is wiped. Raises ``Failed``."""
+    def unseal(self, roots: list[bytes], secrets: Sequence[bytearray]) -> None:
+        """Open the store's roots with what was handed in (nothing, a passphrase, shares) and is wiped here.
+
+        Raises ``Failed``.
+        """
         try:
             state = self._state(Order(0, "load", payload=memoryview(_encode(roots))))
-            if state.state == "sealed" and self._kek.needs_secret:
-                state = self._state(Order(0, "unseal", payload=memoryview(secret)))
+            for secret in secrets:
+                if state.state == "sealed":
+                    state = self._state(Order(0, "unseal", payload=memoryview(secret)))
         finally:
-            wipe(secret)
+            for secret in secrets:
+                wipe(secret)
         if state.state != "unsealed":
             raise Failed(f"the key store can't be unsealed: {state.reason}")
+
+    def generate(self, org_id: str, key_id: str, scheme: str, curve: str) -> KeyRecord:
+        """A key that nobody stores. Raises ``Failed``."""
+        order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind="generate")
+        order.org_id, order.curve = org_id, curve
+        reply = self._ask(order)
+        if reply.code != "ok":
+            raise Failed(f"no test key could be made: {reply.data.decode(errors='replace')}")
+        made = _decode_generated(reply.data)
+        sealed = (made.secret_kind, made.root_version, made.generation, made.record)
+        return KeyRecord(org_id, key_id, scheme, curve, made.public_key, *sealed)
 
     def use(self, key: KeyRecord) -> str | None:
         """Recompute the public key, then sign (or derive) with it; why that failed, or None."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, read_secret, read_settings
+from countersign.cli.common import config_option, data_option, installation_settings, read_settings
 from countersign.cli.progress import progress_bar
 from countersign.server.settings import Settings
 
@@ -210,6 +210,7 @@ def drill(
 
     from countersign.audit.checkpoint import is_fingerprint
     from countersign.backup.drill import drill as run
+    from countersign.cli.kek_secrets import Secrets, at_hand
     from countersign.keystores.kek import open_provider
     from countersign.world import World
 
@@ -218,13 +219,13 @@ def drill(
     now = World().now()
     with refusals(), tempfile.TemporaryDirectory(prefix="countersign-drill-") as directory:
         provider = open_provider(kek)
-        secret = read_secret("Passphrase of the key store") if provider.needs_secret else bytearray()
+        secrets = Secrets()
         with progress_bar("drill") as show:
             report = run(
                 source,
                 read_identities(identity),
                 provider,
-                secret,
+                lambda blobs: at_hand(provider, blobs, secrets),
                 Path(directory),
                 now=now,
                 trust=trust,

@@ -83,6 +83,7 @@ async def running(
         installation = await find_installation(database)
         if settings.profile == "production" and installation["profile"] != "production":
             raise BadSettings("this database was made by the sandbox; a production server does not serve it")
+        _know(settings, installation)
         ring = await key_ring(settings, database, installation["installation_id"], world)
         supervisor = await _embedded_signer(settings, stack) if first_process else None
         store_id = installation["store_id"]
@@ -102,6 +103,15 @@ async def running(
             task = asyncio.create_task(_kept_up(job))
             stack.push_async_callback(_cancelled, task)
         yield runtime
+
+
+def _know(settings: Settings, installation: dict[str, str]) -> None:
+    """Whether the installation is the one that the people of the ceremony have seen, where the settings say so."""
+    found = installation.get("ceremony_transcript", "")
+    if settings.ceremony_transcript and settings.ceremony_transcript != found:
+        raise BadSettings("ceremony_transcript is not the digest that this installation's ceremony wrote down")
+    if settings.profile == "production" and not settings.ceremony_transcript:
+        log.warning("no ceremony_transcript is set: nothing says that this installation is the one you made")
 
 
 async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerSupervisor | None:

@@ -133,6 +133,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "`kek`; in the environment as JSON."
         ),
     ] = ()
+    ceremony_transcript: Annotated[
+        str,
+        _about(
+            "Digest of the transcript that `countersign keystore ceremony` printed; the server then starts over no "
+            "other installation.",
+            pattern="^([0-9a-f]{64})?\\Z",
+        ),
+    ] = ""
     recovery_recipients: Annotated[
         tuple[str, ...],
         _about(
