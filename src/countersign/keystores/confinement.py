@@ -23,7 +23,7 @@ _CLONE_THREAD: Final = 0x0001_0000
 
 _NEVER: Final = (
     # other programs and processes
-    *("execve", "execveat", "fork", "vfork", "setns", "unshare"),
+    *("execve", "execveat", "setns", "unshare"),
     # the memory and descriptors of others
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp", "userfaultfd"),
     # the kernel
@@ -44,6 +44,7 @@ _NEVER: Final = (
     # the tree of files
     *("mount", "umount2", "move_mount", "open_tree", "fsopen", "fsmount", "pivot_root", "chroot"),
 )
+_FORK: Final = ("fork", "vfork")
 # It would carry out calls past the filter.
 _IO_URING: Final = ("io_uring_setup", "io_uring_enter", "io_uring_register")
 # Not socketpair: it reaches nobody, and the event loop makes one to end in order.
@@ -59,11 +60,13 @@ class Needs:
     """What a signer can't give up. ``files``: to be opened for reading later.
 
     ``network``: connections, and reading files (certificates, tokens, the client library's own).
-    ``driver``: a foreign library that may do both and write, such as a PKCS#11 module; its unit has to confine it.
+    ``processes``: forks of its own, but no other program. ``driver``: a foreign library that may connect, read and
+    write, such as a PKCS#11 module; its unit has to confine it.
     """
 
     files: tuple[Path, ...] = ()
     network: bool = False
+    processes: bool = False
     driver: bool = False
 
 
@@ -103,8 +106,10 @@ def refuse_io_uring() -> None:
 
 
 def _filter_system_calls(needs: Needs) -> list[str]:
+    names = (*_NEVER, *_IO_URING, *(() if needs.processes else _FORK))
+    names += () if needs.network or needs.driver else _NETWORK
     # A thread is fine, a process is not.
-    return _filter((*_NEVER, *_IO_URING, *(() if needs.network or needs.driver else _NETWORK)), threads_only=True)
+    return _filter(names, threads_only=not needs.processes)
 
 
 def _filter(names: Sequence[str], *, threads_only: bool = False) -> list[str]:

@@ -49,21 +49,32 @@ def fill_random(buffer: memoryview | bytearray) -> None:
         raise OSError(ctypes.get_errno(), "getrandom gave too few bytes")
 
 
-class LockedPage:
-    """One page of memory with fixed places; ``notes`` names the protections the host refused."""
+class SharedRoots:
+    """A page of store root keys that a process shares with those it forks: what one writes or wipes, all have."""
 
     def __init__(self) -> None:
         self._map = mmap.mmap(-1, _PAGE)
-        self.notes: list[str] = []
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        if _libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(_PAGE)) != 0:
-            self.notes.append("key page is not locked in memory (mlock refused)")
-        for advice, what in (("MADV_DONTDUMP", "core dumps"), ("MADV_DONTFORK", "child processes")):
-            try:
-                self._map.madvise(getattr(mmap, advice))
-            except (AttributeError, OSError):
-                self.notes.append(f"key page is not kept out of {what} ({advice} refused)")
+        self.view = memoryview(self._map)[: MAX_ROOTS * ROOT_BYTES]
+        self.notes = [*self.lock(), *_advise(self._map, "MADV_DONTDUMP", "core dumps")]
+
+    def lock(self) -> list[str]:
+        """Lock it for this process, as a forked one has to again; a note if that is refused."""
+        return _lock(self._map)
+
+
+class LockedPage:
+    """One page of memory with fixed places; ``notes`` names the protections the host refused.
+
+    With ``roots`` the store root keys lie there instead, see ``SharedRoots``.
+    """
+
+    def __init__(self, roots: memoryview | None = None) -> None:
+        self._map = mmap.mmap(-1, _PAGE)
+        self.notes = _lock(self._map)
+        self.notes += _advise(self._map, "MADV_DONTDUMP", "core dumps")
+        self.notes += _advise(self._map, "MADV_DONTFORK", "child processes")
         view = memoryview(self._map)
+        self._roots = view if roots is None else roots
         self.wrapping = view[_WRAPPING]
         """32 bytes: the wrapping key of the record in use."""
         self.secret = view[_SECRET]
@@ -80,15 +91,31 @@ class LockedPage:
 
     def root(self, slot: int) -> memoryview:
         """32 bytes: the store root key in that slot, 0 to ``MAX_ROOTS - 1``."""
-        return self._view[slot * ROOT_BYTES : (slot + 1) * ROOT_BYTES]
+        return self._roots[slot * ROOT_BYTES : (slot + 1) * ROOT_BYTES]
 
     def wipe_work(self) -> None:
         """Overwrite everything but the store root keys."""
         wipe(self._view[MAX_ROOTS * ROOT_BYTES :])
 
     def wipe_all(self) -> None:
-        """Overwrite the whole page."""
+        """Overwrite the whole page, and roots that are shared."""
+        wipe(self._roots)
         wipe(self._view)
+
+
+def _lock(page: mmap.mmap) -> list[str]:
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    if _libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(_PAGE)) != 0:
+        return ["key page is not locked in memory (mlock refused)"]
+    return []
+
+
+def _advise(page: mmap.mmap, advice: str, what: str) -> list[str]:
+    try:
+        page.madvise(getattr(mmap, advice))
+    except (AttributeError, OSError):
+        return [f"key page is not kept out of {what} ({advice} refused)"]
+    return []
 
 
 def harden_process() -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ from countersign.keystores.registrar import Registrar, Roots
 from countersign.keystores.secret_kinds import SECRET_BYTES
 
 log = logging.getLogger("countersign.signer")
+
+T = TypeVar("T")
 
 GrantLevel = Literal["G0", "G1", "G3"]
 """G0: permission on the socket is enough (tests). G1: every use of a key needs a grant by a pinned authoriser.
@@ -58,13 +60,14 @@ class SignerService:
         endorses_by_itself: bool = False,
         notes: tuple[str, ...] = (),
         on_shutdown: Callable[[], None] = lambda: None,
+        page: LockedPage | None = None,
     ) -> None:
         self.boot_id = os.urandom(16)
         self._kek = kek
         self._clock = clock
         self._grant_level = grant_level
         self._on_shutdown = on_shutdown
-        self.page = LockedPage()
+        self.page = page or LockedPage()
         provider_note = (kek.note,) if kek.note else ()
         self._notes = (*notes, *self.page.notes, *provider_note)
         self._grants = GrantBook(self.boot_id)
@@ -84,19 +87,31 @@ class SignerService:
             order = _decode_order(frame)
         except MALFORMED as broken:
             raise NotAnOrder from broken
+        return self.reply(order, self.guarded(order, self._carry_out))
+
+    def guarded(self, order: Order, act: Callable[[Order], T]) -> T | Refusal:
+        """What ``act`` makes of the order; a fault of its own is a refusal, and the working part of the page wiped."""
         try:
-            outcome = self._carry_out(order)
+            return act(order)
         except Exception:
             # One bad order must not end the process for everybody; the trace goes to the operator only.
             log.exception("order %s failed", order.op)
-            outcome = Refusal("Internal", "the signer failed; its log says why")
+            return Refusal("Internal", "the signer failed; its log says why")
         finally:
             self.page.wipe_work()
+
+    def reply(self, order: Order, outcome: bytes | Refusal) -> bytes:
+        """The encoded reply; an integrity failure is an alarm in the log."""
         if isinstance(outcome, Refusal):
             if outcome.code == "Integrity":
                 log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
             return _encode(Reply(order.id, outcome.code, outcome.reason.encode()))
         return _encode(Reply(order.id, "ok", outcome))
+
+    @property
+    def store_id(self) -> str:
+        """Of the store that is unsealed; empty before."""
+        return self._store_id
 
     def seal(self) -> None:
         """Wipe every secret."""

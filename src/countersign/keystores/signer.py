@@ -1,7 +1,8 @@
 """The signer process: ``python -P -m countersign.keystores.signer --socket PATH --kek PROVIDER``.
 
-It alone can open keys. One event loop serves a Unix socket, order by order; it keeps nothing on disk and needs no
-database. It imports little on purpose: no web server, no database driver, no command-line framework.
+It alone can open keys. One event loop serves a Unix socket, order by order, or hands what it has permitted to worker
+processes (``--workers``); it needs no database. It imports little on purpose: no web server, no database driver, no
+command-line framework.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
@@ -28,18 +30,21 @@ from typing import Final, cast
 import uvloop
 
 from countersign.keystores.confinement import Needs, confine, refuse_io_uring
-from countersign.keystores.kek import DevProvider, FileProvider, KekProvider, open_provider
+from countersign.keystores.kek import FORMS, DevProvider, FileProvider, KekProvider, open_provider
 from countersign.keystores.ledger import Ledger, open_file
-from countersign.keystores.memory import die_with_parent, harden_process, wipe
+from countersign.keystores.memory import LockedPage, SharedRoots, die_with_parent, harden_process, wipe
 from countersign.keystores.pkcs11_place import parse_place
 from countersign.keystores.protocol import FrameBuffer, FrameOverflow, frame
 from countersign.keystores.service import NotAnOrder, SignerService
+from countersign.keystores.workers import Front, Hands, Keeper, Later, work
 
 log = logging.getLogger("countersign.signer")
 
 _MAX_CONNECTIONS: Final = 64
 _MAX_UNSENT: Final = 1 << 20
 _MAX_PATH: Final = 107
+_MOST_BY_ITSELF: Final = 4
+_MOST_WORKERS: Final = 64
 _PEER = struct.Struct("3i")
 
 
@@ -57,13 +62,15 @@ def steady_clock() -> int:
 _STARTED_NS: Final = time.time_ns() - time.monotonic_ns()
 
 
+Handle = Callable[[memoryview, Later], bytes | None]
+"""What carries an order out: the encoded reply, or None when it is given to ``Later``."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """One peer. A peer that sends garbage, too long a frame, half a frame for too long, or reads nothing is cut off."""
 
-    def __init__(
-        self, service: SignerService, allowed_uids: frozenset[int], peers: set[Connection], patience: float
-    ) -> None:
-        self._service = service
+    def __init__(self, handle: Handle, allowed_uids: frozenset[int], peers: set[Connection], patience: float) -> None:
+        self._handle = handle
         self._allowed = allowed_uids
         self._peers = peers
         self._patience = patience
@@ -108,18 +115,22 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             frames = self._buffer.received(nbytes)
-            replies = [frame(self._service.handle(view)) for view in frames]
+            replies = [frame(reply) for view in frames if (reply := self._handle(view, self._later)) is not None]
         except FrameOverflow:
             self._cut_off("frame too long")
             return
         except NotAnOrder:
             self._cut_off("not an order")
             return
+        for view in frames:
+            wipe(view)  # one of them may hold a passphrase
         if replies:
-            for view in frames:
-                wipe(view)  # one of them may hold a passphrase
             self._transport.write(b"".join(replies))
         self._watch_rest(self._buffer.compact(frames))
+
+    def _later(self, reply: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame(reply))
 
     def pause_writing(self) -> None:
         """Stop reading orders from a peer that does not read its replies, and for some time wait for it."""
@@ -193,12 +204,17 @@ async def serve(
     allowed_uids: frozenset[int],
     stop: asyncio.Event,
     patience: float = 10.0,
+    handle: Handle | None = None,
 ) -> None:
-    """Answer orders until ``stop``; then wipe. ``patience`` in seconds, for slow peers."""
+    """Answer orders until ``stop``; then wipe. ``patience`` in seconds, for slow peers.
+
+    ``handle`` carries them out instead of the service itself.
+    """
+    carry_out = handle or (lambda view, _later: service.handle(view))
     loop = asyncio.get_running_loop()
     peers: set[Connection] = set()
     server = await loop.create_unix_server(
-        lambda: Connection(service, allowed_uids, peers, patience), sock=listener, backlog=_MAX_CONNECTIONS
+        lambda: Connection(carry_out, allowed_uids, peers, patience), sock=listener, backlog=_MAX_CONNECTIONS
     )
     try:
         await stop.wait()
@@ -214,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         kek = open_provider(options.kek)
         make_service = _store(options.store)
+        workers = _workers(options)
         _check_environment(options, kek)
         if options.exit_with_parent is not None:
             die_with_parent(signal.SIGTERM, options.exit_with_parent)
@@ -224,34 +241,69 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, LookupError) as trouble:
         log.error("%s", trouble)  # noqa: TRY400 - an operator's mistake, a trace would only hide the sentence
         return 2
-    hardened = harden_process()
     refuse_io_uring()
     gc.freeze()
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        # The loop has its descriptors by now, and nothing was read from anybody yet.
-        notes = [*hardened, *confine(_needs(kek, options.store))]
-        service = make_service(
-            kek,
-            clock=steady_clock,
-            grant_level=options.grant_level,
-            ledger=ledger,
-            endorses_by_itself=options.endorse_by_itself,
-            notes=tuple(notes),
-            on_shutdown=stop.set,
-        )
-        log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
-        for note in notes:
-            log.warning("%s", note)
-        await serve(listener, service, allowed_uids=allowed, stop=stop, patience=options.patience)
+    def front(control: socket.socket | None = None, roots: SharedRoots | None = None) -> int:
+        hardened = [*harden_process(), *(roots.lock() if roots is not None else ())]
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
-    return 0
+        async def run() -> None:
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            # The loop has its descriptors by now, and nothing was read from anybody yet.
+            notes = [*hardened, *confine(_needs(kek, options.store))]
+            service = make_service(
+                kek,
+                clock=steady_clock,
+                grant_level=options.grant_level,
+                ledger=ledger,
+                endorses_by_itself=options.endorse_by_itself,
+                notes=tuple(notes),
+                on_shutdown=stop.set,
+                page=LockedPage(roots.view) if roots is not None else None,
+            )
+            log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
+            for note in notes:
+                log.warning("%s", note)
+            handle: Handle | None = None
+            if control is not None:
+                crew = Front(service, control)
+                crew.start()
+                handle = crew.handle
+            await serve(listener, service, allowed_uids=allowed, stop=stop, patience=options.patience, handle=handle)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+        return 0
+
+    if workers == 0:
+        return front()
+    roots = SharedRoots()
+
+    def worker(link: socket.socket) -> None:
+        harden_process()
+        roots.lock()
+        confine(Needs())
+        work(link, Hands(kek, clock=steady_clock, page=LockedPage(roots.view)))
+
+    harden_process()
+    confine(replace(_needs(kek, options.store), processes=True))
+    return Keeper(workers, lambda control: front(control, roots), worker).run()
+
+
+def _workers(options: argparse.Namespace) -> int:
+    """How many worker processes; a token is used by one process, and the sandbox needs none."""
+    if options.workers is None:
+        cpus = len(os.sched_getaffinity(0))
+        alone = options.environment == "sandbox" or options.store != "sealed" or cpus == 1
+        return 0 if alone else min(cpus, _MOST_BY_ITSELF)
+    if options.workers and options.store != "sealed":
+        raise ValueError("--workers is for sealed stores: a token has one session, in one process")
+    if not 0 <= options.workers <= _MOST_WORKERS:
+        raise ValueError(f"--workers is 0 to {_MOST_WORKERS}")
+    return int(options.workers)
 
 
 def _store(spec: str) -> Callable[..., SignerService]:
@@ -298,7 +350,7 @@ def _uid(name: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="countersign.keystores.signer", description="The signer of Countersign.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
-    parser.add_argument("--kek", required=True, help="key-encryption key: dev:PATH, file:PATH or passphrase")
+    parser.add_argument("--kek", required=True, help=f"key-encryption key: {FORMS}")
     parser.add_argument(
         "--store", default="sealed", help="sealed, or pkcs11:token=LABEL?module-path=FILE&pin-source=FILE"
     )
@@ -312,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-uid", action="append", default=[], metavar="USER", help="user that may connect (default: its own)"
     )
     parser.add_argument("--socket-group", help="group that may reach the socket, where the API runs as another user")
+    parser.add_argument("--workers", type=int, help="processes that sign; 0: its own (default: CPUs, at most 4)")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds before a slow peer is cut off")
     parser.add_argument("--exit-with-parent", type=int, metavar="PID", help="end when this process, the parent, ends")
     return parser
