@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pyrage
 import pytest
@@ -200,3 +201,13 @@ def test_a_scalar_out_of_range_is_no_key(curve: str) -> None:
 def test_a_key_does_not_show_itself() -> None:
     assert str(WIF_SCALAR) not in repr(HeldKey("secp256k1", WIF_SCALAR, chain_code=b"c" * 32))
     assert "cc" not in repr(HeldKey("secp256k1", WIF_SCALAR, chain_code=b"c" * 32))
+
+
+@pytest.mark.parametrize(("form", "library"), [("wif", "base58"), ("ethereum", "eth_keyfile")])
+def test_a_missing_extra_is_named_before_anything_moves(
+    monkeypatch: pytest.MonkeyPatch, form: str, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Unusable, match=r"pip install 'countersign\[convert\]'"):
+        key_formats.check_form(form, "secp256k1")
+    key_formats.check_form("age", "secp256k1")

@@ -283,3 +283,22 @@ def test_what_the_operator_allows_is_audited_once(shared_sandbox: Sandbox, tmp_p
     entries = logs.export(shared_sandbox, tmp_path / "audit.jsonl").entries.values()
     told = [entry["details"] for entry in entries if entry.get("event") == "KeySettingsChanged"]
     assert told[-2:] == [{"import": "on"}, {"import": "off"}]
+
+
+def test_k4_a_new_store_root_brings_new_signers(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "data") as sandbox, Caller(sandbox.service) as caller:
+        allow(sandbox, "--enable-import", "--enable-export")
+        before = listed(caller)
+        key = imported(caller, import_body(before))
+        old_shares = import_body(before)
+        rotated = countersign("keystore", "rotate-root", "--data", sandbox.directory, "--settle", "0")
+        assert rotated.status == 0, rotated.errors
+        after = listed(caller)
+        assert after["clusters"][0]["clusterId"] != before["clusters"][0]["clusterId"]
+        # The old root is gone, and with it what it sealed: such shares open nowhere.
+        assert refused(caller.signed("POST", "/keys/import", old_shares))[:2] == (400, "KEY_SHARES_REFUSED")
+        assert imported(caller, import_body(after))["imported"] is True
+        assert caller.signed("POST", f"/keys/{key['id']}/signatures", HASH).json()["status"] == "Signed"
+        receiver = Receiver()
+        exported = caller.signed("POST", f"/keys/{key['id']}/export", receiver.body())
+        assert receiver.open(exported.json()) > 0

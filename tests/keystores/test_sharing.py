@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countersign.keystores import share_format, share_points, sharing
+from countersign.keystores import share_envelope, share_format, share_points, sharing
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.share_format import ExportShare, ImportShare
 from tests.keystores.builders import vectors
@@ -99,6 +100,17 @@ def test_the_import_share_is_the_text_of_the_vectors() -> None:
     share = share_format.decode_import(text.encode(), "secp256k1", 5)
     assert isinstance(share, ImportShare)
     assert share_format.encode_import("secp256k1", share.scalar, share.public_shares, None) == text.encode()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_export_shares_are_the_texts_of_the_vectors(number: int) -> None:
+    envelope = base64.b64decode(VECTORS["exportResponse"]["encryptedKeyShares"][number]["encryptedKeyShare"])
+    scalar = bytearray.fromhex(VECTORS["exportDecryptionScalarHex"])
+    content = share_envelope.decrypt(scalar, envelope, memoryview(bytearray(500)))
+    assert isinstance(content, memoryview)
+    share = share_format.decode_export(content, "secp256k1")
+    assert isinstance(share, ExportShare)
+    assert share_format.encode_export("secp256k1", share.index, share.scalar) == bytes(content)
 
 
 @pytest.mark.parametrize("curve", CURVES)
