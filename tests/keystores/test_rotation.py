@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 from countersign.keystores import GeneratedKey, KeyRecord, SignerUnavailable, roots, rotation, rotation_store, store
-from countersign.keystores.outcome import Refusal
+from countersign.keystores.outcome import Refusal, SignerRefused
 from countersign.keystores.protocol import Generated, State
 from countersign.storage import Database
 from countersign.storage.transaction import Statement, Transaction
@@ -66,7 +66,7 @@ class Signer(Bench):
     async def rewrap(self, key: KeyRecord) -> GeneratedKey:
         reply = self.ask(about("rewrap", key))
         if reply.code != "ok":
-            raise SignerUnavailable(reply.data.decode())
+            raise SignerRefused(reply.code, reply.data.decode())
         made = msgspec.msgpack.decode(reply.data, type=Generated)
         return GeneratedKey(made.public_key, made.record, made.root_version, made.generation, made.secret_kind)
 
@@ -207,6 +207,21 @@ async def test_k4_a_key_made_under_the_old_root_too_late_is_not_stored(house: Ho
     await house.rotate()
     with pytest.raises(SignerUnavailable, match="rotated"):
         await house.database.write(lambda: store.insert_record(ORG, "ke-slow", STORE, made))
+
+
+async def test_k4_a_record_that_does_not_open_is_named_and_keeps_the_old_root(house: House) -> None:
+    good = (await house.every_key_signs())[2]
+    kept = GeneratedKey(good.public_key, good.record, 1, good.generation, good.secret_kind)
+    bad = dataclasses.replace(kept, record=good.record[:-1] + bytes([good.record[-1] ^ 1]))
+    await house.database.write(lambda: rotation_store.swap_records([(good, bad)]))
+    with pytest.raises(rotation_store.RotationConflict, match=r"1 records.*key ke-00002 of .*does not belong"):
+        await house.rotate()
+    states = await rotation.describe(house.database, STORE)
+    assert [(root.state, root.records) for root in states] == [("Active", 1), ("Active", 4)]
+    await house.database.write(lambda: rotation_store.swap_records([(good, kept)]))
+    await house.rotate()
+    assert house.signer.state().root_versions == (2,)
+    await house.every_key_signs()
 
 
 async def test_a_root_in_use_is_neither_retired_nor_destroyed(house: House) -> None:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from countersign.keystores import roots, rotation_store
 from countersign.keystores.client import GeneratedKey, KeyRecord, SignerClient
 from countersign.keystores.kek import KekProvider
-from countersign.keystores.outcome import Refusal
+from countersign.keystores.outcome import Refusal, SignerRefused
 from countersign.keystores.proof import prove_secret
 from countersign.keystores.protocol import Buffer
 from countersign.keystores.rotation_store import RotationConflict, StoredRoot
@@ -133,20 +133,22 @@ async def reseal(database: Database, signer: SignerClient, store_id: str, newest
     """Have the signer seal every record anew under root ``newest``; returns when none is left under an older one.
 
     Keys that are made, used, archived or destroyed meanwhile are none of its business: a record that changed since it
-    was read is left alone and met again. Raises what ``SignerClient`` does; begun again, it goes on where it was.
+    was read is left alone and met again. Raises SignerUnavailable and SignerSealed, after which it goes on where it
+    was, and RotationConflict when only records are left that don't open.
     """
     while left := await database.read(lambda: rotation_store.count_old(store_id, newest)):
         counts = await database.read(lambda: rotation_store.count_by_root(store_id))
         total = sum(counts.values())
         done, after, moved = total - left, ("", ""), 0
+        refused: list[str] = []
         progress(done, total)
         while batch := await _next(database, store_id, newest, after):
-            pairs = list(zip(batch, await _sealed_anew(signer, batch), strict=True))
-            moved += await _swap(database, pairs)
+            moved += await _swap(database, await _sealed_anew(signer, batch, refused))
             after = batch[-1].org_id, batch[-1].key_id
             progress(min(done + moved, total), total)
         if not moved:
-            raise RotationConflict(f"{left} records belong to no key and can't be sealed anew")
+            why = refused[0] if refused else "no key has them"
+            raise RotationConflict(f"{left} records can't be sealed anew, so the older root stays: {why}")
 
 
 async def _next(database: Database, store_id: str, newest: int, after: tuple[str, str]) -> list[KeyRecord]:
@@ -157,11 +159,23 @@ async def _swap(database: Database, pairs: list[tuple[KeyRecord, GeneratedKey]])
     return await database.write(lambda: rotation_store.swap_records(pairs))
 
 
-async def _sealed_anew(signer: SignerClient, batch: list[KeyRecord]) -> list[GeneratedKey]:
+async def _sealed_anew(
+    signer: SignerClient, batch: list[KeyRecord], refused: list[str]
+) -> list[tuple[KeyRecord, GeneratedKey]]:
+    """Each record with the one that replaces it; one that the signer refuses is named in ``refused`` and left out."""
+
+    async def anew(record: KeyRecord) -> tuple[KeyRecord, GeneratedKey] | None:
+        try:
+            return record, await signer.rewrap(record)
+        except SignerRefused as trouble:
+            refused.append(f"key {record.key_id} of {record.org_id}: {trouble.reason}")
+            return None
+
+    made: list[tuple[KeyRecord, GeneratedKey]] = []
     # A few at a time: orders to sign that come in between wait for these only.
-    made: list[GeneratedKey] = []
     for start in range(0, len(batch), _AT_ONCE):
-        made += await asyncio.gather(*(signer.rewrap(record) for record in batch[start : start + _AT_ONCE]))
+        pairs = await asyncio.gather(*(anew(record) for record in batch[start : start + _AT_ONCE]))
+        made += [pair for pair in pairs if pair is not None]
     return made
 
 
