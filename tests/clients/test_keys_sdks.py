@@ -127,7 +127,9 @@ def tenants(shared_sandbox: Sandbox) -> Tenants:
 @pytest.fixture
 def end_user(shared_sandbox: Sandbox, tenants: Tenants) -> Identity:
     org_id = shared_sandbox.values["orgId"]
-    return tenants.end_user(org_id, tenants.permission(org_id, USES))
+    made = tenants.end_user(org_id, tenants.permission(org_id, USES))
+    tenants.introduce(made)
+    return made
 
 
 REFUSALS = (DfnsError, NodeSdkError)

@@ -186,11 +186,29 @@ def test_deriving_needs_a_permission_of_its_own(caller: Caller, shared_sandbox: 
     org_id = shared_sandbox.values["orgId"]
     for granted, status in ((["Keys:Create"], 403), (["Keys:Create", "Keys:ChildKeys:Create"], 200)):
         account = tenants.service_account(org_id, tenants.permission(org_id, granted))
+        tenants.introduce(account)
         with Caller(account.connection) as robot:
             answer = post(robot, "ECDSA", "secp256k1", deriveFrom={"keyId": master})
             assert answer.status_code == status, answer.text
             if status == 403:
                 assert "(Keys:ChildKeys:Create)" in answer.json()["message"]
+
+
+def test_an_application_without_the_permission_derives_nothing_for_those_who_hold_it(
+    caller: Caller, shared_sandbox: Sandbox, tenants: Tenants
+) -> None:
+    """What is asked beside the operation's own permission is asked of the application too."""
+    master = made(caller, "ECDSA", "secp256k1", masterKey=True)["id"]
+    body = {"scheme": "ECDSA", "curve": "secp256k1", "deriveFrom": {"keyId": master}}
+    with Caller(shared_sandbox.admin) as admin:
+        for granted, status in ((["Keys:Create"], 403), (["Keys:Create", "Keys:ChildKeys:Create"], 200)):
+            permission = tenants.permission(shared_sandbox.values["orgId"], granted)
+            wanted = {"name": f"{status}", "kind": "ClientSideApplication", "permissionId": permission}
+            app_id = admin.signed("POST", "/auth/apps", wanted).json()["appId"]
+            caller.http.headers["X-DFNS-APPID"] = app_id
+            answer = caller.signed("POST", "/keys", body)
+            del caller.http.headers["X-DFNS-APPID"]
+            assert answer.status_code == status, answer.text
 
 
 def test_a_key_goes_into_the_store_that_is_named(caller: Caller) -> None:

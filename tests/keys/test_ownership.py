@@ -33,7 +33,9 @@ def caller(shared_sandbox: Sandbox) -> Iterator[Caller]:
 def person(shared_sandbox: Sandbox, tenants: Tenants) -> Identity:
     """An end user who may use keys, and create them and their children."""
     org_id = shared_sandbox.values["orgId"]
-    return tenants.end_user(org_id, tenants.permission(org_id, [*USES, "Keys:ChildKeys:Create"]))
+    made = tenants.end_user(org_id, tenants.permission(org_id, [*USES, "Keys:ChildKeys:Create"]))
+    tenants.introduce(made)
+    return made
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

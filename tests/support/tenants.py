@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ from countersign.encoding import base64url
 from countersign.identity import store
 from countersign.identity.bootstrap import read_installation
 from countersign.identity.usernames import username_key
+from countersign.keystores import Authoriser, SignerClient, outgoing
+from countersign.keystores.store import list_roots
 from countersign.storage import Statement, Transaction, open_database
 from countersign.world import World
 from tests.clients.connection import Connection
@@ -76,6 +79,36 @@ class Tenants:
                 await database.close()
 
         return aio.run(work())
+
+    def introduce(self, *identities: Identity) -> None:
+        """Have the sandbox's signer take their credentials into its roster, so that their consent moves keys."""
+
+        async def work() -> None:
+            database = await open_database(self.url, migrate=False)
+            try:
+                installation = await database.read(read_installation)
+                ring = KeyRing(
+                    database, read_server_secret(self.server_secret), installation["installation_id"], self.world
+                )
+                await ring.load()
+                store_id = installation["store_id"]
+                signer = SignerClient(
+                    str(self.server_secret.with_name("signer") / "signer.sock"),
+                    Authoriser(ring.keys.active("authoriser").secret),
+                    lambda: database.read(lambda: list_roots(store_id)),
+                    store_id=store_id,
+                    world=self.world,
+                )
+                await signer.start()
+                for each in identities:
+                    enrolled = partial(outgoing.enrol, each.org_id, each.credential_uuid, None, self.world)
+                    await database.write(enrolled)
+                await outgoing.RosterKeeper(database, signer, store_id, self.world).deliver()
+                await signer.close()
+            finally:
+                await database.close()
+
+        aio.run(work())
 
     def execute(self, sql: str, *arguments: Any) -> list[Any]:
         """One statement; its rows."""

@@ -125,7 +125,13 @@ class Admission:
             raise _refused("an application of another organisation")
         if caller.app_id is not None and (application is None or application.app_id != caller.app_id):
             await self._check_own(caller.app_id, presented)
-        return caller if application is None else replace(caller, app_id=application.app_id)
+        if application is None:
+            return caller
+        # What an operation asks of the caller beside its own permission, the application must hold as well.
+        granted = caller.operations if application.operations is None else application.operations
+        if caller.operations is not None and granted is not None:
+            granted &= caller.operations
+        return replace(caller, app_id=application.app_id, operations=granted)
 
     async def _check_own(self, app_id: str, presented: Presented | None) -> None:
         """The caller's token was issued through an application that the request does not name."""
