@@ -57,6 +57,8 @@ from countersign.world import World
 MAX_ACTION_TOKEN = 7 << 10
 _MOST_ATTEMPTS = 5
 _MOST_CHALLENGES = 20_000
+#: Columns of ``store.LIST_SIGNING_CREDENTIALS``: three epochs and a credential.
+_COLUMNS = 13
 
 
 class SigningCredential(msgspec.Struct, frozen=True):
@@ -104,11 +106,20 @@ class _Proof(msgspec.Struct, frozen=True):
 def signs_with(caller: Caller, *, party: bool = False, parties: bool = False) -> Transaction[SignsWith]:
     """Read it; relying parties only where they are wanted."""
     bound = caller.token_id if caller.token_kind == "Pat" else ""
-    rows = yield store.LIST_SIGNING_CREDENTIALS, (caller.token_id, caller.org_id, caller.user_id, bound)
+    arguments = (caller.token_id, caller.org_id, caller.user_id, bound)
+    shown: RelyingParty | None = None
+    if party and caller.app_id is None:
+        rows = yield store.LIST_SIGNING_CREDENTIALS_AND_PARTY, arguments
+        if rows and rows[0][-2] is not None:
+            shown = RelyingParty(id=rows[0][-2], name=rows[0][-1])
+    else:
+        rows = yield store.LIST_SIGNING_CREDENTIALS, arguments
+    if party and shown is None:
+        shown = yield from shown_party(caller.org_id, caller.app_id)
     return SignsWith(
-        [SigningCredential.of(row[3:]) for row in rows],
+        [SigningCredential.of(row[3:_COLUMNS]) for row in rows],
         Epochs(*rows[0][:3]) if rows else caller.epochs,
-        (yield from shown_party(caller.org_id, caller.app_id)) if party else None,
+        shown,
         (yield from list_parties(caller.org_id)) if parties else (),
     )
 

@@ -90,16 +90,24 @@ LIST_GRANTED = Statement(
 
 # Credentials a caller may sign with: bound to the caller's token, or (a person's session) to none. With them the
 # epochs as they stand: those of a remembered caller may be a moment old, and what is signed under them would be void.
-LIST_SIGNING_CREDENTIALS = Statement(
-    "list_signing_credentials",
+_SIGNING_CREDENTIALS = (
     "SELECT u.epoch, t.epoch, o.epoch, c.credential_uuid, c.kind, c.credential_id, c.credential_key, c.public_key, "
-    "c.encrypted_private_key, c.epoch, c.rp_id, c.fido2, c.sign_count "
+    "c.encrypted_private_key, c.epoch, c.rp_id, c.fido2, c.sign_count{also} "
     "FROM credentials c "
     "JOIN users u ON u.org_id = c.org_id AND u.user_id = c.user_id "
     "JOIN organisations o ON o.org_id = c.org_id "
-    "JOIN tokens t ON t.org_id = c.org_id AND t.token_id = ? "
+    "JOIN tokens t ON t.org_id = c.org_id AND t.token_id = ? {with_also}"
     "WHERE c.org_id = ? AND c.user_id = ? AND c.token_id = ? AND c.state = 'Active' "
-    "AND c.kind <> 'RecoveryKey' ORDER BY c.credential_uuid LIMIT 200",
+    "AND c.kind <> 'RecoveryKey' ORDER BY c.credential_uuid LIMIT 200"
+)
+LIST_SIGNING_CREDENTIALS = Statement("list_signing_credentials", _SIGNING_CREDENTIALS.format(also="", with_also=""))
+# With the default relying party on each row: init asks for both, and one statement costs less than two.
+LIST_SIGNING_CREDENTIALS_AND_PARTY = Statement(
+    "list_signing_credentials_and_party",
+    _SIGNING_CREDENTIALS.format(
+        also=", p.rp_id, p.name",
+        with_also="LEFT JOIN relying_parties p ON p.org_id = c.org_id AND p.is_default = 1 ",
+    ),
 )
 READ_CREDENTIAL = Statement(
     "read_credential",
