@@ -32,6 +32,18 @@ def from_iso(text: str) -> int:
     off. Raises ``ValueError`` for anything else: no offset, a week date, a 60th second, a day that does
     not exist.
     """
+    # The form that we write, which all but a few are.
+    if len(text) == 24 and text[19] == "." and text[23] == "Z" and text[20:23].isascii() and text[20:23].isdigit():
+        return _from_second(text[:19]) + int(text[20:23])
+    return _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _from_second(text: str) -> int:
+    return _parse(f"{text}Z")
+
+
+def _parse(text: str) -> int:
     match = _ISO.fullmatch(text)
     if match is None:
         raise ValueError("not an ISO 8601 time with Z or an offset")
