@@ -44,6 +44,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Iterator[Scene]:
     identity = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    shared_tenants.introduce(identity)
     document = httpx.get(f"{shared_sandbox.values['baseUrl']}/openapi.json").json()
     with Caller(identity.connection) as caller:
         stock = Stock(caller, shared_tenants)

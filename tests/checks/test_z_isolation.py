@@ -40,6 +40,7 @@ BODIES: dict[str, Any] = {
     "destroyKey": {"publicKey": "00" * 32},
     "generateSignature": {"kind": "Message", "message": "0x00"},
     "exportKey": Receiver().body(),
+    "endorseCredential": {"publicKey": "SHA256:" + "A" * 43},
     "updateServiceAccount": {"name": "taken over"},
     "deactivateServiceAccount": {},
     "updateUser": {"isSSORequired": True},
@@ -63,6 +64,8 @@ class Neighbours:
 @pytest.fixture(scope="module")
 def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
     identity = shared_tenants.organisation()
+    session = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    shared_tenants.introduce(identity, session)
     there = Caller(identity.connection)
     stock = Stock(there, shared_tenants)
     key, signature = stock.signature()
@@ -76,7 +79,7 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
         "credentialUuid": identity.credential_uuid,
         "id": stock.log(),
     }
-    here = Caller(shared_tenants.session(shared_sandbox.values["orgId"], everything=True).connection)
+    here = Caller(session.connection)
     return Neighbours(here, there, foreign, Stock(here, shared_tenants))
 
 
