@@ -372,8 +372,8 @@ def test_a7_a_malleated_signature_is_no_second_consent(shared_sandbox: Sandbox, 
     """Whoever turns s into n - s has another signature that holds, and still nothing to spend it on."""
     identity = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
     for curve in ("secp256k1", "p256"):
-        with EcdsaCaller(identity, shared_tenants, curve) as caller:
-            key = caller.create_key()
+        with EcdsaCaller(identity, shared_tenants, curve) as caller, Caller(shared_sandbox.service) as owner:
+            key = owner.create_key()
             challenge = caller.challenge("PUT", f"/keys/{key}", {"name": "n"})
             low, high = caller.both_assertions(challenge["challenge"])
             first, second = (caller.answer(challenge, firstFactor=factor) for factor in (high, low))
