@@ -59,6 +59,9 @@ class PostgresqlDatabase:
             "statement_timeout": _milliseconds(timeouts.statement),
             "lock_timeout": _milliseconds(timeouts.lock),
             "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle_transaction),
+            # A cancelled request may leave a statement running that nobody waits for, with its locks: that ends within
+            # a second, as PostgreSQL then looks whether the connection is still there.
+            "client_connection_check_interval": "1s",
         }
         if readonly:
             settings["default_transaction_read_only"] = "on"
