@@ -122,6 +122,8 @@ async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerS
     options = ["--state", settings.signer_state, "--grant-level", settings.grant_level]
     if settings.profile == "sandbox":
         options.append("--endorse-by-itself")
+    if settings.signer_workers >= 0:
+        options += ["--workers", str(settings.signer_workers)]
     supervisor = SignerSupervisor(
         settings.signer_socket, settings.signer_kek, environment=settings.profile, extra=tuple(options)
     )

@@ -126,6 +126,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "the key store's guide says what each takes."
         ),
     ] = ""
+    signer_workers: Annotated[
+        int,
+        _about(
+            "Processes in which an embedded signer signs; 0 in its own, -1 as many as CPUs but at most 4 (the sandbox: "
+            "in its own).",
+            ge=-1,
+            le=64,
+        ),
+    ] = -1
     key_stores: Annotated[
         tuple[KeyStoreSettings, ...],
         _about(
