@@ -125,6 +125,11 @@ def _signature(stock: Stock) -> Wanted:
     return Wanted(f"/keys/{key}/signatures/{signature}")
 
 
+def _endorse(stock: Stock) -> Wanted:
+    own = stock.admin.send("GET", "/auth/credentials").json()["items"][0]
+    return Wanted(f"/auth/credentials/{own['credentialUuid']}/endorse", {"publicKey": own["publicKey"]})
+
+
 def _delegate(stock: Stock) -> Wanted:
     key, end_user = stock.key_to_delegate()
     return Wanted(f"/keys/{key}/delegate", {"delegateTo": end_user})
@@ -163,6 +168,7 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "deactivateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/deactivate", {}),
     "deleteUser": lambda stock: Wanted(f"/auth/users/{stock.user()}"),
     "createPersonalAccessToken": lambda stock: Wanted("/auth/pats", new_account()),
+    "endorseCredential": _endorse,
     "listApplications": lambda stock: Wanted("/auth/apps"),
     "createApplication": lambda stock: Wanted("/auth/apps", new_application()),
     "getApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}"),

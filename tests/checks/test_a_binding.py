@@ -82,6 +82,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "createCredential": [{"challengeIdentifier": "c", "credentialName": "n", "credentialKind": "Key"}],
     "createCredentialCode": [{"expiration": 60}],
     "activateCredential": [{"credentialUuid": IDS["credentialUuid"]}],
+    "endorseCredential": [{"publicKey": "SHA256:" + "A" * 43}],
     "deactivateCredential": [{"credentialUuid": IDS["credentialUuid"]}],
 }
 

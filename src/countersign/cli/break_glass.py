@@ -116,19 +116,24 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
     Archives all credentials, sessions and personal access tokens of the user, enrols the key and prints a session
     token, once.
     """
+    from countersign.cli.roster import vouch
     from countersign.identity import break_glass as requests
+    from countersign.keystores import Founder
     from countersign.server.maintenance import find_installation, key_ring
 
     settings = installation_settings(config, data)
 
-    async def work(database: Database, _secret: bytes, world: World) -> Completed:
+    async def work(database: Database, _secret: bytes, world: World) -> tuple[Completed, bool]:
         await _prove(settings, database)
         installation = await find_installation(database)
         ring = await key_ring(settings, database, installation["installation_id"], world)
         lifetime = settings.session_seconds
-        return await database.write(lambda: requests.complete(request_id, ring, lifetime, world))
+        made = await database.write(lambda: requests.complete(request_id, ring, lifetime, world))
+        of = made.request
+        founder = Founder(of.org_id, of.user_id, made.credential_uuid, "Key", of.public_key)
+        return made, await vouch(settings, database, founder)
 
-    done = run_local(settings, work)
+    done, counts = run_local(settings, work)
     document = {
         "orgId": done.request.org_id,
         "userId": done.request.user_id,
@@ -142,6 +147,9 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
         return
     for name, value in document.items():
         click.echo(f"{name:<15} {value}")
+    if not counts:
+        named = f"{done.credential_uuid} --public-key {done.request.fingerprint}"
+        click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}")
     click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
 
 

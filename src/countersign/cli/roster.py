@@ -64,6 +64,51 @@ class _Place:
         return proof
 
 
+async def vouch(settings: Settings, database: Database, founder: Founder) -> bool:
+    """Have a credential that the operator has just enrolled count for the signer, where that takes no typing.
+
+    False where it could not be: the signer is away, or the key-encryption key has to be typed in.
+    """
+    from countersign.keystores import SignerClient, SignerError
+    from countersign.keystores.kek import open_provider
+    from countersign.keystores.outgoing import RosterKeeper
+    from countersign.keystores.store import list_roots
+    from countersign.server.maintenance import find_installation
+    from countersign.world import World
+
+    facts, world = await find_installation(database), World()
+    store_id = facts["store_id"]
+    client = SignerClient(
+        settings.signer_socket,
+        None,
+        lambda: database.read(lambda: list_roots(store_id)),
+        store_id=store_id,
+        world=world,
+    )
+    await client.start(wait=2.0)
+    try:
+        await RosterKeeper(database, client, store_id, world).deliver()
+        if open_provider(settings.signer_kek).needs_secret or client.roster_mark is None:
+            return False
+        await _endorse(_Place(settings, database, client, facts), founder.org_id, founder)
+    except (SignerError, ValueError, click.ClickException):
+        return False
+    else:
+        return True
+    finally:
+        await client.close()
+
+
+async def _endorse(place: _Place, org_id: str, founder: Founder) -> None:
+    from msgspec.structs import replace
+
+    from countersign.keystores.roster_orders import Endorsement
+
+    endorsement = Endorsement(org_id, founder.credential_uuid, _fingerprint(founder))
+    proof = await place.prove(endorsement.message())
+    await place.client.change_roster("endorse", _packed(replace(endorsement, proof=proof)))
+
+
 def _run(config: Path | None, data: Path | None, work: Callable[[_Place], Awaitable[T]]) -> T:
     from countersign.keystores import SignerError
 
@@ -200,11 +245,14 @@ def adopt(data: Path | None, config: Path | None, yes: bool) -> None:
 
 
 def _tell(item: Founder) -> None:
+    click.echo(f"{item.credential_uuid}  {item.kind:<20}  {item.user_id}  {_fingerprint(item)}")
+
+
+def _fingerprint(item: Founder) -> str:
     from countersign.credentials import public_key
 
     key = public_key.load(item.public_key)
-    shown = key.fingerprint if isinstance(key, public_key.PublicKey) else "refused"
-    click.echo(f"{item.credential_uuid}  {item.kind:<20}  {item.user_id}  {shown}")
+    return key.fingerprint if isinstance(key, public_key.PublicKey) else "refused"
 
 
 def _packed(message: Any) -> bytes:

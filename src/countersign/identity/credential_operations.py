@@ -34,6 +34,7 @@ from countersign.identity.credential_types import (
     CredentialCode,
     CredentialReference,
     DisabledKind,
+    EndorseCredential,
     Message,
     Nothing,
     PubKeyCredParam,
@@ -162,6 +163,24 @@ async def delete_credential(call: Call) -> Nothing:
     """
     await _set_state(call, call.params["credentialUuid"], "Archived")
     return Nothing()
+
+
+@operation(
+    "POST",
+    "/auth/credentials/{credentialUuid}/endorse",
+    permission="Auth:Users:Activate",
+    signed=True,
+    user_kinds=("CustomerEmployee",),
+)
+async def endorse_credential(call: Call, body: EndorseCredential) -> Message:
+    """Vouch for a credential that was enrolled with a code: from then on the signer takes its consent.
+
+    Compare the fingerprint with the credential's holder, by another way than this server. Nothing happens when the
+    credential counts already.
+    """
+    uuid = call.params["credentialUuid"]
+    await call.commit(lambda: credentials.endorse(call.org_id, uuid, body.public_key))
+    return Message()
 
 
 @operation("POST", "/auth/credentials/code", signed=True, callers=("Token",))

@@ -53,6 +53,11 @@ COUNT_FIRST_FACTORS = Statement(
     "WHERE org_id = ? AND user_id = ? AND token_id = '' AND state = 'Active' AND kind <> 'RecoveryKey'",
 )
 
+FIND_FINGERPRINT = Statement(
+    "find_credential_fingerprint",
+    "SELECT fingerprint FROM credentials WHERE org_id = ? AND credential_uuid = ? AND state <> 'Archived'",
+)
+
 # One live code a user: a new one takes the place of the old.
 PUT_CODE = Statement(
     "put_credential_code",

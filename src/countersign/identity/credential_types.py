@@ -140,6 +140,12 @@ class CredentialReference(Wire):
     credential_uuid: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class EndorseCredential(Wire):
+    """``publicKey``: fingerprint of the credential's public key, as its holder tells it."""
+
+    public_key: Annotated[str, Meta(pattern="^SHA256:[A-Za-z0-9+/]{43}\\Z")]
+
+
 class CreateCredentialCode(Wire):
     """``expiration``: at most a minute ahead, an ISO 8601 time or a Unix time in seconds or milliseconds."""
 

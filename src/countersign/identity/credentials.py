@@ -189,6 +189,17 @@ def list_own(org_id: str, user_id: str, token_id: str) -> Transaction[list[Crede
     ]
 
 
+def endorse(org_id: str, credential_uuid: str, fingerprint: str) -> Transaction[Effect[None]]:
+    """Vouch for a credential that nobody countersigned; its effect is the signer's. 404 unless it has this public key.
+
+    One answer for both: whoever asks has the fingerprint from the holder, and learns nothing of another.
+    """
+    rows = yield store.FIND_FINGERPRINT, (org_id, credential_uuid)
+    if not rows or rows[0][0] != fingerprint:
+        raise not_found("credential")
+    return Effect(None, (credential_uuid,))
+
+
 def set_state(
     org_id: str, user_id: str, credential_uuid: str, state: Literal["Active", "Inactive", "Archived"]
 ) -> Transaction[Effect[None]]:

@@ -106,11 +106,12 @@ class RosterKeeper:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._send(), _PATIENCE_S)
 
-    async def _send(self) -> None:
+    async def _send(self, *, refused: bool = False) -> None:
+        """``refused``: those too that the signer did not take so far."""
         async with self._sending:
             after = ""
             while self._signer.available:
-                rows = await self._database.read(_waiting(after))
+                rows = await self._database.read(_waiting(after, refused=refused))
                 for org_id, order_id, op, body in rows:
                     if not await self._send_one(org_id, order_id, op, bytes(body)):
                         return
@@ -147,14 +148,12 @@ class RosterKeeper:
         loop = asyncio.get_running_loop()
         next_try = 0.0
         while True:
-            if loop.time() >= next_try:
-                await self._send()
+            again = loop.time() >= next_try
+            await self._send(refused=again)
+            if again:
                 next_try = loop.time() + _AGAIN_S
             await self._note()
-            was_there = self._signer.available
             await asyncio.sleep(_INTERVAL_S)
-            if self._signer.available and not was_there:
-                next_try = 0.0
 
     async def _note(self) -> None:
         mark = self._signer.roster_mark
@@ -179,8 +178,8 @@ def behind(known: tuple[int, str], mark: tuple[int, str]) -> str | None:
     return None
 
 
-def _waiting(after: str) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
-    return lambda: store.waiting_roster_orders(after, _BATCH)
+def _waiting(after: str, *, refused: bool) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
+    return lambda: store.waiting_roster_orders(after, _BATCH, refused=refused)
 
 
 def _settled(org_id: str, order_id: str, done_at: int | None, outcome: str) -> Callable[[], Transaction[None]]:

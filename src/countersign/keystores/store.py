@@ -204,6 +204,7 @@ INSERT_ROSTER_ORDER: Final = Statement(
 WAITING_ROSTER_ORDERS: Final = Statement(
     "keystore_waiting_roster_orders",
     "SELECT org_id, order_id, op, body FROM roster_orders WHERE done_at IS NULL AND order_id > ?"
+    " AND (outcome IS NULL OR ? = 1)"
     " ORDER BY order_id LIMIT ?",
 )
 SETTLE_ROSTER_ORDER: Final = Statement(
@@ -225,9 +226,12 @@ PUT_ROSTER_MARK: Final = Statement(
 )
 
 
-def waiting_roster_orders(after: str, limit: int) -> Transaction[list[tuple[str, str, str, bytes]]]:
-    """Orders about the roster that were not carried out yet: organisation, id, op and body."""
-    rows = yield WAITING_ROSTER_ORDERS, (after, limit)
+def waiting_roster_orders(after: str, limit: int, *, refused: bool) -> Transaction[list[tuple[str, str, str, bytes]]]:
+    """Orders about the roster that were not carried out yet: organisation, id, op and body.
+
+    ``refused``: those too that the signer refused before.
+    """
+    rows = yield WAITING_ROSTER_ORDERS, (after, int(refused), limit)
     return [(org_id, order_id, op, bytes(body)) for org_id, order_id, op, body in rows]
 
 
