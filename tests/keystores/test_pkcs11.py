@@ -15,7 +15,6 @@ from typing import Any
 
 import coincurve
 import msgspec
-import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256K1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -39,9 +38,7 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 @pytest.fixture(scope="module")
 def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    for token in softhsm_token(tmp_path_factory.mktemp("hsm")):
-        pkcs11.lib(str(token.module)).reinitialize()  # another test's tokens may be loaded in this process
-        yield token
+    yield from softhsm_token(tmp_path_factory.mktemp("hsm"))
 
 
 def spec(hsm: SoftHsm, mode: str, **others: Any) -> str:

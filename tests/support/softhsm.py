@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import pkcs11
 import pytest
 
 MODULES = (Path("/usr/lib/softhsm/libsofthsm2.so"), Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"))
@@ -49,6 +50,7 @@ def softhsm_token(directory: Path) -> Iterator[Token]:
             check=True,
             capture_output=True,
         )
+        pkcs11.lib(str(module)).reinitialize()  # this process may have loaded it for another token
         yield Token(label, module, directory / "pin", configuration)
     finally:
         if before is None:

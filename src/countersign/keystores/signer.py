@@ -245,7 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
     gc.freeze()
 
     def front(control: socket.socket | None = None, roots: SharedRoots | None = None) -> int:
-        hardened = [*harden_process(), *(roots.lock() if roots is not None else ())]
+        hardened = list(
+            dict.fromkeys([*harden_process(), *([*roots.notes, *roots.lock()] if roots is not None else ())])
+        )
 
         async def run() -> None:
             stop = asyncio.Event()
