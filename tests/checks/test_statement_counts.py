@@ -64,7 +64,8 @@ def test_init_and_action_write_nothing_a_mutation_writes_once_a_signature_twice(
         assert ceremony(quiet, caller, "PUT", path, {"name": "a"}) == (0, 0, 1)
         assert ceremony(quiet, caller, "POST", f"{path}/signatures", MESSAGE) == (0, 0, 2)
         assert ceremony(quiet, caller, "POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519"}) == (0, 0, 1)
-        assert ceremony(quiet, caller, "DELETE", path, None) == (0, 0, 1)
+        # And what the signer was told of it is noted as done.
+        assert ceremony(quiet, caller, "DELETE", path, None) == (0, 0, 2)
 
 
 def test_reads_write_nothing(quiet: InProcess) -> None:

@@ -18,7 +18,7 @@ from countersign.keystores.grants import Grant, payload_hash
 from countersign.keystores.kek import open_provider
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import DIGEST32, MESSAGE, Generated, Order, Reply, State
-from countersign.keystores.service import SignerService
+from countersign.keystores.service import GrantLevel, SignerService
 from countersign.world import World
 
 DATA = Path(__file__).parents[1] / "data"
@@ -72,7 +72,7 @@ def evidence(org_id: str = ORG) -> ConsentEvidence:
 class Bench:
     """A signer without its process: orders in, replies out, and the clock in the test's hand."""
 
-    level: str = "G1"
+    level: GrantLevel = "G1"
     kek: Any = field(default_factory=FixedKek)
     authoriser: Authoriser = field(default_factory=lambda: Authoriser(os.urandom(32)))
     now: int = 1_700_000_000_000
