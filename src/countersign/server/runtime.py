@@ -102,6 +102,8 @@ async def running(
         for job in _background(runtime, world):
             task = asyncio.create_task(_kept_up(job))
             stack.push_async_callback(_cancelled, task)
+        if first_process and settings.profile == "production" and not settings.ceremony_transcript:
+            log.warning("no ceremony_transcript is set: nothing says that this installation is the one you made")
         yield runtime
 
 
@@ -110,8 +112,6 @@ def _know(settings: Settings, installation: dict[str, str]) -> None:
     found = installation.get("ceremony_transcript", "")
     if settings.ceremony_transcript and settings.ceremony_transcript != found:
         raise BadSettings("ceremony_transcript is not the digest that this installation's ceremony wrote down")
-    if settings.profile == "production" and not settings.ceremony_transcript:
-        log.warning("no ceremony_transcript is set: nothing says that this installation is the one you made")
 
 
 async def _embedded_signer(settings: Settings, stack: AsyncExitStack) -> SignerSupervisor | None:
