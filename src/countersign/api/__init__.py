@@ -7,7 +7,7 @@ from countersign.api.errors import CATALOGUE, ApiError, conflict, not_found, val
 from countersign.api.operation import Operation, declared, operation
 from countersign.api.pages import PageRequest, page_request
 from countersign.api.request import Request, Response
-from countersign.api.wire import UNSET, Page, UnsetType, Wire, encode
+from countersign.api.wire import UNSET, Held, Page, UnsetType, Wire, encode
 
 __all__ = [
     "CATALOGUE",
@@ -18,6 +18,7 @@ __all__ = [
     "Effect",
     "Enrolled",
     "Epochs",
+    "Held",
     "Operation",
     "Page",
     "PageRequest",

@@ -21,8 +21,13 @@ class Enrolled:
 
 
 class Effect(msgspec.Struct, Generic[T], frozen=True):
-    """``value`` for the answer; ``entities`` are the ids of what changed, for the audit entry."""
+    """``value`` for the answer; ``entities`` are the ids of what changed, for the audit entry.
+
+    ``status`` and ``code``: of the answer, as the audit entry tells them; what is held or blocked is stored too.
+    """
 
     value: T
     entities: tuple[str, ...] = ()
     enrolled: tuple[Enrolled, ...] = ()
+    status: int = 200
+    code: str | None = None

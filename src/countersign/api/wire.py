@@ -7,7 +7,7 @@ from typing import Any, dataclass_transform
 import msgspec
 from msgspec import UNSET, UnsetType
 
-__all__ = ["UNSET", "Page", "UnsetType", "Wire", "decode", "encode"]
+__all__ = ["UNSET", "Held", "Page", "UnsetType", "Wire", "decode", "encode"]
 
 
 class _KeywordOnly(msgspec.StructMeta):
@@ -19,6 +19,10 @@ class _KeywordOnly(msgspec.StructMeta):
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Wire(msgspec.Struct, metaclass=_KeywordOnly, rename="camel", forbid_unknown_fields=True, frozen=True):
     """A wire object. An optional member that has no value is absent: type it ``T | UnsetType = UNSET``."""
+
+
+class Held(Wire):
+    """Base of what is answered with 202: the change was not made, it waits for an approval."""
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

@@ -152,7 +152,7 @@ class ServerCall(Call):
             done = yield from effect
         except ApiError as error:
             raise _Refused(error) from None
-        if not (yield from self._append(Outcome(status=200), done, payload)):
+        if not (yield from self._append(Outcome(status=done.status, code=done.code), done, payload)):
             raise _Spent
         if done.enrolled or outgoing.concerned(self.request.method, canonical_path(self.request.target.segments)):
             enrolled = [item.credential_uuid for item in done.enrolled]

@@ -16,7 +16,7 @@ from countersign.access.consents import Consent, Consents
 from countersign.access.identify import Identifier, Unauthenticated
 from countersign.access.large_bodies import LARGE, apart
 from countersign.access.limits import RateLimits
-from countersign.api import ApiError, Caller, Operation, Request, Response, encode, validation
+from countersign.api import ApiError, Caller, Held, Operation, Request, Response, encode, validation
 from countersign.encoding import strictjson
 from countersign.encoding.nul import member_with_nul
 from countersign.encoding.target import BadPath, Target, parse_target
@@ -160,7 +160,9 @@ class Corridor:
             raise
         if isinstance(result, Response):
             return result
-        return Response(200, encode(result), headers=terms.headers)
+        if result is None:
+            return Response(204, b"", headers=terms.headers)
+        return Response(202 if isinstance(result, Held) else 200, encode(result), headers=terms.headers)
 
     def _target(self, head: Head) -> Target:
         raw = head.path + b"?" + head.query if head.query else head.path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import types
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import msgspec
 
 from countersign import __version__
-from countersign.api import CATALOGUE, Operation, Response
+from countersign.api import CATALOGUE, Held, Operation, Response
 
 _ERROR_REF = {"$ref": "#/components/responses/Error"}
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -27,11 +29,17 @@ def _is_typed(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
+def _results(operation: Operation) -> tuple[Any, ...]:
+    """What the operation may answer: one type, or each of a union; ``NoneType`` is an answer without content."""
+    result = operation.result
+    return typing.get_args(result) if isinstance(result, types.UnionType) else (result,)
+
+
 def _types(operations: Iterable[Operation]) -> list[Any]:
     found: dict[Any, None] = {}
     for operation in operations:
-        for kind in (operation.body, operation.query, operation.result):
-            if kind is not None and kind is not Response and (_is_typed(kind) or not isinstance(kind, type)):
+        for kind in (operation.body, operation.query, *_results(operation)):
+            if kind not in (None, types.NoneType, Response) and (_is_typed(kind) or not isinstance(kind, type)):
                 found.setdefault(kind, None)
     return list(found)
 
@@ -114,12 +122,20 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
 
 
 def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Done"}
-    if operation.result in schema_of:
-        success["content"] = {"application/json": {"schema": schema_of[operation.result]}}
-    elif operation.result is Response:
-        success["content"] = {"application/json": {}}
-    return {"200": success, "default": _ERROR_REF}
+    found: dict[str, Any] = {}
+    for kind in _results(operation):
+        if kind is types.NoneType:
+            found["204"] = {"description": "Done"}
+        elif _is_typed(kind) and issubclass(kind, Held):
+            content = {"application/json": {"schema": schema_of[kind]}}
+            found["202"] = {"description": "Waits for an approval", "content": content}
+        else:
+            found["200"] = {"description": "Done"}
+            if kind in schema_of:
+                found["200"]["content"] = {"application/json": {"schema": schema_of[kind]}}
+            elif kind is Response:
+                found["200"]["content"] = {"application/json": {}}
+    return {**found, "default": _ERROR_REF}
 
 
 _ERROR_SCHEMA: dict[str, Any] = {
