@@ -62,9 +62,9 @@ def hold(org_id: str, key_id: str) -> Transaction[StoredKey | None]:
 
 def get(caller: Caller, key_id: str) -> Transaction[KeyDetail]:
     """One key that the caller sees, with its store and wallets."""
-    key = require_visible((yield from stored(caller.org_id, key_id)), caller)
-    rows = yield store.STORE_KIND, (key.store_id,)
-    return views.key_detail(key, rows[0][0])
+    rows = yield store.GET_KEY_WITH_STORE, (caller.org_id, key_id)
+    key = require_visible(StoredKey(*rows[0][:-1]) if rows else None, caller)
+    return views.key_detail(key, rows[0][-1])
 
 
 def list_page(org_id: str, owner: str | None, page: PageRequest) -> Transaction[tuple[list[Key], str | None]]:

@@ -16,6 +16,11 @@ INSERT_KEY = Statement(
     "VALUES (?, ?, ?, ?, ?, ?, 'Active', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 GET_KEY = Statement("get_key", f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id = ?")
+GET_KEY_WITH_STORE = Statement(
+    "get_key_with_store",
+    f"SELECT {', '.join(f'k.{column}' for column in KEY_COLUMNS.split(', '))}, s.kind FROM keys k "
+    "JOIN key_stores s ON s.store_id = k.store_id WHERE k.org_id = ? AND k.key_id = ?",
+)
 # The key stays as it is until the transaction ends; others may hold it too. SQLite has one writer at a time anyway.
 HOLD_KEY = Statement(
     "hold_key",
@@ -66,7 +71,6 @@ TAKE_CHILD_INDEX = Statement(
 LIST_STORES = Statement(
     "list_key_stores", "SELECT store_id, kind, name, is_primary FROM key_stores ORDER BY is_primary DESC, store_id"
 )
-STORE_KIND = Statement("key_store_kind", "SELECT kind FROM key_stores WHERE store_id = ?")
 
 MARK_EXPORTED = Statement(
     "mark_exported",
