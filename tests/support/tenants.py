@@ -103,7 +103,9 @@ class Tenants:
                 for each in identities:
                     enrolled = partial(outgoing.enrol, each.org_id, each.credential_uuid, None, self.world)
                     await database.write(enrolled)
-                await outgoing.RosterKeeper(database, signer, store_id, self.world).deliver()
+                keeper = outgoing.RosterKeeper(database, signer, store_id, self.world)
+                await keeper.deliver()
+                await keeper.settle()
                 await signer.close()
             finally:
                 await database.close()

@@ -87,7 +87,9 @@ async def vouch(settings: Settings, database: Database, founder: Founder) -> boo
     )
     await client.start(wait=2.0)
     try:
-        await RosterKeeper(database, client, store_id, world).deliver()
+        keeper = RosterKeeper(database, client, store_id, world)
+        await keeper.deliver()
+        await keeper.settle()
         if open_provider(settings.signer_kek).needs_secret or client.roster_mark is None:
             return False
         await _endorse(_Place(settings, database, client, facts), founder.org_id, founder)

@@ -91,7 +91,11 @@ def begin_anew() -> Transaction[int]:
 
 
 class RosterKeeper:
-    """Sends what waits, and notes how far the signer's roster is. Several processes may do so at once."""
+    """Sends what waits, and notes how far the signer's roster is. Several processes may do so at once.
+
+    What became of an order is noted a moment later, with others, so that a request does not wait for one more commit.
+    A crash between costs nothing: the signer takes a repeat for what it is.
+    """
 
     def __init__(self, database: Database, signer: SignerClient, store_id: str, world: World) -> None:
         self._database = database
@@ -99,6 +103,7 @@ class RosterKeeper:
         self._store_id = store_id
         self._world = world
         self._sending = asyncio.Lock()
+        self._settled: dict[str, store.Settled] = {}
         self._seen: tuple[int, str] = (-1, "")
 
     async def deliver(self) -> None:
@@ -113,7 +118,7 @@ class RosterKeeper:
             while self._signer.available:
                 rows = await self._database.read(_waiting(after, refused=refused))
                 for org_id, order_id, op, body in rows:
-                    if not await self._send_one(org_id, order_id, op, bytes(body)):
+                    if order_id not in self._settled and not await self._send_one(org_id, order_id, op, bytes(body)):
                         return
                     after = order_id
                 if len(rows) < _BATCH:
@@ -129,12 +134,23 @@ class RosterKeeper:
                 return False  # it keeps no roster yet
             log.warning("the signer's roster refused %s of %s: %s", op, order_id, refused.reason)
             # It waits on: what it rests on may come in later.
-            await self._database.write(_settled(org_id, order_id, None, refused.reason))
+            self._settled[order_id] = store.Settled(org_id, order_id, None, refused.reason)
             return True
         except SignerError:
             return False
-        await self._database.write(_settled(org_id, order_id, self._world.now(), outcome))
+        self._settled[order_id] = store.Settled(org_id, order_id, self._world.now(), outcome)
         return True
+
+    async def settle(self) -> None:
+        """Note what became of the orders sent so far."""
+        settled = tuple(self._settled.values())
+        if not settled:
+            return
+        await self._database.write(lambda: store.settle_roster_orders(settled))
+        for each in settled:
+            # One that was sent again meanwhile is noted again.
+            if self._settled.get(each.order_id) is each:
+                del self._settled[each.order_id]
 
     async def _order(self, org_id: str, order_id: str, op: str, what: Outgoing) -> str:
         if what.key is not None and what.evidence is not None:
@@ -149,7 +165,9 @@ class RosterKeeper:
         next_try = 0.0
         while True:
             again = loop.time() >= next_try
+            await self.settle()
             await self._send(refused=again)
+            await self.settle()
             if again:
                 next_try = loop.time() + _AGAIN_S
             await self._note()
@@ -180,7 +198,3 @@ def behind(known: tuple[int, str], mark: tuple[int, str]) -> str | None:
 
 def _waiting(after: str, *, refused: bool) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
     return lambda: store.waiting_roster_orders(after, _BATCH, refused=refused)
-
-
-def _settled(org_id: str, order_id: str, done_at: int | None, outcome: str) -> Callable[[], Transaction[None]]:
-    return lambda: store.settle_roster_order(org_id, order_id, done_at, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -235,9 +236,20 @@ def waiting_roster_orders(after: str, limit: int, *, refused: bool) -> Transacti
     return [(org_id, order_id, op, bytes(body)) for org_id, order_id, op, body in rows]
 
 
-def settle_roster_order(org_id: str, order_id: str, done_at: int | None, outcome: str) -> Transaction[None]:
-    """What became of one; ``done_at`` (ms) is None for one that was refused and waits on."""
-    yield SETTLE_ROSTER_ORDER, (done_at, outcome, org_id, order_id)
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an order; ``done_at`` (ms) is None for one that was refused and waits on."""
+
+    org_id: str
+    order_id: str
+    done_at: int | None
+    outcome: str
+
+
+def settle_roster_orders(settled: Iterable[Settled]) -> Transaction[None]:
+    """Note what became of them."""
+    for each in settled:
+        yield SETTLE_ROSTER_ORDER, (each.done_at, each.outcome, each.org_id, each.order_id)
 
 
 def read_roster_mark(store_id: str) -> Transaction[tuple[int, str] | None]:
