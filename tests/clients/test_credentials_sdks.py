@@ -40,7 +40,9 @@ def tenants(shared_sandbox: Sandbox) -> Tenants:
 
 @pytest.fixture
 def person(shared_sandbox: Sandbox, tenants: Tenants) -> Identity:
-    return tenants.session(shared_sandbox.values["orgId"], everything=True)
+    made = tenants.session(shared_sandbox.values["orgId"], everything=True)
+    tenants.introduce(made)
+    return made
 
 
 @pytest.fixture(params=["python", "typescript"])

@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from countersign.keystores import (
     Authoriser,
@@ -42,6 +44,8 @@ from countersign.keystores.roster_orders import Adoption, Endorsement
 from countersign.world import World
 from tests.keystores.builders import ORG, STORE
 from tests.keystores.people import INSTALLATION, Person, digest
+
+CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP256K1)
 
 
 @dataclass
@@ -343,3 +347,12 @@ async def test_the_holder_of_the_key_encryption_key_endorses() -> None:
         given = msgspec.msgpack.encode(msgspec.structs.replace(wanted, proof=proof))
         assert await it.thief.change_roster("endorse", given) == b"done"
         await it.sign(it.wants(payload, lost), payload)
+
+
+async def test_every_kind_of_public_key_is_read_by_a_signer_that_gave_up_the_file_system() -> None:
+    keys = [rsa.generate_private_key(65537, 2048), *(ec.generate_private_key(each()) for each in CURVES)]
+    async with house(key=False) as it:
+        for key in keys:
+            pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+            founder = msgspec.structs.replace(Person().founder, public_key=pem)
+            assert await it.thief.change_roster("enrol", msgspec.msgpack.encode(founder), None) == b"pending"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -45,6 +46,9 @@ _ROSTER_KEY: Final = b"csk/1/roster"
 _OPERATOR_KEY: Final = b"csk/1/operator"
 
 _encode = msgspec.msgpack.Encoder().encode
+
+# The library imports this when it reads its first EC or RSA key; by then the signer has given up the file system.
+default_backend()
 
 
 @dataclass(frozen=True, slots=True)
