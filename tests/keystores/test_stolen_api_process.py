@@ -350,7 +350,10 @@ async def test_the_holder_of_the_key_encryption_key_endorses() -> None:
 
 
 async def test_every_kind_of_public_key_is_read_by_a_signer_that_gave_up_the_file_system() -> None:
-    keys = [rsa.generate_private_key(65537, 2048), *(ec.generate_private_key(each()) for each in CURVES)]
+    keys: list[rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = [
+        rsa.generate_private_key(65537, 2048),
+        *(ec.generate_private_key(each()) for each in CURVES),
+    ]
     async with house(key=False) as it:
         for key in keys:
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
