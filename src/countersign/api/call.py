@@ -59,7 +59,8 @@ class Call(ABC):
 
         Raises ``ApiError``: 400 ``USER_ACTION_REUSED`` when the action was spent before, 401 or 403 when
         the caller lost its rights meanwhile. An ``ApiError`` of the effect rolls it back, and the action
-        counts as used all the same. :class:`Superseded` is passed on, with nothing spent.
+        counts as used all the same; one that the effect hands back (``Effect.refused``) leaves what it wrote.
+        :class:`Superseded` is passed on, with nothing spent.
         """
 
     @abstractmethod

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from countersign.api.errors import ApiError
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,7 @@ class Effect(msgspec.Struct, Generic[T], frozen=True):
     """``value`` for the answer; ``entities`` are the ids of what changed, for the audit entry.
 
     ``status`` and ``code``: of the answer, as the audit entry tells them; what is held or blocked is stored too.
+    ``refused``: the caller is answered this error, and what the effect wrote stays all the same.
     """
 
     value: T
@@ -31,3 +34,4 @@ class Effect(msgspec.Struct, Generic[T], frozen=True):
     enrolled: tuple[Enrolled, ...] = ()
     status: int = 200
     code: str | None = None
+    refused: ApiError | None = None

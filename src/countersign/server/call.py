@@ -121,6 +121,8 @@ class ServerCall(Call):
         if self._told:
             # So that a credential can be used right away; what cannot be delivered now is later.
             await self._services.get(RosterKeeper).deliver()
+        if effect.refused is not None:
+            raise effect.refused
         return effect.value
 
     async def refused(self, error: ApiError) -> None:
@@ -152,8 +154,12 @@ class ServerCall(Call):
             done = yield from effect
         except ApiError as error:
             raise _Refused(error) from None
-        if not (yield from self._append(Outcome(status=done.status, code=done.code), done, payload)):
+        outcome = _outcome(done)
+        if not (yield from self._append(outcome, done, payload)):
             raise _Spent
+        if outcome.status not in (200, 204):
+            # What waits, or was blocked, has not been done.
+            return done
         if done.enrolled or outgoing.concerned(self.request.method, canonical_path(self.request.target.segments)):
             enrolled = [item.credential_uuid for item in done.enrolled]
             self._told = yield from outgoing.follow(self.evidence, enrolled, self.world)
@@ -206,6 +212,13 @@ class ServerCall(Call):
             second_factor=_second_factor(consent),
         )
         return (yield from append(entry, payload))
+
+
+def _outcome(done: Effect[Any]) -> Outcome:
+    """What the caller is answered, as its audit entry says it."""
+    if done.refused is not None:
+        return Outcome(status=done.refused.status, code=done.refused.code)
+    return Outcome(status=done.status, code=done.code)
 
 
 def _credential(uuid: str, evidence: consent_evidence.Evidence, key: SigningKey) -> Credential:
