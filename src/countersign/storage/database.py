@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from countersign.storage.transaction import T, Transaction
+from countersign.storage.transaction import Statement, T, Transaction
 
 
 class StorageUnavailable(Exception):
@@ -82,6 +82,13 @@ class Database(Protocol):
 
         Several statements are not one snapshot (on PostgreSQL that would cost two round trips more
         per read): what must hold together belongs into one statement.
+        """
+        ...
+
+    def on_commit(self, statement: Statement, tell: Callable[[], None]) -> None:
+        """Call ``tell`` on the event loop soon after a transaction of this process that ran ``statement`` is durable.
+
+        A hint, no more: it may come for nothing, and other processes' transactions give none.
         """
         ...
 

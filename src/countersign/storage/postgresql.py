@@ -16,7 +16,7 @@ import asyncpg
 from countersign.storage.database import ConstraintViolated, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.postgresql_connections import Connections
 from countersign.storage.postgresql_schema import LOST, cannot, unavailable
-from countersign.storage.transaction import T, Transaction
+from countersign.storage.transaction import Statement, T, Transaction
 
 ATTEMPTS = 8
 """How often a transaction is run before its conflict is given back to the caller."""
@@ -47,6 +47,7 @@ class PostgresqlDatabase:
         self.statistics = Statistics()
         self._connections = connections
         self._readonly = readonly
+        self._listeners: dict[Statement, Callable[[], None]] = {}
 
     @classmethod
     async def open(
@@ -71,7 +72,7 @@ class PostgresqlDatabase:
 
     async def read(self, make: Callable[[], Transaction[T]]) -> T:
         """Run statements that change nothing (``Database.read``), each on its own."""
-        return await self._repeat(lambda connection: self._run(connection, make()))
+        return await self._repeat(lambda connection: self._run(connection, make(), set()))
 
     async def write(self, make: Callable[[], Transaction[T]]) -> T:
         """Run a transaction, again after a conflict (``Database.write``)."""
@@ -79,6 +80,10 @@ class PostgresqlDatabase:
             raise StorageUnavailable("the database was opened for reading only")
         self.statistics.write_transactions += 1
         return await self._repeat(lambda connection: self._transact(connection, make()))
+
+    def on_commit(self, statement: Statement, tell: Callable[[], None]) -> None:
+        """Be told of commits (``Database.on_commit``); one listener for each statement."""
+        self._listeners[statement] = tell
 
     async def close(self) -> None:
         """Wait for what is under way and close every connection."""
@@ -106,8 +111,9 @@ class PostgresqlDatabase:
             await connection.execute("BEGIN")
         except (asyncpg.PostgresError, *LOST) as error:
             raise unavailable(error) from error
+        concerned: set[Callable[[], None]] = set()
         try:
-            value = await self._run(connection, transaction)
+            value = await self._run(connection, transaction, concerned)
         except Exception:
             await self._roll_back(connection)
             raise
@@ -120,9 +126,13 @@ class PostgresqlDatabase:
             connection.terminate()
             raise unavailable(error, unknown_outcome=True) from error
         self.statistics.commits += 1
+        for tell in concerned:
+            tell()
         return value
 
-    async def _run(self, connection: asyncpg.Connection, transaction: Transaction[T]) -> T:
+    async def _run(
+        self, connection: asyncpg.Connection, transaction: Transaction[T], concerned: set[Callable[[], None]]
+    ) -> T:
         statistics = self.statistics
         try:
             statement, arguments = next(transaction)
@@ -138,6 +148,8 @@ class PostgresqlDatabase:
                     if cannot(error) is None:
                         raise
                     raise unavailable(error) from error
+                if statement in self._listeners:
+                    concerned.add(self._listeners[statement])
                 statement, arguments = transaction.send(rows)
         except StopIteration as end:
             value: T = end.value

@@ -23,7 +23,7 @@ from typing import Any, Generic
 
 from countersign.storage.database import ConstraintViolated, Statistics, StorageUnavailable
 from countersign.storage.sqlite_schema import BUSY_TIMEOUT_MS, cannot, connect, unavailable
-from countersign.storage.transaction import T, Transaction
+from countersign.storage.transaction import Statement, T, Transaction
 
 WAITING_LIMIT = 4096
 """Writes that may wait; one more is refused, so that memory and waiting time stay bounded."""
@@ -89,6 +89,9 @@ class SqliteDatabase:
         self._under_way = threading.Lock()
         self._watch: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
+        self._listeners: dict[Statement, Callable[[], None]] = {}
+        # Of the batch under way: whom its commit concerns.
+        self._concerned: set[Callable[[], None]] = set()
         self._committer = threading.Thread(target=self._serve, name="sqlite-committer", daemon=True)
         if not readonly:
             self._open_writer()
@@ -125,6 +128,10 @@ class SqliteDatabase:
             # Not at once: what else is ready in this round of the loop joins the batch.
             self._loop.call_soon(self._next_batch)
         return await write.future
+
+    def on_commit(self, statement: Statement, tell: Callable[[], None]) -> None:
+        """Be told of commits (``Database.on_commit``); one listener for each statement."""
+        self._listeners[statement] = tell
 
     async def close(self) -> None:
         """Finish the writes under way, copy the log back and close (``Database.close``)."""
@@ -222,6 +229,8 @@ class SqliteDatabase:
             while True:
                 statistics.statements += 1
                 rows = cursor.execute(statement.sql, arguments).fetchall()
+                if statement in self._listeners:
+                    self._concerned.add(self._listeners[statement])
                 statement, arguments = transaction.send(rows)
         except StopIteration as end:
             value: T = end.value
@@ -263,6 +272,8 @@ class SqliteDatabase:
         for each in self._batch:
             each.succeed()
         self._batch = []
+        while self._concerned:
+            self._loop.call_soon(self._concerned.pop())
         self.statistics.commits += 1
         if self.statistics.commits % COMMITS_PER_CHECKPOINT == 0:
             self._start_checkpoint()
