@@ -92,7 +92,7 @@ def _amount_limit(limit: types.FiatLimit, scene: Scene) -> Verdict:
     relation = "above" if above else "not above"
     return Verdict(
         above,
-        f"the value of {value:f} {limit.currency} is {relation} the limit of {limit.limit:f}",
+        f"the value of {_plain(value)} {limit.currency} is {relation} the limit of {_plain(limit.limit)}",
         {"transactionAmount": {"value": _shown(value), "currency": limit.currency}},
     )
 
@@ -139,10 +139,10 @@ def _amount_velocity(velocity: types.FiatVelocity, scene: Scene, subjects: Seque
         highest = max(highest, sum_)
     above = highest > velocity.limit
     relation = "above" if above else "not above"
-    spent = f"{highest:f} {velocity.currency} in {velocity.timeframe} minutes"
+    spent = f"{_plain(highest)} {velocity.currency} in {velocity.timeframe} minutes"
     return Verdict(
         above,
-        f"{spent} is {relation} the limit of {velocity.limit:f}",
+        f"{spent} is {relation} the limit of {_plain(velocity.limit)}",
         {"cumulativeAmount": {"value": _shown(highest), "currency": velocity.currency}},
     )
 
@@ -160,7 +160,7 @@ def _count_velocity(velocity: types.CountVelocity, scene: Scene, subjects: Seque
     relation = "above" if above else "not above"
     return Verdict(
         above,
-        f"{highest} in {velocity.timeframe} minutes is {relation} the limit of {velocity.limit:f}",
+        f"{highest} in {velocity.timeframe} minutes is {relation} the limit of {_plain(velocity.limit)}",
         {"count": highest},
     )
 
@@ -217,7 +217,7 @@ def _risk_score(rule: types.RiskScore, scene: Scene) -> Verdict:
         return _NOT_SCREENED
     reached = score >= rule.risk_score_threshold
     relation = "has reached" if reached else "is below"
-    reason = f"the risk score of {score:f} {relation} the threshold of {rule.risk_score_threshold:f}"
+    reason = f"the risk score of {_plain(score)} {relation} the threshold of {_plain(rule.risk_score_threshold)}"
     return Verdict(reached, reason, {"riskScore": _shown(score)})
 
 
@@ -295,3 +295,8 @@ def _shown(value: Decimal) -> Decimal | int:
     if digits > _CONTEXT_DIGITS:
         value = value.quantize(Decimal((0, (1,), value.adjusted() - _CONTEXT_DIGITS + 1)), context=prices.DISPLAY)
     return int(value) if value == value.to_integral_value() else value.normalize()
+
+
+def _plain(value: Decimal) -> str:
+    """All digits, without an exponent and without zeros at the end."""
+    return f"{value.normalize(prices.DISPLAY):f}"
