@@ -7,6 +7,7 @@ PORT ?= 8170
 DATA ?= .local/sandbox
 KILLS ?= 200
 MUTATIONS ?= 100000
+WORKERS ?= auto
 ARGS ?=
 
 .PHONY: help demo up test check lint fmt bench bench-scale faults fuzz lock clean venv-demo venv-test setup-test
@@ -29,8 +30,8 @@ demo: venv-demo ## Watch a key sign only what was countersigned: server, officia
 up: venv-demo ## Run a sandbox server in the foreground (PORT=8170 DATA=.local/sandbox)
 	@exec $(BIN)/countersign up --port $(PORT) --data $(DATA) $(ARGS)
 
-test: setup-test ## Run every test, on SQLite and PostgreSQL (ARGS='tests/keys -k name' for some of them)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup-test ## Run every test, on SQLite and PostgreSQL (ARGS='tests/keys -k name' for some, WORKERS=0 in one process)
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 check: lint test ## Run the static checks and every test
 
