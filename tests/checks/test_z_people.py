@@ -440,7 +440,7 @@ def test_the_last_administrator_of_an_organisation_stays(shared_tenants: Tenants
     with connected(founder) as caller:
         for method, where in (("PUT", f"{path}/deactivate"), ("DELETE", path)):
             answer = caller.signed(method, where)
-            assert (answer.status_code, code(answer)) == (409, "LAST_ADMINISTRATOR")
+            assert (answer.status_code, code(answer)) == (412, "LAST_ADMINISTRATOR")
         shared_tenants.session(founder.org_id, everything=True)
         assert caller.signed("PUT", f"{path}/deactivate").json()["isActive"] is False
         assert caller.send("DELETE", path).status_code in (401, 403)

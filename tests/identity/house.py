@@ -15,6 +15,7 @@ from countersign.credentials import public_key
 from countersign.identity import pats, store, users
 from countersign.identity.types import AccessToken
 from countersign.identity.user_types import User
+from countersign.permissions import store as permission_store
 from countersign.storage import Database, Statement, Transaction
 from countersign.world import World
 from tests.support.new_keys import new_public_key
@@ -71,7 +72,7 @@ class House:
         row = (self.org_id, permission_id, name, listed, int(name == catalogue.FULL_ADMIN), now, now)
 
         def work() -> Transaction[None]:
-            yield store.INSERT_PERMISSION, row
+            assert (yield permission_store.INSERT_PERMISSION, row)
 
         await self.database.write(work)
         return permission_id
@@ -82,10 +83,10 @@ class House:
             "SELECT permission_id FROM permissions WHERE org_id = ? AND name = ?", self.org_id, name
         )
         now = self.world.now()
-        row = (self.org_id, self.world.new_id("as"), permission[0][0], identity_id, 0, now, now)
+        row = (self.org_id, self.world.new_id("as"), permission[0][0], identity_id, now, now)
 
         def work() -> Transaction[None]:
-            yield store.ASSIGN_PERMISSION, row
+            assert (yield permission_store.INSERT_ASSIGNMENT, row)
 
         await self.database.write(work)
 

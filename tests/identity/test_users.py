@@ -166,7 +166,7 @@ async def test_the_last_administrator_stays(database: Database, change: type) ->
     house = await organisation(database)
     last = await house.administrator("last@example.com")
     refused = await house.refusal(lambda: change(house.org_id, last.user_id))
-    assert (refused.status, refused.code) == (409, "LAST_ADMINISTRATOR")
+    assert (refused.status, refused.code) == (412, "LAST_ADMINISTRATOR")
     unregistered = await house.person("new@example.com")
     await house.assign(unregistered.user_id, "ManagedFullAdminAccess")
     assert (await house.refusal(lambda: change(house.org_id, last.user_id))).code == "LAST_ADMINISTRATOR"

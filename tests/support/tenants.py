@@ -27,6 +27,7 @@ from countersign.identity.bootstrap import read_installation
 from countersign.identity.usernames import username_key
 from countersign.keystores import Authoriser, SignerClient, outgoing
 from countersign.keystores.store import list_roots
+from countersign.permissions import store as permission_store
 from countersign.storage import Statement, Transaction, open_database
 from countersign.world import World
 from tests.clients.connection import Connection
@@ -144,7 +145,7 @@ class Tenants:
             yield store.INSERT_ORGANISATION, (org_id, name, now)
             everything = json.dumps(catalogue.OPERATIONS)
             permission = (org_id, self.world.new_id("pm"), catalogue.FULL_ADMIN, everything, 1, now, now)
-            yield store.INSERT_PERMISSION, permission
+            assert (yield permission_store.INSERT_PERMISSION, permission)
 
         self.run(lambda ring: work)
         return self.session(org_id, everything=True)
@@ -157,7 +158,7 @@ class Tenants:
 
         def work() -> Transaction[None]:
             now = self.world.now()
-            yield store.INSERT_PERMISSION, (org_id, permission_id, named, listed, 0, now, now)
+            assert (yield permission_store.INSERT_PERMISSION, (org_id, permission_id, named, listed, 0, now, now))
 
         self.run(lambda ring: work)
         return permission_id
@@ -250,11 +251,11 @@ class Tenants:
     def _assign(self, org_id: str, identity_id: str, permissions: Iterable[str], everything: bool) -> Transaction[None]:
         granted, now = list(permissions), self.world.now()
         if everything:
-            granted.append((yield store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0])
+            granted.append((yield permission_store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0])
         for permission_id in granted:
-            assignment = (org_id, self.world.new_id("as"), permission_id, identity_id, 0, now, now)
-            yield store.ASSIGN_PERMISSION, assignment
-        yield store.RAISE_PERMISSION_REVISION, (org_id,)
+            assignment = (org_id, self.world.new_id("as"), permission_id, identity_id, now, now)
+            assert (yield permission_store.INSERT_ASSIGNMENT, assignment)
+        yield permission_store.RAISE_REVISION, (org_id,)
 
     def _connection(self, org_id: str, token: str, credential_id: str, path: Path) -> Connection:
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 FULL_ADMIN = "ManagedFullAdminAccess"
@@ -47,6 +49,7 @@ Webhooks:Create Webhooks:Read Webhooks:Update Webhooks:Delete Webhooks:Ping Webh
 
 #: Every operation name, in the catalogue's order.
 OPERATIONS: tuple[str, ...] = tuple(_CURRENT.split())
+_CURRENT_NAMES = frozenset(OPERATIONS)
 
 _ALIASES: dict[str, str] = dict(
     pair.split(">")
@@ -99,7 +102,28 @@ _ALIASES: dict[str, str] = dict(
         "Alias:Update>Registry:Addresses:Update",
         "Alias:Delete>Registry:Addresses:Delete",
         "Exchanges:Deposit:Create>Exchanges:Deposits:Create",
+        "Yields:Create>Allocations:Create",
+        "Yields:Read>Allocations:Read",
+        "Yields:Update>Allocations:Update",
     ]
+)
+
+_INERT = """
+Auth:Action:Sign Auth:Creds:Create Auth:Creds:Read Auth:Creds:Update Auth:Creds:Code:Create
+Auth:Types:Application Auth:Types:Employee Auth:Types:EndUser Auth:Types:Pat Auth:Types:ServiceAccount
+Auth:UserGroups:Create Auth:UserGroups:Read Auth:UserGroups:Update Auth:UserGroups:Delete
+Auth:UserGroups:Members:Read Auth:UserGroups:Members:Add Auth:UserGroups:Members:Remove
+Auth:Users:Delegate Auth:Users:EndUser Internal:Auth:Types:Staff Networks:Transactions:Reindex
+Registry:VerifiedAssets:Create Registry:VerifiedAssets:Read Registry:VerifiedAssets:Delete
+Tenant:Billing:Write Tenant:Settings:Write
+"""
+#: Names that clients of some age know and that no operation here asks for. They are stored, echoed and grant nothing.
+INERT: frozenset[str] = frozenset(_INERT.split())
+# Families of the first version of the API.
+_INERT_FAMILIES = re.compile(
+    r"(AssetAccounts|Balances|Callback[A-Za-z]*|Payments|PermissionPredicates|PolicyControl[A-Za-z]*|PolicyRules"
+    r"|PublicKey[A-Za-z]*|Signatures|Transactions)(:[A-Z][A-Za-z]{0,40}){1,3}",
+    re.ASCII,
 )
 
 DEFAULT_END_USER_OPERATIONS: tuple[str, ...] = (
@@ -120,5 +144,25 @@ def resolve(names: Iterable[str]) -> frozenset[str]:
 
 
 def is_known(name: str) -> bool:
-    """Whether the name is in the catalogue or an accepted older spelling."""
-    return name in _ALIASES or name in OPERATIONS
+    """Whether a permission may list the name: a current one, an accepted older spelling, or one that grants nothing."""
+    return name in _ALIASES or name in _CURRENT_NAMES or name in INERT or _INERT_FAMILIES.fullmatch(name) is not None
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in their order, each once; an older spelling beside its successor stays."""
+    return tuple(dict.fromkeys(names))
+
+
+def reference() -> str:
+    """The catalogue as Markdown tables, for the documentation."""
+    areas: defaultdict[str, list[str]] = defaultdict(list)
+    for name in OPERATIONS:
+        areas[name.partition(":")[0]].append(f"`{name}`")
+    older: defaultdict[str, list[str]] = defaultdict(list)
+    for alias, current in _ALIASES.items():
+        older[current].append(f"`{alias}`")
+    lines = ["| Area | Operations |", "| --- | --- |"]
+    lines += [f"| {area} | {', '.join(names)} |" for area, names in areas.items()]
+    lines += ["", "| Older spelling | Stands for |", "| --- | --- |"]
+    lines += [f"| {', '.join(names)} | `{current}` |" for current, names in older.items()]
+    return "\n".join(lines) + "\n"

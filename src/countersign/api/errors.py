@@ -158,19 +158,26 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "CONFLICT": ErrorKind(
         409, "Conflict", "Read the existing entity named in details.duplicate, or choose another value."
     ),
-    "LAST_ADMINISTRATOR": ErrorKind(
-        409,
-        "The last administrator can neither be deactivated nor deleted.",
-        "Give ManagedFullAdminAccess to another registered user first.",
-    ),
     "CREDENTIAL_EXISTS": ErrorKind(
         409,
         "Conflicting credential",
         "Use the credential that is enrolled, or make a new key; an id and a key are never enrolled twice.",
     ),
     "KEY_ARCHIVED": ErrorKind(400, "The key is archived.", "Use an active key."),
+    "LAST_ADMINISTRATOR": ErrorKind(
+        412,
+        "The last administrator can neither be deactivated nor deleted, nor lose full access.",
+        "Give ManagedFullAdminAccess to another registered user first.",
+    ),
+    "PERMISSION_IMMUTABLE": ErrorKind(
+        412, "The permission is immutable.", "Create a permission of your own and assign that one."
+    ),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),
     "MEDIA_TYPE": ErrorKind(415, "Unsupported Media Type", "Send application/json in UTF-8, without content encoding."),
+    "PERMISSION_ARCHIVED": ErrorKind(
+        422, "The permission is archived.", "Restore it first: PUT /permissions/{permissionId}/archive."
+    ),
+    "IDENTITY_NOT_ACTIVE": ErrorKind(422, "The identity is not active.", "Activate it first."),
     "RATE_LIMITED": ErrorKind(429, "Too Many Requests", "Wait for the seconds named in Retry-After."),
     "HEADERS_TOO_LARGE": ErrorKind(431, "Request Header Fields Too Large", "Send fewer or shorter headers."),
     "INTERNAL": ErrorKind(500, "Internal Server Error", "Report the error id to the operator."),

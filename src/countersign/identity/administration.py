@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from countersign import permissions
 from countersign.access.keyring import KeyRing
 from countersign.encoding.dates import to_iso
 from countersign.identity import (
@@ -17,7 +18,6 @@ from countersign.identity import (
     registration_codes,
     service_accounts,
     store,
-    user_store,
     users,
 )
 from countersign.identity.local_commands import Impossible, tell
@@ -271,7 +271,7 @@ def _locked(identity: Identity) -> Transaction[str]:
     """The state as it stands; whoever else would change it waits. Locks in the order in which the API takes them."""
     org_id, identity_id = identity.org_id, identity.id
     if identity.kind in ("user", "service-account"):
-        yield user_store.LOCK_ADMINISTRATORS, (org_id,)
+        yield from permissions.lock_administrators(org_id)
         rows = yield administration_store.LOCK_USER, (org_id, identity_id)
     elif identity.kind == "application":
         rows = yield administration_store.LOCK_APPLICATION, (org_id, identity_id)

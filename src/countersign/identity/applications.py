@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import structs
 
+from countersign import permissions
 from countersign.access import applications as access
 from countersign.access import catalogue
 from countersign.api import UNSET, ApiError, Caller, Effect, conflict, not_found, validation
@@ -83,7 +84,7 @@ def create(caller: Caller, new: NewApplication, mint: MintSecret, world: World) 
             )
         if isinstance(bound, Repeat):
             return Effect((yield from _existing(org_id, bound.entity_id, archived=True)), (bound.entity_id,))
-    permissions = yield from _granted(caller, new.permission_id)
+    granted = yield from _granted(caller, new.permission_id)
     yield from _require_free_name(org_id, new.name, app_id)
     pem, fingerprint = ("", "") if new.public_key is None else (new.public_key.pem, new.public_key.fingerprint)
     names = (org_id, app_id, new.kind, new.name, new.rp_id, new.origin, pem, fingerprint, new.external_id, now)
@@ -92,9 +93,9 @@ def create(caller: Caller, new: NewApplication, mint: MintSecret, world: World) 
     yield store.INSERT_APPLICATION_ID, (app_id, org_id)
     if new.rp_id:
         yield store.INSERT_ORIGIN, (org_id, app_id, new.rp_id, new.origin, now)
-    for permission_id in permissions:
+    for permission_id in granted:
         # Nobody can have read the rights of an application so new: no revision to raise.
-        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), permission_id, app_id, 0, now, now)
+        yield from permissions.grant(org_id, permission_id, app_id, world)
     if new.public_key is None:
         return Effect((yield from _existing(org_id, app_id)), (app_id,))
     token_id = world.new_id("to")
@@ -110,7 +111,7 @@ def _granted(caller: Caller, permission_id: str | None) -> Transaction[list[str]
     if permission_id is not None:
         if not caller.may("Permissions:Assign"):
             raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation (Permissions:Assign)")
-        yield from grants.require_subset(caller, permission_id)
+        yield from permissions.require_subset(caller, permission_id)
         return [permission_id]
     rows = yield store.LIST_ASSIGNMENTS_OF, (caller.org_id, caller.user_id)
     return [row[2] for row in rows if _holds(caller, row)]

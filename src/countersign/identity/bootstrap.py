@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+from countersign import permissions
 from countersign.access import catalogue, keyring, server_keys
 from countersign.access.installation import read_installation, write_installation
 from countersign.access.keyring import KeyRing
@@ -119,13 +119,9 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
         now,
     )
     yield store.INSERT_CREDENTIAL, credential
-    admin_permission = world.new_id("pm")
-    everything = json.dumps(catalogue.OPERATIONS)
-    end_user = json.dumps(catalogue.DEFAULT_END_USER_OPERATIONS)
-    yield store.INSERT_PERMISSION, (org_id, admin_permission, catalogue.FULL_ADMIN, everything, 1, now, now)
-    yield store.INSERT_PERMISSION, (org_id, world.new_id("pm"), catalogue.DEFAULT_END_USER, end_user, 0, now, now)
+    admin_permission = yield from permissions.create_managed(org_id, world)
     for identity in (user_id, app_id):
-        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), admin_permission, identity, 0, now, now)
+        yield from permissions.grant(org_id, admin_permission, identity, world)
     yield from insert_store(plan.store_id, "sealed", "Sealed store", now, primary=True)
     yield from insert_root(plan.store_id, 1, "Sealed store", plan.wrapped_root, now)
     yield from append(
@@ -197,9 +193,9 @@ def sandbox_account(
     yield from keyring.insert_service_account_token(
         org_id, token_id, user_id, name, digest, uuid, now, now + lifetime * 1000
     )
-    permission = (yield store.FIND_PERMISSION, (org_id, catalogue.FULL_ADMIN))[0][0]
-    yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), permission, user_id, 0, now, now)
-    yield store.RAISE_PERMISSION_REVISION, (org_id,)
+    everything = yield from permissions.find(org_id, catalogue.FULL_ADMIN)
+    yield from permissions.grant(org_id, everything, user_id, world)
+    yield from permissions.revise(org_id)
     yield from append(
         System(
             installation_id=installation_id,

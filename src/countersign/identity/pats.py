@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import structs
 
+from countersign import permissions
 from countersign.access import keyring
 from countersign.api import UNSET, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
@@ -62,7 +63,7 @@ def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Tran
             # The clients' type of this answer demands the member.
             return Effect(structs.replace(existing, access_token=""), (bound.entity_id,))
     if new.permission_id is not None:
-        yield from grants.require_subset(caller, new.permission_id)
+        yield from permissions.require_subset(caller, new.permission_id)
     yield from _require_free_name(org_id, user_id, new.name, token_id)
     now, uuid = world.now(), world.new_id("cr")
     credential_id = base64url.encode(world.new_id("ci").encode())
@@ -77,7 +78,7 @@ def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Tran
         yield user_store.SET_EXTERNAL_ID_OF_TOKEN, (new.external_id, org_id, token_id)
     if new.permission_id is not None:
         # Nobody can have read the rights of a token so new: no revision to raise.
-        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), new.permission_id, token_id, 0, now, now)
+        yield from permissions.grant(org_id, new.permission_id, token_id, world)
     rows = yield user_store.GET_PERSONAL_TOKEN, (org_id, user_id, token_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, token_id)
     made = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], secret)

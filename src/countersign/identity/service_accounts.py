@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from countersign import permissions
 from countersign.api import UNSET, ApiError, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.credentials.public_key import PublicKey
@@ -136,8 +137,8 @@ def create(
     token, digest = mint(token_id, user_id, new.name, new.lifetime)
     yield from insert_token(org_id, token_id, user_id, new.name, digest, uuid, now, now + new.lifetime * 1000)
     if new.permission_id is not None:
-        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), new.permission_id, user_id, 0, now, now)
-        yield store.RAISE_PERMISSION_REVISION, (org_id,)
+        yield from permissions.grant(org_id, new.permission_id, user_id, world)
+        yield from permissions.revise(org_id)
     rows = yield store.GET_SERVICE_ACCOUNT, (org_id, user_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, user_id)
     account = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], token)
@@ -153,7 +154,7 @@ def _check_grant(caller: Caller, permission_id: str) -> Transaction[None]:
     """Nobody grants what they do not hold, and granting to someone else takes the right to assign."""
     if not caller.may("Permissions:Assign"):
         raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation (Permissions:Assign)")
-    yield from grants.require_subset(caller, permission_id)
+    yield from permissions.require_subset(caller, permission_id)
 
 
 def update(org_id: str, user_id: str, name: str | None, external_id: str | None) -> Transaction[Effect[ServiceAccount]]:
@@ -174,7 +175,7 @@ def set_active(org_id: str, user_id: str, *, active: bool) -> Transaction[Effect
     """Activate or deactivate; idempotent. A deactivated account's token and open actions are of no use."""
     state = "Active" if active else "Inactive"
     if not active:
-        yield from grants.require_another_administrator(org_id, user_id)
+        yield from permissions.require_another_administrator(org_id, user_id)
     if not (yield store.SET_SERVICE_ACCOUNT_STATE, (state, state, org_id, user_id)):
         raise not_found("service account")
     return Effect((yield from _existing(org_id, user_id)), (user_id,))
@@ -182,7 +183,7 @@ def set_active(org_id: str, user_id: str, *, active: bool) -> Transaction[Effect
 
 def archive(org_id: str, user_id: str) -> Transaction[Effect[ServiceAccount]]:
     """Archive for good: the account vanishes from lists, its token and credentials end. Answers it inactive."""
-    yield from grants.require_another_administrator(org_id, user_id)
+    yield from permissions.require_another_administrator(org_id, user_id)
     set_inactive = yield store.SET_SERVICE_ACCOUNT_STATE, ("Inactive", "Inactive", org_id, user_id)
     if not set_inactive:
         raise not_found("service account")

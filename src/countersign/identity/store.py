@@ -63,26 +63,6 @@ INSERT_CREDENTIAL = Statement(
     "ON CONFLICT DO NOTHING RETURNING credential_uuid",
 )
 
-INSERT_PERMISSION = Statement(
-    "insert_permission",
-    "INSERT INTO permissions (org_id, permission_id, name, operations, is_immutable, is_archived, created_at, "
-    "updated_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?)",
-)
-READ_PERMISSION = Statement(
-    "read_permission",
-    "SELECT name, operations, is_immutable FROM permissions WHERE org_id = ? AND permission_id = ? AND is_archived = 0",
-)
-FIND_PERMISSION = Statement("find_permission", "SELECT permission_id FROM permissions WHERE org_id = ? AND name = ?")
-ASSIGN_PERMISSION = Statement(
-    "assign_permission",
-    "INSERT INTO permission_assignments (org_id, assignment_id, permission_id, identity_id, is_immutable, created_at, "
-    "updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-)
-RAISE_PERMISSION_REVISION = Statement(
-    "raise_permission_revision",
-    "UPDATE organisations SET permission_revision = permission_revision + 1 WHERE org_id = ?",
-)
-
 _ACCOUNT = (
     "SELECT u.user_id, u.username, u.state, t.token_id, t.name, t.state, t.created_at, t.credential_uuid, "
     "c.credential_id, c.fingerprint "

@@ -58,24 +58,6 @@ REVOKE_SESSIONS_OF = Statement(
     "WHERE org_id = ? AND user_id = ? AND kind = 'Token' AND state <> 'Archived'",
 )
 
-# Takes the row as a lock: those who decide about administrators wait for each other.
-LOCK_ADMINISTRATORS = Statement(
-    "lock_administrators", "UPDATE organisations SET epoch = epoch WHERE org_id = ? RETURNING org_id"
-)
-_ADMINISTRATORS = (
-    "FROM permission_assignments a "
-    "JOIN permissions p ON p.org_id = a.org_id AND p.permission_id = a.permission_id "
-    "JOIN users u ON u.org_id = a.org_id AND u.user_id = a.identity_id "
-    "WHERE a.org_id = ? AND p.name = ? AND p.is_immutable = 1 AND u.state = 'Active' AND u.is_registered = 1 "
-)
-IS_ADMINISTRATOR = Statement(
-    "is_administrator", "SELECT u.is_service_account " + _ADMINISTRATORS + "AND u.user_id = ? LIMIT 1"
-)
-FIND_OTHER_ADMINISTRATOR = Statement(
-    "find_other_administrator",
-    "SELECT u.user_id " + _ADMINISTRATORS + "AND u.user_id <> ? AND u.is_service_account <= ? LIMIT 1",
-)
-
 _TOKEN = (
     "SELECT t.token_id, t.user_id, t.name, t.state, t.created_at, c.credential_id, c.fingerprint "
     "FROM tokens t JOIN credentials c ON c.org_id = t.org_id AND c.credential_uuid = t.credential_uuid "

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from countersign import permissions
 from countersign.access import catalogue
 from countersign.api import UNSET, Effect, PageRequest, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
@@ -82,9 +83,9 @@ def create(org_id: str, new: NewUser, world: World) -> Transaction[Effect[User]]
         taken = yield store.FIND_USERNAME, (org_id, 0, key)
         raise conflict("Conflicting user with same username", entity_id=taken[0][0] if taken else None)
     if new.kind == "EndUser":
-        permission = (yield store.FIND_PERMISSION, (org_id, catalogue.DEFAULT_END_USER))[0][0]
         # Nobody can have read the rights of someone so new: no revision to raise.
-        yield store.ASSIGN_PERMISSION, (org_id, world.new_id("as"), permission, user_id, 0, now, now)
+        permission_id = yield from permissions.find(org_id, catalogue.DEFAULT_END_USER)
+        yield from permissions.grant(org_id, permission_id, user_id, world)
     return Effect((yield from _existing(org_id, user_id)), (user_id,))
 
 
@@ -131,9 +132,9 @@ def activate(org_id: str, user_id: str) -> Transaction[Effect[User]]:
 def deactivate(org_id: str, user_id: str) -> Transaction[Effect[User]]:
     """Shut the person out: sessions end, personal access tokens rest, what was signed and not used is void.
 
-    Idempotent. 409 ``LAST_ADMINISTRATOR`` for the last person with full rights.
+    Idempotent. 412 ``LAST_ADMINISTRATOR`` for the last person with full rights.
     """
-    yield from grants.require_another_administrator(org_id, user_id)
+    yield from permissions.require_another_administrator(org_id, user_id)
     if not (yield user_store.SET_PERSON_STATE, ("Inactive", "Inactive", org_id, user_id)):
         raise not_found("user")
     yield user_store.REVOKE_SESSIONS_OF, (org_id, user_id)

@@ -1,0 +1,14 @@
+"""Permissions: named sets of operations, who holds them, and that nobody gives what they do not hold."""
+
+from countersign.permissions.grants import create_managed, find, grant, revise
+from countersign.permissions.rights import lock_administrators, require_another_administrator, require_subset
+
+__all__ = [
+    "create_managed",
+    "find",
+    "grant",
+    "lock_administrators",
+    "require_another_administrator",
+    "require_subset",
+    "revise",
+]

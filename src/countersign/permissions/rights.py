@@ -1,0 +1,67 @@
+"""Nobody gives what they do not hold, and somebody always holds everything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from countersign.access import catalogue
+from countersign.api import ApiError, Caller, not_found
+from countersign.permissions import store
+from countersign.storage import Transaction
+
+
+def require_held(caller: Caller, name: str, operations: Iterable[str]) -> None:
+    """403 ``FORBIDDEN`` unless the caller holds each of the operations, older spellings resolved.
+
+    ``name``: of the permission that would grant them. Names that no operation asks for are held like any other: one day
+    an operation may ask for them.
+    """
+    if caller.operations is None:
+        return
+    missing = sorted(catalogue.resolve(operations) - caller.operations)
+    if missing:
+        raise ApiError(
+            "FORBIDDEN",
+            f"{caller.label} is not authorized to grant the permission {name}",
+            details={"missing": missing, "hint": "Nobody grants operations that they do not hold themselves."},
+        )
+
+
+def require_whole(caller: Caller, name: str) -> None:
+    """403 ``FORBIDDEN`` unless the caller may do everything, also what will be added later."""
+    if caller.operations is not None:
+        raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to grant the permission {name}")
+
+
+def require_subset(caller: Caller, permission_id: str) -> Transaction[None]:
+    """404 for an unknown or archived permission, 403 ``FORBIDDEN`` for one that grants more than the caller holds."""
+    rows = yield store.GET_PERMISSION, (caller.org_id, permission_id)
+    if not rows or rows[0][4]:
+        raise not_found("permission")
+    _, name, operations, is_immutable, *_ = rows[0]
+    if is_immutable:
+        require_whole(caller, name)
+    else:
+        require_held(caller, name, json.loads(operations))
+
+
+def require_another_administrator(org_id: str, leaving: str) -> Transaction[None]:
+    """412 ``LAST_ADMINISTRATOR`` if ``leaving`` is the last active identity with full rights.
+
+    Where a person leaves, another registered person must remain: a service account cannot sign in, nor create
+    accounts and tokens. Where a service account leaves, anyone may remain.
+    """
+    held = yield store.IS_ADMINISTRATOR, (org_id, catalogue.FULL_ADMIN, leaving)
+    if not held:
+        return
+    # Two who deactivate each other at once must not both find the other one active.
+    yield from lock_administrators(org_id)
+    others = yield store.FIND_OTHER_ADMINISTRATOR, (org_id, catalogue.FULL_ADMIN, leaving, held[0][0])
+    if not others:
+        raise ApiError("LAST_ADMINISTRATOR")
+
+
+def lock_administrators(org_id: str) -> Transaction[None]:
+    """Make whoever would decide about the organisation's administrators wait until the transaction ends."""
+    yield store.LOCK_ADMINISTRATORS, (org_id,)
