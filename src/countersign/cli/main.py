@@ -12,6 +12,7 @@ from countersign.cli.admin import admin
 from countersign.cli.applications import applications
 from countersign.cli.audit import audit
 from countersign.cli.backup import backup, drill, restore
+from countersign.cli.jobs import jobs
 from countersign.cli.keys import keys
 from countersign.cli.keystore import keystore
 from countersign.cli.sandbox import sandbox, up
@@ -66,6 +67,7 @@ for command in (
     backup,
     drill,
     init,
+    jobs,
     keys,
     keystore,
     migrate,

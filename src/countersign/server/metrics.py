@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from countersign.storage import Statistics
 
@@ -37,6 +37,27 @@ class Metrics:
             )
         }
         self._counted = dict.fromkeys(self._sql, 0)
+        self._jobs = Counter(
+            "countersign_jobs_total",
+            "Runs of jobs by how they ended: done, retried, dead, or lost to another worker",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
+        # All processes look at the same table: the last one to look is right.
+        self._job_age = Gauge(
+            "countersign_jobs_oldest_due_seconds",
+            "For how long the oldest due job waits",
+            ["kind"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._dead_jobs = Gauge(
+            "countersign_jobs_dead",
+            "Jobs whose plan is used up and that nobody has dropped",
+            ["kind"],
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self._cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
@@ -47,6 +68,15 @@ class Metrics:
             self._cache[operation, status] = pair
         pair[0].inc()
         pair[1].observe(seconds)
+
+    def count_job(self, kind: str, outcome: str) -> None:
+        """Count one run of a job."""
+        self._jobs.labels(kind, outcome).inc()
+
+    def set_jobs(self, kind: str, oldest_due: float, dead: int) -> None:
+        """What waits (seconds) and what is dead, as the table says."""
+        self._job_age.labels(kind).set(oldest_due)
+        self._dead_jobs.labels(kind).set(dead)
 
     def count_sql(self) -> None:
         """Bring the counters of the database up to what it has done so far."""

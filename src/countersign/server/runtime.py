@@ -38,7 +38,7 @@ from countersign.keys.service import Keys
 from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.store import list_roots
-from countersign.server import documents
+from countersign.server import documents, jobs
 from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
@@ -74,9 +74,14 @@ class Runtime:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, world: World, *, first_process: bool = True, migrate: bool = False
+    settings: Settings, world: World, *, first_process: bool = True, migrate: bool = False, run_jobs: bool | None = None
 ) -> AsyncIterator[Runtime]:
-    """Open everything and keep the background work going. Raises ``NotInitialised`` and ``BadSettings``."""
+    """Open everything and keep the background work going. Raises ``NotInitialised`` and ``BadSettings``.
+
+    ``run_jobs``: whether durable jobs run in this process; as the settings say where it is not given.
+    """
+    if run_jobs is not None:
+        settings = msgspec.structs.replace(settings, run_jobs=run_jobs)
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database, migrate=migrate, timeouts=settings.timeouts)
         stack.push_async_callback(database.close)
@@ -99,8 +104,8 @@ async def running(
         stack.push_async_callback(signer.close)
         stores = await open_stores(settings, database, authoriser, world, stack, {store_id: signer}, first_process)
         runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
-        for job in _background(runtime, world):
-            task = asyncio.create_task(_kept_up(job))
+        for work in _background(runtime, world):
+            task = asyncio.create_task(_kept_up(work))
             stack.push_async_callback(_cancelled, task)
         if first_process and settings.profile == "production" and not settings.ceremony_transcript:
             log.warning("no ceremony_transcript is set: nothing says that this installation is the one you made")
@@ -165,7 +170,7 @@ def _assemble(
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
-    keeper = RosterKeeper(database, signer, installation["store_id"], world)
+    keeper = RosterKeeper(database, stores.signers, world)
     others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
@@ -220,7 +225,12 @@ def _looks_up(router: Router) -> Callable[[str, Sequence[str]], bool]:
 
 def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     settings = runtime.settings
+    durable: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if settings.run_jobs:
+        durable.append(jobs.workers(runtime.services, runtime.metrics).run)
     return [
+        *durable,
+        lambda: jobs.watch(runtime.services, runtime.metrics),
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
@@ -251,11 +261,11 @@ def _forget(now: int) -> Transaction[None]:
     yield from credential_codes.forget(now)
 
 
-async def _kept_up(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Background work ends with the process only: an unforeseen fault is logged, and the work begun again."""
     while True:
         try:
-            await job()
+            await work()
         except Exception:
             log.exception("background work failed and is begun again")
             await asyncio.sleep(1)

@@ -113,6 +113,10 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
         "code_tries_per_minute": 1_000_000,
         "code_tries_per_hour": 1_000_000,
         "recovery_seconds": 5,
+        "job_lease_seconds": 10,
+        "outgoing_allow_http": True,
+        "outgoing_any_port": True,
+        "outgoing_allowed_networks": ("127.0.0.0/8", "::1/128"),
     }
 
 

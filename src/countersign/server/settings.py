@@ -32,13 +32,17 @@ def _about(description: str, **limits: Any) -> Meta:
 
 
 class KeyStoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A further key store; ``store`` and ``kek`` are for an embedded signer, as its ``--store`` and ``--kek``."""
+    """A further key store. ``store``, ``kek`` and ``state`` are for an embedded signer, as its options of these names.
+
+    ``kek`` is also for commands that need the key-encryption key.
+    """
 
     id: Annotated[str, _about("Id of the store, as `countersign keystore add` gave it.", min_length=1)]
     socket: Annotated[str, _about("Unix socket of the signer of this store.", min_length=1)]
     embedded: Annotated[bool, _about("Start and supervise that signer as a child.")] = False
     store: str = ""
     kek: str = ""
+    state: str = ""
 
     def __post_init__(self) -> None:
         if self.embedded and not (self.store and self.kek):
@@ -138,8 +142,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key_stores: Annotated[
         tuple[KeyStoreSettings, ...],
         _about(
-            "Further key stores, each a table with `id` and `socket`, and with `embedded = true` also `store` and "
-            "`kek`; in the environment as JSON."
+            "Further key stores, each a table with `id` and `socket`, and with `embedded = true` also `store`, `kek` "
+            "and, if it is not to be `signer_state` with the id behind it, `state`; in the environment as JSON."
         ),
     ] = ()
     ceremony_transcript: Annotated[
@@ -248,6 +252,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recovery_seconds: Annotated[
         int, _about("Age at which a signature request left `Executing` is taken up again.", ge=1, le=600)
     ] = 15
+    run_jobs: Annotated[
+        bool,
+        _about("Run background jobs, webhooks among them, in the server; off where `countersign jobs work` does."),
+    ] = True
+    job_lease_seconds: Annotated[
+        int, _about("After how long the job of a worker that died is taken over.", ge=1, le=600)
+    ] = 30
+    dead_job_days: Annotated[
+        int,
+        _about("How long jobs are kept whose every attempt failed (`countersign jobs list --dead`).", ge=1, le=3650),
+    ] = 31
+    outgoing_allow_http: Annotated[
+        bool, _about("Let URLs that customers give, such as those of webhooks, be plain `http`.")
+    ] = False
+    outgoing_any_port: Annotated[bool, _about("Let those URLs name another port than the scheme's own.")] = False
+    outgoing_allowed_networks: Annotated[
+        tuple[str, ...],
+        _about("Networks, such as `10.1.0.0/16`, that those URLs may lead to although they are not public; none."),
+    ] = ()
+    outgoing_allowed_hosts: Annotated[
+        tuple[str, ...], _about("Host names that those URLs may lead to wherever they resolve to; none.")
+    ] = ()
+    outgoing_denied_networks: Annotated[
+        tuple[str, ...],
+        _about("Networks that those URLs never lead to, whatever else is allowed: your API, databases, key stores."),
+    ] = ()
+    outgoing_ca_bundle: Annotated[
+        str,
+        _about("PEM file with certificate authorities to trust for those URLs beside the system's; empty for none."),
+    ] = ""
+    webhook_limit: Annotated[int, _about("Webhooks that an organisation may have.", ge=1, le=1000)] = 5
+    webhook_auto_disable_after: Annotated[
+        int,
+        _about("Disable a webhook when every attempt failed for that many events in a row; 0 never does.", ge=0),
+    ] = 0
+    webhooks_in_flight: Annotated[
+        int, _about("Deliveries that wait for the answer of one webhook at a time, per process.", ge=1, le=256)
+    ] = 8
+    webhook_host_in_flight: Annotated[int, _about("The same for all webhooks of one host.", ge=1, le=256)] = 16
     checkpoint_milliseconds: Annotated[
         int, _about("How often the audit log is put in order and its head signed.", ge=50, le=60_000)
     ] = 500
@@ -265,6 +308,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for proxy in self.trusted_proxies:
             if not _is_network(proxy):
                 raise ValueError(f"trusted_proxies: {proxy} is neither an address nor a network such as 10.0.0.0/8")
+        for name in ("outgoing_allowed_networks", "outgoing_denied_networks"):
+            for network in getattr(self, name):
+                if not _is_network(network):
+                    raise ValueError(f"{name}: {network} is neither an address nor a network such as 10.0.0.0/8")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.processes > 1 and self.database.startswith("sqlite"):

@@ -1,0 +1,102 @@
+"""The durable work of a server: every kind of job in one table, and the worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from functools import partial
+
+import structlog
+
+from countersign.audit.entry import System
+from countersign.audit.log import append
+from countersign.encoding.dates import to_iso
+from countersign.jobs import Done, Job, Kind, Outcome, queue
+from countersign.jobs.inspection import Shown, drop, health, retry
+from countersign.jobs.workers import Workers
+from countersign.server.metrics import Metrics
+from countersign.server.services import Services
+from countersign.server.settings import Settings
+from countersign.storage import Database, Transaction
+from countersign.world import World
+
+_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_HEALTH_SECONDS = 5.0
+
+log = structlog.get_logger("countersign.jobs")
+
+
+def kinds(services: Services) -> tuple[Kind, ...]:
+    """Every kind of job that this server knows; a new one is added here."""
+    settings, database, world = services.settings, services.database, services.world
+    return (_forget_dead(settings, database, world),)
+
+
+def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
+    async def run(_job: Job) -> Outcome:
+        before = world.now() - settings.dead_job_days * _DAY_MS
+        while await database.write(lambda: queue.forget_dead(before)):
+            pass
+        return Done()
+
+    return Kind("jobs.forget_dead", run, every_ms=_HOUR_MS)
+
+
+def workers(services: Services, metrics: Metrics) -> Workers:
+    """Those of this process."""
+    settings, world = services.settings, services.world
+    owner = f"{os.getpid()}-{world.randomness(8).hex()}"
+    return Workers(
+        services.database,
+        kinds(services),
+        owner,
+        world,
+        lease_ms=settings.job_lease_seconds * 1000,
+        count=metrics.count_job,
+    )
+
+
+async def watch(services: Services, metrics: Metrics) -> None:
+    """Keep the metrics of what waits up to date."""
+    names, database, world = [kind.name for kind in kinds(services)], services.database, services.world
+    while True:
+        now = world.now()
+        found = await database.read(partial(health, names, now))
+        for kind, state in found.items():
+            metrics.set_jobs(kind, 0 if state.oldest_due is None else (now - state.oldest_due) / 1000, state.dead)
+        await asyncio.sleep(_HEALTH_SECONDS)
+
+
+async def work_alone(settings: Settings, world: World) -> None:
+    """Run jobs in a process that serves nobody, until SIGTERM or SIGINT."""
+    from countersign.server.runtime import running
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings, world, first_process=False, run_jobs=True):
+        log.info("working", process=os.getpid())
+        await stop.wait()
+        log.info("stopping")
+
+
+def change_by_command(what: str, job_id: str, installation_id: str, world: World) -> Transaction[Shown | None]:
+    """``retry`` or ``drop`` a job, with an entry in the audit log of its organisation; ``None`` when it cannot be."""
+    now = world.now()
+    job = yield from (drop if what == "drop" else retry)(job_id, now)
+    if job is not None and job.org_id:
+        yield from append(
+            System(
+                installation_id=installation_id,
+                org_id=job.org_id,
+                id=world.new_id("uj"),
+                date_performed=to_iso(now),
+                entity_ids=(job_id,),
+                event="JobDropped" if what == "drop" else "JobRetried",
+                details={"kind": job.kind, "state": job.state, "reason": job.reason or ""},
+            ),
+            None,
+        )
+    return job

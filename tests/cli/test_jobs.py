@@ -1,0 +1,75 @@
+"""``countersign jobs`` beside a running server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from countersign.jobs import queue
+from countersign.jobs.work import Failed, Kind
+from countersign.storage import open_database
+from countersign.world import World
+from tests.support import aio
+from tests.support.caller import Caller
+from tests.support.commands import countersign
+from tests.support.server import Sandbox
+
+FAR = 1 << 45
+
+
+def run(sandbox: Sandbox, *arguments: str) -> Any:
+    done = countersign("jobs", *arguments, "--data", sandbox.directory)
+    assert done.status == 0, done.errors
+    return done.output
+
+
+def made(sandbox: Sandbox, *, dead: bool) -> str:
+    """A job of a kind that no server runs."""
+    world, org_id = World(), sandbox.values["orgId"]
+
+    async def work() -> str:
+        database = await open_database((sandbox.directory / "database.url").read_text().strip(), migrate=False)
+        try:
+            job_id = await database.write(
+                lambda: queue.enqueue("test.none", org_id, {"a": 1}, world.now() if dead else FAR, None, world)
+            )
+            if dead:
+                (job,) = await database.write(lambda: queue.take("test.none", {"": 1}, "me", world.now(), 1000))
+
+                async def never(_job: Any) -> Any:
+                    raise AssertionError
+
+                kind = Kind("test.none", never)
+                await database.write(lambda: queue.settle(kind, job, Failed("no luck"), world.now(), 0))
+            assert job_id is not None
+            return job_id
+        finally:
+            await database.close()
+
+    return aio.run(work())
+
+
+def test_jobs_are_listed_shown_tried_again_and_dropped_and_the_log_tells(shared_sandbox: Sandbox) -> None:
+    waiting, dead = made(shared_sandbox, dead=False), made(shared_sandbox, dead=True)
+    listed = json.loads(run(shared_sandbox, "list", "--json", "--kind", "test.none"))
+    assert [(job["id"], job["state"]) for job in listed] == [(waiting, "Waiting")]
+    (shown,) = json.loads(run(shared_sandbox, "list", "--dead", "--json"))
+    assert (shown["id"], shown["reason"], shown["failedAttempts"]) == (dead, "no luck", 1)
+    assert dead in run(shared_sandbox, "list", "--dead")
+    assert json.loads(run(shared_sandbox, "show", dead, "--json"))["payload"] == {"a": 1}
+    run(shared_sandbox, "retry", dead)
+    assert json.loads(run(shared_sandbox, "show", dead, "--json"))["state"] == "Due"
+    run(shared_sandbox, "drop", dead, "--yes")
+    run(shared_sandbox, "drop", waiting, "--yes")
+    gone = countersign("jobs", "drop", dead, "--yes", "--data", shared_sandbox.directory)
+    assert (gone.status, "there is no job" in gone.errors) == (1, True)
+    with Caller(shared_sandbox.admin) as admin:
+        log = admin.send("GET", "/auth/action/logs?startTime=2020-01-01T00:00:00.000Z&endTime=2099-01-01T00:00:00.000Z")
+    assert log.text.count("JobDropped") == 2
+    assert log.text.count("JobRetried") == 1
+
+
+def test_a_worker_of_its_own_is_for_postgresql(shared_sandbox: Sandbox) -> None:
+    url = f"sqlite://{shared_sandbox.directory}/none.db"
+    done = countersign("jobs", "work", env={"COUNTERSIGN_DATABASE": url})
+    assert (done.status, "PostgreSQL" in done.errors) == (1, True)
