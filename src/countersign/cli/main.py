@@ -15,6 +15,7 @@ from countersign.cli.backup import backup, drill, restore
 from countersign.cli.jobs import jobs
 from countersign.cli.keys import keys
 from countersign.cli.keystore import keystore
+from countersign.cli.policy import policy
 from countersign.cli.sandbox import sandbox, up
 from countersign.cli.server import init, migrate, serve, server_keys, settings
 
@@ -71,6 +72,7 @@ for command in (
     keys,
     keystore,
     migrate,
+    policy,
     restore,
     sandbox,
     serve,

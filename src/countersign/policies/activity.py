@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from countersign.policies import assets
 from countersign.policies.assets import Asset
-from countersign.policies.networks import CHAIN_IDS, EVM_NETWORKS
+from countersign.policies.networks import CHAIN_IDS, EVM_NETWORKS, is_evm_address
 
 WalletApi = Literal["transfer", "transaction", "signature", "swap"]
 
 _AMOUNT = re.compile(r"[0-9]{1,78}", re.ASCII)
 _HEX_AMOUNT = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
-_EVM_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _EMPTY_DATA = (None, "", "0x")
 #: Members of a JSON transaction that change who pays how much for its inclusion, and nothing of what it does.
 _HARMLESS = frozenset(
@@ -156,7 +155,7 @@ def _read_transfer(network: str | None, body: Mapping[str, Any]) -> Reading:
         return Undeterminable(f"a transfer of kind {_shown(body.get('kind'))} has no asset with a readable amount")
     amount, recipient = body.get("amount"), body.get("to")
     if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
-        return Undeterminable("the amount is no whole number of base units")
+        return Undeterminable("the amount is not a string of digits")
     if int(amount) == 0:
         return Undeterminable("the amount is zero")
     if not isinstance(recipient, str) or not recipient:
@@ -177,7 +176,7 @@ def _read_transaction(network: str | None, named: object, transaction: Mapping[s
     if "chainId" in transaction and _whole(transaction["chainId"]) != CHAIN_IDS.get(network, -1):
         return Undeterminable("the chain id of the transaction is not that of the network")
     recipient, value = transaction.get("to"), _whole(transaction.get("value"))
-    if not isinstance(recipient, str) or not _EVM_ADDRESS.fullmatch(recipient):
+    if not isinstance(recipient, str) or not is_evm_address(recipient):
         return Undeterminable("the transaction names no recipient")
     if not value:
         return Undeterminable("the transaction moves no value")

@@ -127,7 +127,7 @@ def evaluate(activity: Activity, policies: Sequence[Policy], facts: Facts) -> Ou
     blocking: list[str] = []
     holding: list[types.RequestApproval] = []
     for policy in policies:
-        scope = _scope(policy, activity)
+        scope = scope_of(policy, activity)
         if isinstance(scope, str):
             considered.append(Ignored(policy.id, policy.name, scope))
             continue
@@ -171,7 +171,7 @@ def needed_facts(activity: Activity, policies: Iterable[Policy]) -> NeededFacts:
     history: dict[str, int] = {}
     screenings: set[Provider] = set()
     for policy in policies:
-        scope = _scope(policy, activity)
+        scope = scope_of(policy, activity)
         if isinstance(scope, str):
             continue
         rule = policy.rule
@@ -191,14 +191,14 @@ def needed_facts(activity: Activity, policies: Iterable[Policy]) -> NeededFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
-    """A policy concerns an activity: why, and whose history its rule looks at."""
+class Scope:
+    """A policy concerns an activity: why, and whose history its rule looks at (wallet ids, or the key's)."""
 
     reason: str
     subjects: tuple[str, ...] = ()
 
 
-def _scope(policy: Policy, activity: Activity) -> _Scope | str:
+def scope_of(policy: Policy, activity: Activity) -> Scope | str:
     """Whether a policy concerns an activity, or why it does not."""
     if policy.status != "Active":
         return "it is archived"
@@ -214,13 +214,13 @@ def _scope(policy: Policy, activity: Activity) -> _Scope | str:
             return _change_scope(filters, activity)
         case VaultActivity():
             if filters.vault_tags is UNSET or _tags_match(filters.vault_tags, activity.vault_tags):
-                return _Scope("it concerns the vault")
+                return Scope("it concerns the vault")
             return "the vault's tags don't match its filter"
 
 
-def _wallet_scope(filters: types.Filters, wallets: Sequence[Wallet], subjects: tuple[str, ...]) -> _Scope | str:
+def _wallet_scope(filters: types.Filters, wallets: Sequence[Wallet], subjects: tuple[str, ...]) -> Scope | str:
     if filters.wallet_id is UNSET and (filters.wallet_tags is UNSET or _is_empty(filters.wallet_tags)):
-        return _Scope("it has no filter", subjects)
+        return Scope("it has no filter", subjects)
     # All conditions have to hold for one and the same wallet: a key may carry several.
     matching = tuple(
         wallet.id
@@ -229,16 +229,16 @@ def _wallet_scope(filters: types.Filters, wallets: Sequence[Wallet], subjects: t
         and (filters.wallet_tags is UNSET or _tags_match(filters.wallet_tags, wallet.tags))
     )
     if matching:
-        return _Scope(f"its filter matches {', '.join(matching)}", matching)
+        return Scope(f"its filter matches {', '.join(matching)}", matching)
     return "its filter matches no wallet of the activity" if wallets else "no wallet is built on the key"
 
 
-def _change_scope(filters: types.Filters, activity: ChangeActivity) -> _Scope | str:
+def _change_scope(filters: types.Filters, activity: ChangeActivity) -> Scope | str:
     if filters.permission_id is not UNSET and activity.permission_id not in filters.permission_id.in_:
         return "its filter does not name the permission"
     if filters.policy_id is not UNSET and activity.policy_id not in filters.policy_id.in_:
         return "its filter does not name the policy"
-    return _Scope("it concerns the change")
+    return Scope("it concerns the change")
 
 
 def _tags_match(condition: types.TagFilter, tags: frozenset[str]) -> bool:

@@ -6,6 +6,8 @@ so that a missing line makes rules trigger and never lets anything pass.
 
 from __future__ import annotations
 
+import re
+
 #: EVM networks, each with the symbol of its native asset and its chain id (EIP-155); ``-`` where it is not known.
 _EVM = """
 Adi:adi:36900 AdiTestnet:adi:- AdiTestnetAb:adi:- ArbitrumGoerli:eth:421613 ArbitrumOne:eth:42161
@@ -46,6 +48,14 @@ CHAIN_IDS = {name: int(chain_id) for name, _, chain_id in _EVM_ROWS if chain_id 
 NATIVE_SYMBOLS = {name: symbol for name, symbol, _ in _EVM_ROWS if symbol != "-"}
 NATIVE_SYMBOLS.update((name, symbol) for name, symbol in (row.split(":") for row in _OTHERS.split()))
 KNOWN_NETWORKS = EVM_NETWORKS | NATIVE_SYMBOLS.keys()
+
+
+_EVM_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+
+
+def is_evm_address(text: str) -> bool:
+    """Whether a text is an address as EVM networks write it; the checksum in its case is not looked at."""
+    return _EVM_ADDRESS.fullmatch(text) is not None
 
 
 def same_address(network: str | None, first: str, second: str) -> bool:

@@ -162,7 +162,7 @@ class Case(World):
 class Scenario(World):
     """A whole file; ``fixtures`` is another place for the world."""
 
-    cases: list[Case]
+    cases: list[Case] = msgspec.field(default_factory=list)
     fixtures: World | UnsetType = UNSET
     schema_version: int = 1
     description: str = ""

@@ -74,7 +74,7 @@ def read_policies(values: Sequence[Mapping[str, Any]], users: Sequence[User]) ->
 
 def run_case(case: Case, scenario: Scenario) -> CaseResult:
     """One case in its world."""
-    world = _world(case, scenario)
+    world = world_of(scenario, case)
     users = _or(world.users, [])
     try:
         if case.create_policy is not UNSET:
@@ -137,8 +137,9 @@ def _stored(body: PolicyBody, identity: str, status: PolicyStatus) -> Policy:
     )
 
 
-def _world(case: Case, scenario: Scenario) -> World:
-    layers: list[World] = [case, scenario]
+def world_of(scenario: Scenario, case: Case | None = None) -> World:
+    """The world of a file, or of one case in it: each part from where it is said closest."""
+    layers: list[World] = [scenario] if case is None else [case, scenario]
     if scenario.fixtures is not UNSET:
         layers.append(scenario.fixtures)
     chosen = {
