@@ -140,6 +140,16 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "The key was exported and is used no longer.",
         "Use another key, or ask the operator to run 'countersign admin keys --sign-after-export'.",
     ),
+    "POLICY_BLOCKED": ErrorKind(
+        403,
+        "The activity is blocked by a policy.",
+        "Change what was asked for; details.policyIds names the policies, and details.requestId what was stored of it.",
+    ),
+    "NOT_AN_APPROVER": ErrorKind(
+        403,
+        "Not eligible to decide about this approval.",
+        "Let somebody decide who belongs to one of its groups; initiators approve only where a group allows it.",
+    ),
     "INVALID_CODE": ErrorKind(403, "Invalid code", "Ask for a new code, and enter it before it ends."),
     "USER_ACTION_INVALID": ErrorKind(
         403,
@@ -172,12 +182,19 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "PERMISSION_IMMUTABLE": ErrorKind(
         412, "The permission is immutable.", "Create a permission of your own and assign that one."
     ),
+    "APPROVAL_CLOSED": ErrorKind(
+        412, "The approval is not pending.", "Read the approval: it was approved, denied, or expired."
+    ),
+    "INTEGRATION_MISSING": ErrorKind(
+        412, "The integration is not set up.", "Use a rule that needs no provider, or set up the integration first."
+    ),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),
     "MEDIA_TYPE": ErrorKind(415, "Unsupported Media Type", "Send application/json in UTF-8, without content encoding."),
     "PERMISSION_ARCHIVED": ErrorKind(
         422, "The permission is archived.", "Restore it first: PUT /permissions/{permissionId}/archive."
     ),
     "IDENTITY_NOT_ACTIVE": ErrorKind(422, "The identity is not active.", "Activate it first."),
+    "POLICY_ARCHIVED": ErrorKind(422, "The policy is archived.", "Create a new policy."),
     "RATE_LIMITED": ErrorKind(429, "Too Many Requests", "Wait for the seconds named in Retry-After."),
     "HEADERS_TOO_LARGE": ErrorKind(431, "Request Header Fields Too Large", "Send fewer or shorter headers."),
     "INTERNAL": ErrorKind(500, "Internal Server Error", "Report the error id to the operator."),

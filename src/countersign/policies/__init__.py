@@ -1,1 +1,51 @@
-"""Policies: which activities go on, which wait for approval, which are refused, and why."""
+"""Policies: which activities go on, which wait for approval, which are refused, and why.
+
+Other domains ask with :func:`decide` (an activity of their own, inside its transaction) and :func:`guard` (a change of
+governed entities), say with :func:`register` how what they hold goes on, and with :func:`register_change` how an
+approved change is made.
+"""
+
+from countersign.policies.activity import ChangeActivity, Wallet, WalletActivity
+from countersign.policies.change_requests import (
+    Applied,
+    Change,
+    ChangeRequest,
+    Failed,
+    change_request,
+    guard,
+    pending,
+    register_change,
+)
+from countersign.policies.deciding import Block, History, Hold, Proceed, Verdict, blocked, decide
+from countersign.policies.decisions import Governance, approved_by, sweep
+from countersign.policies.facts import Facts, PastActivity
+from countersign.policies.held import Entity, Held, register
+
+__all__ = [
+    "Applied",
+    "Block",
+    "Change",
+    "ChangeActivity",
+    "ChangeRequest",
+    "Entity",
+    "Facts",
+    "Failed",
+    "Governance",
+    "Held",
+    "History",
+    "Hold",
+    "PastActivity",
+    "Proceed",
+    "Verdict",
+    "Wallet",
+    "WalletActivity",
+    "approved_by",
+    "blocked",
+    "change_request",
+    "decide",
+    "guard",
+    "pending",
+    "register",
+    "register_change",
+    "sweep",
+]

@@ -17,6 +17,8 @@ _MODULES = (
     "countersign.keys.custody_operations",
     "countersign.keys.operations",
     "countersign.keys.transfer_operations",
+    "countersign.permissions.operations",
+    "countersign.policies.operations",
     "countersign.server.system",
 )
 

@@ -1,0 +1,164 @@
+"""Decisions about held activities: votes, the end of an approval, and what follows from it, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, not_found
+from countersign.policies import approvals, held, store
+from countersign.policies.deciding import EVERYBODY, find_member, member
+from countersign.policies.rows import StoredApproval, show
+from countersign.policies.types import Approval, CreateDecision
+from countersign.storage import Database, Transaction
+from countersign.storage.pagination import page_of
+from countersign.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """``service_accounts_allowed``: whether service accounts may approve at all. ``wake``: something goes on."""
+
+    service_accounts_allowed: bool = True
+    wake: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Of a list of approvals; none for any."""
+
+    statuses: tuple[str, ...] = ()
+    initiator_id: str | None = None
+    approver_id: str | None = None
+
+
+def get(org_id: str, approval_id: str, now: int) -> Transaction[Approval]:
+    """One approval, as it stands at that time."""
+    rows = yield store.GET_APPROVAL, (org_id, approval_id)
+    if not rows:
+        raise not_found("approval")
+    return (yield from show(org_id, StoredApproval(*rows[0]), now))
+
+
+def list_page(
+    org_id: str, filters: Filters, page: PageRequest, now: int
+) -> Transaction[tuple[list[Approval], str | None]]:
+    """A page of approvals, newest first; ``approver_id``: those that this user may approve, or could have."""
+    status, initiator = f",{','.join(filters.statuses)},", filters.initiator_id or ""
+    arguments = (org_id, page.before, status, status, now, initiator, initiator)
+    if filters.approver_id is None:
+        rows = yield store.LIST_APPROVALS, (*arguments, page.limit + 1)
+    else:
+        voter = yield from find_member(org_id, filters.approver_id)
+        if voter is None or not voter.active:
+            return [], None
+        everybody = EVERYBODY if voter.is_human else ""
+        of_approver = (filters.approver_id, everybody, filters.approver_id)
+        rows = yield store.LIST_APPROVALS_OF_APPROVER, (*arguments, *of_approver, page.limit + 1)
+    shown, token = page_of(rows, page.limit, page.scope, lambda row: str(row[0]))
+    items = []
+    for row in shown:
+        items.append((yield from show(org_id, StoredApproval(*row), now)))
+    return items, token
+
+
+def vote(
+    caller: Caller, approval_id: str, body: CreateDecision, action_id: str, governance: Governance, world: World
+) -> Transaction[Effect[Approval]]:
+    """Record a decision, and what it brings about: the activity goes on, or ends.
+
+    404 without such an approval; 403 for who may not vote so; 409 for a second vote; 412 when the approval is over, be
+    it by the clock alone.
+    """
+    org_id, now = caller.org_id, world.now()
+    rows = yield store.HOLD_APPROVAL, (org_id, approval_id)
+    if not rows:
+        raise not_found("approval")
+    stored = StoredApproval(*rows[0])
+    given = yield store.HOLD_DECISIONS, (org_id, approval_id)
+    voter = yield from find_member(org_id, caller.user_id)
+    if voter is None:
+        raise LookupError("the caller is nobody of the organisation")
+    allowed = governance.service_accounts_allowed
+    members = {row[0]: member(row[0], row[5:8]) for row in given}
+    outcome = approvals.decide(stored.state(given), voter, body.value, now, members, allowed)
+    match outcome:
+        case approvals.NotPending(status):
+            error = ApiError("APPROVAL_CLOSED", f"The approval is {status.lower()}.", details={"status": status})
+            if stored.status != "Pending":
+                raise error
+            entities = yield from close(org_id, stored, "Expired", "the approval expired", world)
+            return Effect((yield from get(org_id, approval_id, now)), entities, refused=error)
+        case approvals.NotEligible(reason):
+            raise ApiError("NOT_AN_APPROVER", f"Not eligible to decide: {reason}.")
+        case approvals.VotedBefore():
+            raise conflict("You have decided about this approval before", entity_id=approval_id)
+        case approvals.Counted(state):
+            pass
+    reason_given = None if body.reason is UNSET else body.reason
+    decision = (org_id, approval_id, caller.user_id, body.value, reason_given, action_id, now)
+    if not (yield store.INSERT_DECISION, decision):
+        raise conflict("You have decided about this approval before", entity_id=approval_id)
+    entities = (approval_id,)
+    if state.status == "Pending":
+        yield store.TOUCH_APPROVAL, (now, org_id, approval_id)
+    elif state.status in ("Approved", "Denied"):
+        why = f"denied by {caller.user_id}" + (f": {reason_given}" if reason_given else "")
+        entities = yield from close(org_id, stored, state.status, why, world)
+    return Effect((yield from get(org_id, approval_id, now)), entities)
+
+
+def close(
+    org_id: str,
+    stored: StoredApproval,
+    status: Literal["Approved", "Denied", "Expired"],
+    why: str,
+    world: World,
+) -> Transaction[tuple[str, ...]]:
+    """End an approval that is held (``store.HOLD_APPROVAL``): its activity goes on or is rejected; ids of what changed.
+
+    Does nothing when it has ended before.
+    """
+    now = world.now()
+    if not (yield store.RESOLVE_APPROVAL, (status, now, now, org_id, stored.approval_id)):
+        return (stored.approval_id,)
+    entity = held.of(stored.entity_kind)
+    if status == "Approved":
+        changed = yield from entity.approved(org_id, stored.entity_id, world)
+    else:
+        changed = yield from entity.rejected(org_id, stored.entity_id, why, world)
+    return (stored.approval_id, *changed)
+
+
+def expire(org_id: str, approval_id: str, world: World) -> Transaction[None]:
+    """Write down that an approval has ended by the clock, if nobody did yet."""
+    rows = yield store.HOLD_APPROVAL, (org_id, approval_id)
+    stored = StoredApproval(*rows[0]) if rows else None
+    if stored is not None and approvals.status_at(stored.state(()), world.now()) == "Expired":
+        yield from close(org_id, stored, "Expired", "the approval expired", world)
+
+
+def expired(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
+    """Organisation and id of approvals that have ended by the clock, and nobody wrote it down."""
+    return [(row[0], row[1]) for row in (yield store.LIST_EXPIRED, (now, limit))]
+
+
+def approved_by(org_id: str, approval_id: str) -> Transaction[list[str]]:
+    """Ids of the actions by which people approved who may still do so; in the order in which they did."""
+    rows = yield store.LIST_DECISIONS, (org_id, approval_id)
+    return [row[4] for row in rows if row[1] == "Approved" and row[5] == "Active"]
+
+
+_BATCH = 100
+
+
+async def sweep(database: Database, world: World) -> int:
+    """Write down every approval that has ended by the clock; how many there were."""
+    done = 0
+    while found := await database.read(lambda: expired(world.now(), _BATCH)):
+        for org_id, approval_id in found:
+            await database.write(partial(expire, org_id, approval_id, world))
+        done += len(found)
+    return done
