@@ -136,14 +136,15 @@ def create(
         raise conflict("Conflicting credential with same public key")
     token, digest = mint(token_id, user_id, new.name, new.lifetime)
     yield from insert_token(org_id, token_id, user_id, new.name, digest, uuid, now, now + new.lifetime * 1000)
+    assigned: tuple[str, ...] = ()
     if new.permission_id is not None:
-        yield from permissions.grant(org_id, new.permission_id, user_id, world)
-        yield from permissions.revise(org_id)
+        # The account is made whatever policies say; of the assignment they decide as of any other.
+        assigned = yield from permissions.assign_to_new(caller, new.permission_id, user_id, world)
     rows = yield store.GET_SERVICE_ACCOUNT, (org_id, user_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, user_id)
     account = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], token)
     enrolled = Enrolled(uuid, user_id, "Key", new.public_key.fingerprint)
-    return Effect(account, (user_id, token_id, uuid), (enrolled,))
+    return Effect(account, (user_id, token_id, uuid, *assigned), (enrolled,))
 
 
 #: Takes (org id, token id, user id, name, hash, credential uuid, created, expires in ms).

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from countersign.api import UNSET, Page, UnsetType, Wire
+from countersign.api import UNSET, UnsetType, Wire
+from countersign.policies.change_requests import ChangeRequest
 
 Name = Annotated[str, Meta(min_length=1, max_length=254)]
 #: Names of the catalogue, or older spellings; far more than there are would be a mistake.
@@ -25,6 +26,30 @@ class Permission(Wire):
     is_archived: bool
     date_created: str
     date_updated: str
+
+
+class PermissionShown(Permission):
+    """The same, with the change of it that waits for an approval."""
+
+    pending_change_request: ChangeRequest | UnsetType = UNSET
+
+
+class PermissionList(Wire):
+    """A page of permissions, newest first, archived ones too."""
+
+    items: list[PermissionShown]
+    next_page_token: str | UnsetType = UNSET
+
+
+class PermissionTarget(Wire):
+    """What a permission is to become, as a change request shows it."""
+
+    id: str
+    name: str
+    status: Literal["Active"] = "Active"
+    operations: list[str]
+    is_immutable: bool
+    is_archived: bool
 
 
 class CreatePermission(Wire):
@@ -58,6 +83,28 @@ class Assignment(Wire):
     date_updated: str
 
 
+class AssignmentShown(Assignment):
+    """The same, with its revocation where that waits for an approval."""
+
+    pending_change_request: ChangeRequest | UnsetType = UNSET
+
+
+class AssignmentList(Wire):
+    """A page of assignments, newest first. One that waits for an approval is not among them: it grants nothing yet."""
+
+    items: list[AssignmentShown]
+    next_page_token: str | UnsetType = UNSET
+
+
+class AssignmentTarget(Wire):
+    """What is to be assigned or revoked, as a change request shows it."""
+
+    id: str
+    permission_id: str
+    identity_id: str
+    is_immutable: bool = False
+
+
 class CreateAssignment(Wire):
     """Whom to give the permission."""
 
@@ -68,11 +115,3 @@ class Revocation(Wire):
     """``force``: ``true`` (in any case) revokes at once where an approval would be asked for; a block stands."""
 
     force: str | UnsetType = UNSET
-
-
-class ListPermissions(Page):
-    """A page of permissions."""
-
-
-class ListAssignments(Page):
-    """A page of assignments."""

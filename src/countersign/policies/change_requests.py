@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
@@ -164,6 +164,15 @@ def pending(org_id: str, entity_id: str) -> Transaction[ChangeRequest | None]:
     """The change of an entity that waits for an approval."""
     rows = yield store.PENDING_CHANGE_REQUEST, (org_id, entity_id)
     return change_request(rows[0]) if rows else None
+
+
+def pending_among(org_id: str, entity_ids: Sequence[str]) -> Transaction[dict[str, ChangeRequest]]:
+    """The same for a page of entities, newest first: by entity, of those alone whose change waits."""
+    if not entity_ids:
+        return {}
+    rows = yield store.LIST_PENDING_CHANGE_REQUESTS, (org_id, entity_ids[-1], entity_ids[0])
+    wanted = frozenset(entity_ids)
+    return {request.entity_id: request for request in map(change_request, rows) if request.entity_id in wanted}
 
 
 def change_request(row: Row) -> ChangeRequest:

@@ -131,6 +131,11 @@ GET_CHANGE_REQUEST = Statement("get_change_request", _CHANGE_REQUEST + "WHERE or
 PENDING_CHANGE_REQUEST = Statement(
     "pending_change_request", _CHANGE_REQUEST + "WHERE org_id = ? AND entity_id = ? AND status = 'Pending'"
 )
+# For a page of entities: those between its last and its first id.
+LIST_PENDING_CHANGE_REQUESTS = Statement(
+    "list_pending_change_requests",
+    _CHANGE_REQUEST + "WHERE org_id = ? AND entity_id BETWEEN ? AND ? AND status = 'Pending'",
+)
 RESOLVE_CHANGE_REQUEST = Statement(
     "resolve_change_request",
     "UPDATE change_requests SET status = ?, reason = ?, resolved_at = ? "
