@@ -104,7 +104,7 @@ class Tenants:
                 for each in identities:
                     enrolled = partial(outgoing.enrol, each.org_id, each.credential_uuid, None, self.world)
                     await database.write(enrolled)
-                keeper = outgoing.RosterKeeper(database, signer, store_id, self.world)
+                keeper = outgoing.RosterKeeper(database, {store_id: signer}, self.world)
                 await keeper.deliver()
                 await keeper.settle()
                 await signer.close()

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, run_local
-from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, last, shares_option
+from countersign.cli.signers import kek_at_hand, served_stores
 from countersign.storage import Database
 from countersign.world import World
 
@@ -33,7 +34,11 @@ def add_store(
     shares_directory: Path | None,
     custodians: tuple[str, ...],
 ) -> None:
-    """Register a hardware module as a further key store, and print the settings that serve it."""
+    """Register a hardware module as a further key store, and print the settings that serve it.
+
+    Needs the key-encryption key of the first store too (setting signer_kek): the roster of the new store's signer
+    begins with the credentials that its root names, and goes on with all that followed.
+    """
     from countersign.keystores.kek import open_provider
     from countersign.keystores.pkcs11_place import parse_place
 
@@ -43,30 +48,50 @@ def add_store(
         provider = open_provider(kek)
     except ValueError as trouble:
         raise click.ClickException(str(trouble)) from None
-    secret = for_new(provider, Secrets(), shares_directory, custodians)
+    secrets = Secrets()
 
-    async def work(database: Database, server_secret: bytes, world: World) -> str:
+    async def work(database: Database, server_secret: bytes, world: World) -> tuple[str, bool]:
         from countersign.access.installation import read_installation
         from countersign.keystores import Authoriser, create_root
+        from countersign.keystores.memory import wipe
+        from countersign.keystores.outcome import Refusal
+        from countersign.keystores.proof import newest_root
         from countersign.keystores.registration import RegisteredStore, add_store
         from countersign.server.maintenance import key_ring
 
         installation_id = (await database.read(read_installation))["installation_id"]
+        first = (await served_stores(settings, database))[0]
+        kek_of_first, given, blobs = await kek_at_hand(database, first, secrets)
+        known = newest_root(kek_of_first, last(given), first.store_id, blobs)
+        for each in given:
+            wipe(each)
+        if isinstance(known, Refusal):
+            raise click.ClickException(f"this needs the key-encryption key of the first key store: {known.reason}")
+        secret = for_new(provider, secrets, shares_directory, custodians)
         ring = await key_ring(settings, database, installation_id, world)
         store_id = world.new_id("ks")
         authoriser = Authoriser(ring.keys.active("authoriser").secret)
         try:
-            root = create_root(provider, store_id, authoriser.public_key, secret)
+            root = create_root(
+                provider,
+                store_id,
+                authoriser.public_key,
+                secret,
+                installation_id=known.installation_id,
+                founders=known.founders,
+            )
         except ValueError as trouble:
             raise click.ClickException(str(trouble)) from None
         store = RegisteredStore(store_id, "pkcs11", name, primary)
-        await database.write(lambda: add_store(store, root, world.now()))
-        return store_id
+        await database.write(lambda: add_store(store, root, first.store_id, world.now()))
+        return store_id, bool(known.founders)
 
-    store_id = run_local(settings, work)
+    store_id, has_founders = run_local(settings, work)
     click.echo(f"key store {store_id} ({name}, {place.mode}) is registered; serve it by these settings:\n")
     click.echo(f'[[key_stores]]\nid = "{store_id}"\nsocket = "/run/countersign-{place.label}/signer.sock"')
-    click.echo("\nand by a signer that was started with --store and --kek as given here.")
+    click.echo("\nand by a signer with a state directory of its own, started with --store and --kek as given here.")
+    if not has_founders:
+        click.echo(f"Its roster has to be begun: countersign keystore roster adopt --store {store_id}")
 
 
 @click.command("list")

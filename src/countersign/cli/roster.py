@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
-from countersign.cli.kek_secrets import Secrets, at_hand, last
+from countersign.cli.kek_secrets import Secrets, last
+from countersign.cli.signers import ServedStore, kek_at_hand, served_stores, signer_of, store_option
 
 if TYPE_CHECKING:
     from countersign.keystores import Founder, SignerClient
@@ -22,40 +24,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
 class _Place:
-    """An installation with its signer, for one command."""
+    """One key store of an installation with its signer, for one command."""
 
-    def __init__(self, settings: Settings, database: Database, client: SignerClient, facts: dict[str, str]) -> None:
-        self.settings = settings
-        self.database = database
-        self.client = client
-        self.store_id = facts["store_id"]
-        self.installation_id = facts["installation_id"]
+    database: Database
+    client: SignerClient
+    store: ServedStore
+    installation_id: str
+    secrets: Secrets
 
     async def known(self) -> tuple[int, str] | None:
         """How far the roster was when a server last saw it."""
         from countersign.keystores.store import read_roster_mark
 
-        return await self.database.read(lambda: read_roster_mark(self.store_id))
+        return await self.database.read(lambda: read_roster_mark(self.store.store_id))
 
     async def prove(self, message: bytes) -> bytes:
         """The word of who holds the key-encryption key."""
-        from countersign.keystores.kek import open_provider
         from countersign.keystores.memory import wipe
         from countersign.keystores.outcome import Refusal
         from countersign.keystores.proof import operator_proof
-        from countersign.keystores.store import list_roots
 
-        if not self.settings.signer_kek:
-            raise click.ClickException("signer_kek must name the key-encryption key: file:PATH or passphrase")
+        provider, given, blobs = await kek_at_hand(self.database, self.store, self.secrets)
         try:
-            provider = open_provider(self.settings.signer_kek)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from None
-        blobs = await self.database.read(lambda: list_roots(self.store_id))
-        given = at_hand(provider, blobs, Secrets())
-        try:
-            proof = operator_proof(provider, last(given), self.store_id, blobs, message)
+            proof = operator_proof(provider, last(given), self.store.store_id, blobs, message)
         finally:
             for secret in given:
                 wipe(secret)
@@ -65,40 +58,31 @@ class _Place:
 
 
 async def vouch(settings: Settings, database: Database, founder: Founder) -> bool:
-    """Have a credential that the operator has just enrolled count for the signer, where that takes no typing.
+    """Have a credential that the operator has just enrolled count for the signers, where that takes no typing.
 
-    False where it could not be: the signer is away, or the key-encryption key has to be typed in.
+    False where one of them does not know it: it is away, or its key-encryption key has to be typed in.
     """
-    from countersign.keystores import SignerClient, SignerError
+    done = [await _vouch(database, store, founder) for store in await served_stores(settings, database)]
+    return all(done)
+
+
+async def _vouch(database: Database, store: ServedStore, founder: Founder) -> bool:
+    from countersign.keystores import SignerError
     from countersign.keystores.kek import open_provider
     from countersign.keystores.outgoing import RosterKeeper
-    from countersign.keystores.store import list_roots
-    from countersign.server.maintenance import find_installation
     from countersign.world import World
 
-    facts, world = await find_installation(database), World()
-    store_id = facts["store_id"]
-    client = SignerClient(
-        settings.signer_socket,
-        None,
-        lambda: database.read(lambda: list_roots(store_id)),
-        store_id=store_id,
-        world=world,
-    )
-    await client.start(wait=2.0)
-    try:
-        keeper = RosterKeeper(database, client, store_id, world)
-        await keeper.deliver()
-        await keeper.settle()
-        if open_provider(settings.signer_kek).needs_secret or client.roster_mark is None:
+    async with signer_of(database, store) as client:
+        try:
+            keeper = RosterKeeper(database, {store.store_id: client}, World())
+            await keeper.deliver()
+            await keeper.settle()
+            if open_provider(store.kek).needs_secret or client.roster_mark is None:
+                return False
+            await _endorse(_Place(database, client, store, "", Secrets()), founder.org_id, founder)
+        except (SignerError, ValueError, click.ClickException):
             return False
-        await _endorse(_Place(settings, database, client, facts), founder.org_id, founder)
-    except (SignerError, ValueError, click.ClickException):
-        return False
-    else:
         return True
-    finally:
-        await client.close()
 
 
 async def _endorse(place: _Place, org_id: str, founder: Founder) -> None:
@@ -111,39 +95,45 @@ async def _endorse(place: _Place, org_id: str, founder: Founder) -> None:
     await place.client.change_roster("endorse", _packed(replace(endorsement, proof=proof)))
 
 
-def _run(config: Path | None, data: Path | None, work: Callable[[_Place], Awaitable[T]]) -> T:
-    from countersign.keystores import SignerError
-
-    refusals: tuple[type[Exception], ...] = (SignerError, *start_refusals())
+def _run(
+    config: Path | None, data: Path | None, store_id: str | None, work: Callable[[_Place], Awaitable[T]]
+) -> list[tuple[ServedStore, T | Exception]]:
+    """Do the work at every store, or at the one that is named; what a signer refuses stops no other."""
     try:
-        return asyncio.run(_at(installation_settings(config, data), work))
-    except refusals as error:
+        return asyncio.run(_at(installation_settings(config, data), store_id, work))
+    except start_refusals() as error:
         raise click.ClickException(str(error)) from None
 
 
-async def _at(settings: Settings, work: Callable[[_Place], Awaitable[T]]) -> T:
-    from countersign.keystores import SignerClient
-    from countersign.keystores.store import list_roots
+def _run_one(config: Path | None, data: Path | None, store_id: str | None, work: Callable[[_Place], Awaitable[T]]) -> T:
+    """Do the work at one store, by default that of ``init``."""
+    _, outcome = _run(config, data, store_id or "", work)[0]
+    if isinstance(outcome, Exception):
+        raise click.ClickException(str(outcome)) from None
+    return outcome
+
+
+async def _at(
+    settings: Settings, store_id: str | None, work: Callable[[_Place], Awaitable[T]]
+) -> list[tuple[ServedStore, T | Exception]]:
+    from countersign.keystores import SignerError
     from countersign.server.maintenance import find_installation
     from countersign.storage import open_database
-    from countersign.world import World
 
     database = await open_database(settings.database, migrate=False)
     try:
-        facts = await find_installation(database)
-        store_id = facts["store_id"]
-        client = SignerClient(
-            settings.signer_socket,
-            None,
-            lambda: database.read(lambda: list_roots(store_id)),
-            store_id=store_id,
-            world=World(),
-        )
-        await client.start()
-        try:
-            return await work(_Place(settings, database, client, facts))
-        finally:
-            await client.close()
+        installation_id = (await find_installation(database))["installation_id"]
+        stores = await served_stores(settings, database, store_id or None)
+        outcomes: list[tuple[ServedStore, T | Exception]] = []
+        secrets = Secrets()
+        for store in stores[:1] if store_id == "" else stores:
+            async with signer_of(database, store) as client:
+                try:
+                    place = _Place(database, client, store, installation_id, secrets)
+                    outcomes.append((store, await work(place)))
+                except (SignerError, click.ClickException) as error:
+                    outcomes.append((store, error))
+        return outcomes
     finally:
         await database.close()
 
@@ -152,24 +142,65 @@ async def _at(settings: Settings, work: Callable[[_Place], Awaitable[T]]) -> T:
 @click.pass_context
 @data_option
 @config_option
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def roster(context: click.Context, data: Path | None, config: Path | None, as_json: bool) -> None:
-    """Show whose consent the signer takes: the credentials in its own roster, and how each came in.
+def roster(context: click.Context, data: Path | None, config: Path | None, store_id: str | None, as_json: bool) -> None:
+    """Show whose consent the signers take: the credentials in the roster of each, and how each came in.
 
-    Exits with 1 when the roster is older than the one that a server saw before.
+    Exits with 1 when a roster is older than the one that a server saw before, when a credential counts in one roster
+    and not in another, and when a signer does not answer.
     """
     if context.invoked_subcommand is not None:
         return
-    document, listed = _run(config, data, _read)
+    outcomes = _run(config, data, store_id, _read)
+    read = [outcome for _, outcome in outcomes if not isinstance(outcome, Exception)]
+    unlike = [line for roster in read[1:] for line in differences(read[0], roster)]
     if as_json:
-        click.echo(json.dumps({**document, "credentials": [_document(item) for item in listed]}, indent=2))
+        stores = [
+            {"storeId": store.store_id, "error": str(outcome)}
+            if isinstance(outcome, Exception)
+            else {**outcome.document, "credentials": [_document(item) for item in outcome.listed]}
+            for store, outcome in outcomes
+        ]
+        click.echo(json.dumps({"stores": stores, "differences": unlike}, indent=2))
     else:
-        _show(document, listed)
-    if document["behind"]:
+        for store, outcome in outcomes:
+            if len(outcomes) > 1:
+                click.echo(f"key store {store.store_id} ({store.name})")
+            if isinstance(outcome, Exception):
+                click.echo(f"no answer: {outcome}")
+            else:
+                _show(outcome.document, outcome.listed)
+        for line in unlike:
+            click.echo(f"DIFFERS: {line}")
+    if unlike or len(read) < len(outcomes) or any(roster.document["behind"] for roster in read):
         raise SystemExit(1)
 
 
-async def _read(place: _Place) -> tuple[dict[str, Any], list[Listed]]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The roster of one store as it is shown."""
+
+    document: dict[str, Any]
+    listed: list[Listed]
+
+
+def differences(one: Shown, other: Shown) -> list[str]:
+    """Credentials that count in one of two rosters and not in the other; none while one of them has not begun."""
+    if not (one.document["installationId"] and other.document["installationId"]):
+        return []
+    states = [{(item.org_id, item.credential_uuid): item.state for item in shown.listed} for shown in (one, other)]
+    unlike = []
+    for key in dict.fromkeys([*states[0], *states[1]]):
+        here, there = (each.get(key, "absent") for each in states)
+        if here != there and "Active" in (here, there):
+            unlike.append(
+                f"{key[1]} is {here} in key store {one.document['storeId']}, {there} in {other.document['storeId']}"
+            )
+    return unlike
+
+
+async def _read(place: _Place) -> Shown:
     from countersign.keystores.outgoing import behind
 
     page = await place.client.roster_page(0)
@@ -179,13 +210,13 @@ async def _read(place: _Place) -> tuple[dict[str, Any], list[Listed]]:
         listed += page.credentials
     known = await place.known()
     document = {
-        "storeId": place.store_id,
+        "storeId": place.store.store_id,
         "installationId": page.installation_id,
         "records": page.records,
         "head": page.head.hex(),
         "behind": None if known is None else behind(known, (page.records, page.head.hex())),
     }
-    return document, listed
+    return Shown(document, listed)
 
 
 def _document(item: Listed) -> dict[str, Any]:
@@ -217,12 +248,18 @@ def _show(document: dict[str, Any], listed: list[Listed]) -> None:
         click.echo("  Put the newest copy of the signer's state back; or 'roster repeat', then 'roster confirm'.")
 
 
+_one_store = click.option(
+    "--store", "store_id", metavar="STORE", help="Key store (ks-...) [default: the one that 'init' made]."
+)
+
+
 @roster.command()
 @data_option
 @config_option
+@_one_store
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def adopt(data: Path | None, config: Path | None, yes: bool) -> None:
-    """Begin the roster of an installation made before there was one: with every active credential.
+def adopt(data: Path | None, config: Path | None, store_id: str | None, yes: bool) -> None:
+    """Begin the roster of a key store made before there was one: with every active credential.
 
     Needs the key-encryption secret. From then on the signer takes nobody else's consent, for good (grant level G3).
     """
@@ -243,7 +280,7 @@ def adopt(data: Path | None, config: Path | None, yes: bool) -> None:
         await place.client.change_roster("adopt", _packed(replace(adoption, proof=proof)))
         return len(found)
 
-    click.echo(f"the roster begins with {_run(config, data, work)} credentials")
+    click.echo(f"the roster begins with {_run_one(config, data, store_id, work)} credentials")
 
 
 def _tell(item: Founder) -> None:
@@ -266,7 +303,8 @@ def _packed(message: Any) -> bytes:
 @roster.command()
 @data_option
 @config_option
-def repeat(data: Path | None, config: Path | None) -> None:
+@_one_store
+def repeat(data: Path | None, config: Path | None, store_id: str | None) -> None:
     """Have everything that the roster rests on sent to the signer again, for a roster that was lost.
 
     The signer judges each piece anew; a running server sends them within a minute.
@@ -275,15 +313,16 @@ def repeat(data: Path | None, config: Path | None) -> None:
     async def work(place: _Place) -> int:
         from countersign.keystores.outgoing import begin_anew
 
-        return await place.database.write(begin_anew)
+        return await place.database.write(lambda: begin_anew(place.store.store_id))
 
-    click.echo(f"{_run(config, data, work)} orders wait for the signer")
+    click.echo(f"{_run_one(config, data, store_id, work)} orders wait for the signer")
 
 
 @roster.command()
 @data_option
 @config_option
-def confirm(data: Path | None, config: Path | None) -> None:
+@_one_store
+def confirm(data: Path | None, config: Path | None, store_id: str | None) -> None:
     """Take the signer's roster as it is for the newest, after a look at why it was behind."""
 
     async def work(place: _Place) -> int:
@@ -292,10 +331,10 @@ def confirm(data: Path | None, config: Path | None) -> None:
 
         page = await place.client.roster_page(0)
         now = World().now()
-        await place.database.write(lambda: put_roster_mark(place.store_id, page.records, page.head.hex(), now))
+        await place.database.write(lambda: put_roster_mark(place.store.store_id, page.records, page.head.hex(), now))
         return page.records
 
-    click.echo(f"the roster of {_run(config, data, work)} records is taken for the newest")
+    click.echo(f"the roster of {_run_one(config, data, store_id, work)} records is taken for the newest")
 
 
 @click.command()
@@ -303,10 +342,13 @@ def confirm(data: Path | None, config: Path | None) -> None:
 @click.option("--public-key", "fingerprint", required=True, help="Fingerprint of its public key (SHA256:...).")
 @data_option
 @config_option
-def endorse(credential_uuid: str, fingerprint: str, data: Path | None, config: Path | None) -> None:
-    """Let the pending CREDENTIAL (cr-...) count for the signer: one enrolled with a code, or by break-glass.
+@store_option
+def endorse(
+    credential_uuid: str, fingerprint: str, data: Path | None, config: Path | None, store_id: str | None
+) -> None:
+    """Let the pending CREDENTIAL (cr-...) count for the signers: one enrolled with a code, or by break-glass.
 
-    Ask its holder for the fingerprint, by another way than this server. Needs the key-encryption secret.
+    Ask its holder for the fingerprint, by another way than this server. Needs the key-encryption secret of each store.
     """
 
     async def work(place: _Place) -> None:
@@ -314,13 +356,20 @@ def endorse(credential_uuid: str, fingerprint: str, data: Path | None, config: P
 
         from countersign.keystores.roster_orders import Endorsement
 
-        _, listed = await _read(place)
-        found = next((item for item in listed if item.credential_uuid == credential_uuid), None)
+        shown = await _read(place)
+        found = next((item for item in shown.listed if item.credential_uuid == credential_uuid), None)
         if found is None:
             raise click.ClickException(f"the roster has no credential {credential_uuid!r}")
         endorsement = Endorsement(found.org_id, credential_uuid, fingerprint)
         proof = await place.prove(endorsement.message())
         await place.client.change_roster("endorse", _packed(replace(endorsement, proof=proof)))
 
-    _run(config, data, work)
+    outcomes = _run(config, data, store_id, work)
+    failed = [(store, outcome) for store, outcome in outcomes if isinstance(outcome, Exception)]
+    for store, outcome in failed:
+        click.echo(f"key store {store.store_id}: {outcome}", err=True)
+    if failed:
+        raise click.ClickException(
+            f"{credential_uuid} counts in {len(outcomes) - len(failed)} of {len(outcomes)} stores"
+        )
     click.echo(f"{credential_uuid} counts")

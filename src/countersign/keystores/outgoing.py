@@ -1,6 +1,8 @@
-"""What the signer has yet to be told for its roster: written with the change it is about, sent in order, never lost.
+"""What the signers have to be told for their rosters: written with the change it is about, sent in order, never lost.
 
-A credential may exist before the roster knows it; until then its signatures move no key.
+Each key store's signer keeps a roster of its own and is told by itself, so that one that is away holds up no other. The
+end of a key goes to the signer of its store alone. A credential may exist before a roster knows it; until then its
+signatures move no key there.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -43,7 +45,7 @@ _decode = msgspec.msgpack.Decoder(Outgoing).decode
 
 
 def enrol(org_id: str, credential_uuid: str, evidence: ConsentEvidence | None, world: World) -> Transaction[None]:
-    """Tell the signer of a credential that this transaction has just stored; ``evidence`` of who consented to it."""
+    """Tell the signers of a credential that this transaction has just stored; ``evidence`` of who consented to it."""
     rows = yield store.READ_ENROLLED, (org_id, credential_uuid)
     user_id, token_id, kind, public_key, rp_id = rows[0]
     new = Founder(org_id, user_id, credential_uuid, kind, public_key, rp_id or None, token_id)
@@ -71,8 +73,10 @@ def follow(evidence: ConsentEvidence, enrolled: Iterable[str], world: World) -> 
     if ending is not None:
         op, key_id = ending
         rows = yield store.READ_ENDED_KEY, (org_id, key_id)
-        key = EndedKey(key_id, rows[0][0], bytes.fromhex(rows[0][1]))
-        yield from _add(org_id, op, key_id, Outgoing(None, evidence, key), world)
+        store_id, scheme, public_key = rows[0]
+        body = _encode(Outgoing(None, evidence, EndedKey(key_id, scheme, bytes.fromhex(public_key))))
+        order = (org_id, world.new_id("ro"), store_id, op, key_id, body, world.now())
+        yield store.INSERT_ROSTER_ORDER_OF_STORE, order
         return True
     if not concerns_roster(method, path):
         return False
@@ -85,13 +89,35 @@ def _add(org_id: str, op: str, subject: str, what: Outgoing, world: World) -> Tr
     yield store.INSERT_ROSTER_ORDER, (org_id, world.new_id("ro"), op, subject, _encode(what), world.now())
 
 
-def begin_anew() -> Transaction[int]:
-    """Have everything sent again, to a signer whose roster was lost; how many orders that are."""
-    return len((yield store.REPEAT_ROSTER_ORDERS, ()))
+def begin_anew(store_id: str) -> Transaction[int]:
+    """Have everything sent again, to a store's signer whose roster was lost; how many orders that are."""
+    return len((yield store.REPEAT_ROSTER_ORDERS, (store_id,)))
 
 
 class RosterKeeper:
-    """Sends what waits, and notes how far the signer's roster is. Several processes may do so at once.
+    """Keeps the rosters of all signers up to date; ``signers`` by id of their key store."""
+
+    def __init__(self, database: Database, signers: Mapping[str, SignerClient], world: World) -> None:
+        self._keepers = [_Keeper(database, signer, store_id, world) for store_id, signer in signers.items()]
+
+    async def deliver(self) -> None:
+        """Send what waits now to those signers that are there; never fails, and takes a few seconds at most."""
+        await asyncio.gather(*(keeper.deliver() for keeper in self._keepers))
+
+    async def settle(self) -> None:
+        """Note what became of the orders sent so far."""
+        for keeper in self._keepers:
+            await keeper.settle()
+
+    async def run(self) -> None:
+        """Send now and then what could not be sent, and keep the marks, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._keepers:
+                group.create_task(keeper.run())
+
+
+class _Keeper:
+    """Sends what waits for one signer, and notes how far its roster is. Several processes may do so at once.
 
     What became of an order is noted a moment later, with others, so that a request does not wait for one more commit.
     A crash between costs nothing: the signer takes a repeat for what it is.
@@ -116,13 +142,16 @@ class RosterKeeper:
         async with self._sending:
             after = ""
             while self._signer.available:
-                rows = await self._database.read(_waiting(after, refused=refused))
+                rows = await self._database.read(self._waiting(after, refused=refused))
                 for org_id, order_id, op, body in rows:
                     if order_id not in self._settled and not await self._send_one(org_id, order_id, op, bytes(body)):
                         return
                     after = order_id
                 if len(rows) < _BATCH:
                     return
+
+    def _waiting(self, after: str, *, refused: bool) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
+        return lambda: store.waiting_roster_orders(self._store_id, after, _BATCH, refused=refused)
 
     async def _send_one(self, org_id: str, order_id: str, op: str, body: bytes) -> bool:
         """False when nothing more can be sent for now."""
@@ -132,7 +161,7 @@ class RosterKeeper:
         except SignerRefused as refused:
             if refused.code == "Unsupported":
                 return False  # it keeps no roster yet
-            log.warning("the signer's roster refused %s of %s: %s", op, order_id, refused.reason)
+            log.warning("the roster of key store %s refused %s of %s: %s", self._store_id, op, order_id, refused.reason)
             # It waits on: what it rests on may come in later.
             self._settled[order_id] = store.Settled(org_id, order_id, None, refused.reason)
             return True
@@ -146,7 +175,7 @@ class RosterKeeper:
         settled = tuple(self._settled.values())
         if not settled:
             return
-        await self._database.write(lambda: store.settle_roster_orders(settled))
+        await self._database.write(lambda: store.settle_roster_orders(self._store_id, settled))
         for each in settled:
             # One that was sent again meanwhile is noted again.
             if self._settled.get(each.order_id) is each:
@@ -183,7 +212,7 @@ class RosterKeeper:
             now = self._world.now()
             await self._database.write(lambda: store.put_roster_mark(self._store_id, records, head, now))
         elif behind(known, mark) is not None:
-            log.error("the signer's roster is behind: %s", behind(known, mark))
+            log.error("the roster of key store %s is behind: %s", self._store_id, behind(known, mark))
         self._seen = mark
 
 
@@ -194,7 +223,3 @@ def behind(known: tuple[int, str], mark: tuple[int, str]) -> str | None:
     if mark[0] == known[0] and mark[1] != known[1]:
         return "its last record is not the one seen before: the signer's state was put back or exchanged"
     return None
-
-
-def _waiting(after: str, *, refused: bool) -> Callable[[], Transaction[list[tuple[str, str, str, bytes]]]]:
-    return lambda: store.waiting_roster_orders(after, _BATCH, refused=refused)

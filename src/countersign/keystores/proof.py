@@ -9,7 +9,7 @@ from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Buffer
 from countersign.keystores.registrar import Roots
-from countersign.keystores.roots import open_root, parse_root
+from countersign.keystores.roots import OpenedRoot, open_root, parse_root
 
 
 def prove_secret(kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes]) -> Refusal | None:
@@ -43,16 +43,30 @@ def operator_proof(
 
     It is an HMAC under a key derived from the newest root, and says nothing about the root to who sees it.
     """
-    if (refusal := prove_secret(kek, secret, store_id, blobs)) is not None:
-        return refusal
     page = LockedPage()
     try:
-        parsed = [wrapped for wrapped in map(parse_root, blobs) if not isinstance(wrapped, Refusal)]
-        wrapped = max(parsed, key=lambda each: each.root_version)
-        newest = wrapped.root_version
-        root = open_root(wrapped, kek, secret, page.root(0), page.scratch)
-        if isinstance(root, Refusal):
-            return root
-        return Roots(page, {newest: 0}, store_id).operator_proof(message)
+        newest = _open_newest(kek, secret, store_id, blobs, page)
+        if isinstance(newest, Refusal):
+            return newest
+        return Roots(page, {newest.root_version: 0}, store_id).operator_proof(message)
     finally:
         page.wipe_all()
+
+
+def newest_root(kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes]) -> OpenedRoot | Refusal:
+    """What the store's newest root says beside its key, for who holds the key-encryption key."""
+    page = LockedPage()
+    try:
+        return _open_newest(kek, secret, store_id, blobs, page)
+    finally:
+        page.wipe_all()
+
+
+def _open_newest(
+    kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes], page: LockedPage
+) -> OpenedRoot | Refusal:
+    if (refusal := prove_secret(kek, secret, store_id, blobs)) is not None:
+        return refusal
+    parsed = [wrapped for wrapped in map(parse_root, blobs) if not isinstance(wrapped, Refusal)]
+    wrapped = max(parsed, key=lambda each: each.root_version)
+    return open_root(wrapped, kek, secret, page.root(0), page.scratch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores.store import insert_root, insert_store
+from countersign.keystores.store import COPY_ROSTER_ORDERS, HOLD_ROSTER_ORDERS, insert_root, insert_store
 from countersign.storage.transaction import Statement, Transaction
 
 LIST: Final = Statement("registration_list", "SELECT store_id, kind, name, is_primary FROM key_stores")
@@ -29,12 +29,17 @@ def stores() -> Transaction[list[RegisteredStore]]:
     return [RegisteredStore(store_id, kind, name, bool(primary)) for store_id, kind, name, primary in rows]
 
 
-def add_store(store: RegisteredStore, wrapped_root: bytes, now: int) -> Transaction[None]:
-    """Enter another store with its root; if it is to be the primary one, the one that was is no longer."""
+def add_store(store: RegisteredStore, wrapped_root: bytes, first_store_id: str, now: int) -> Transaction[None]:
+    """Enter another store with its root; if it is to be the primary one, the one that was is no longer.
+
+    Its signer is to be told all that the signer of the installation's first store was told for its roster.
+    """
+    yield HOLD_ROSTER_ORDERS, ()
     if store.is_primary:
         yield NO_PRIMARY, ()
     yield from insert_store(store.store_id, store.kind, store.name, now, primary=store.is_primary)
     yield from insert_root(store.store_id, 1, store.name, wrapped_root, now)
+    yield COPY_ROSTER_ORDERS, (store.store_id, first_store_id)
 
 
 def make_primary(store_id: str) -> Transaction[None]:

@@ -190,7 +190,7 @@ READ_ENROLLED: Final = Statement(
     "SELECT user_id, token_id, kind, public_key, rp_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
 )
 READ_ENDED_KEY: Final = Statement(
-    "keystore_read_ended_key", "SELECT scheme, public_key FROM keys WHERE org_id = ? AND key_id = ?"
+    "keystore_read_ended_key", "SELECT store_id, scheme, public_key FROM keys WHERE org_id = ? AND key_id = ?"
 )
 LIST_CREDENTIALS_TO_ADOPT: Final = Statement(
     "keystore_list_credentials_to_adopt",
@@ -200,21 +200,40 @@ LIST_CREDENTIALS_TO_ADOPT: Final = Statement(
 )
 INSERT_ROSTER_ORDER: Final = Statement(
     "keystore_insert_roster_order",
-    "INSERT INTO roster_orders (org_id, order_id, op, subject_id, body, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    "INSERT INTO roster_orders (org_id, order_id, store_id, op, subject_id, body, created_at)"
+    " SELECT ?, ?, store_id, ?, ?, ?, ? FROM key_stores",
+)
+INSERT_ROSTER_ORDER_OF_STORE: Final = Statement(
+    "keystore_insert_roster_order_of_store",
+    "INSERT INTO roster_orders (org_id, order_id, store_id, op, subject_id, body, created_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+)
+# Nobody adds an order between the copy and the store's own entry, which would be for the old stores alone.
+HOLD_ROSTER_ORDERS: Final = Statement(
+    "keystore_hold_roster_orders",
+    "SELECT COUNT(*) FROM key_stores",
+    postgresql="LOCK TABLE roster_orders IN SHARE ROW EXCLUSIVE MODE",
+)
+COPY_ROSTER_ORDERS: Final = Statement(
+    "keystore_copy_roster_orders",
+    "INSERT INTO roster_orders (org_id, order_id, store_id, op, subject_id, body, created_at)"
+    " SELECT org_id, order_id, ?, op, subject_id, body, created_at FROM roster_orders"
+    " WHERE store_id = ? AND op NOT IN ('archive', 'destroy')",
 )
 WAITING_ROSTER_ORDERS: Final = Statement(
     "keystore_waiting_roster_orders",
-    "SELECT org_id, order_id, op, body FROM roster_orders WHERE done_at IS NULL AND order_id > ?"
+    "SELECT org_id, order_id, op, body FROM roster_orders WHERE store_id = ? AND done_at IS NULL AND order_id > ?"
     " AND (outcome IS NULL OR ? = 1)"
     " ORDER BY order_id LIMIT ?",
 )
 SETTLE_ROSTER_ORDER: Final = Statement(
     "keystore_settle_roster_order",
-    "UPDATE roster_orders SET done_at = ?, outcome = ? WHERE org_id = ? AND order_id = ?",
+    "UPDATE roster_orders SET done_at = ?, outcome = ? WHERE org_id = ? AND order_id = ? AND store_id = ?",
 )
 REPEAT_ROSTER_ORDERS: Final = Statement(
     "keystore_repeat_roster_orders",
-    "UPDATE roster_orders SET done_at = NULL, outcome = NULL WHERE done_at IS NOT NULL RETURNING order_id",
+    "UPDATE roster_orders SET done_at = NULL, outcome = NULL WHERE store_id = ? AND done_at IS NOT NULL"
+    " RETURNING order_id",
 )
 READ_ROSTER_MARK: Final = Statement(
     "keystore_read_roster_mark", "SELECT records, head FROM roster_marks WHERE store_id = ?"
@@ -227,12 +246,14 @@ PUT_ROSTER_MARK: Final = Statement(
 )
 
 
-def waiting_roster_orders(after: str, limit: int, *, refused: bool) -> Transaction[list[tuple[str, str, str, bytes]]]:
-    """Orders about the roster that were not carried out yet: organisation, id, op and body.
+def waiting_roster_orders(
+    store_id: str, after: str, limit: int, *, refused: bool
+) -> Transaction[list[tuple[str, str, str, bytes]]]:
+    """Orders about the roster of this store that were not carried out yet: organisation, id, op and body.
 
     ``refused``: those too that the signer refused before.
     """
-    rows = yield WAITING_ROSTER_ORDERS, (after, int(refused), limit)
+    rows = yield WAITING_ROSTER_ORDERS, (store_id, after, int(refused), limit)
     return [(org_id, order_id, op, bytes(body)) for org_id, order_id, op, body in rows]
 
 
@@ -246,10 +267,10 @@ class Settled:
     outcome: str
 
 
-def settle_roster_orders(settled: Iterable[Settled]) -> Transaction[None]:
-    """Note what became of them."""
+def settle_roster_orders(store_id: str, settled: Iterable[Settled]) -> Transaction[None]:
+    """Note what became of them at the signer of this store."""
     for each in settled:
-        yield SETTLE_ROSTER_ORDER, (each.done_at, each.outcome, each.org_id, each.order_id)
+        yield SETTLE_ROSTER_ORDER, (each.done_at, each.outcome, each.org_id, each.order_id, store_id)
 
 
 def read_roster_mark(store_id: str) -> Transaction[tuple[int, str] | None]:

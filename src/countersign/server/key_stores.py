@@ -54,11 +54,19 @@ async def open_stores(
     return OpenStores({**first, **signers}, primary)
 
 
+def state_directory(settings: Settings, store: KeyStoreSettings) -> Path:
+    """Where the signer of a further store keeps its roster."""
+    return Path(store.state or f"{settings.signer_state}-{store.id}")
+
+
 async def _start(settings: Settings, store: KeyStoreSettings, stack: AsyncExitStack) -> None:
     directory = Path(store.socket).parent
     await asyncio.to_thread(lambda: directory.mkdir(mode=0o700, parents=True, exist_ok=True))
+    options = ["--state", str(state_directory(settings, store)), "--grant-level", settings.grant_level]
+    if settings.profile == "sandbox":
+        options.append("--endorse-by-itself")
     supervisor = SignerSupervisor(
-        store.socket, store.kek, store=store.store, environment=settings.profile, extra=("--grant-level", "G1")
+        store.socket, store.kek, store=store.store, environment=settings.profile, extra=tuple(options)
     )
     await supervisor.start()
     stack.push_async_callback(supervisor.stop)

@@ -47,20 +47,21 @@ ALTER TABLE keystore_roots ADD COLUMN next_wrapped BYTEA;
 -- The secret once more, for the store's recovery recipients, where it has any.
 ALTER TABLE key_records ADD COLUMN recovery_copy BYTEA;
 
--- What the signer is told for its roster of credentials, in the order of the ids: msgpack of what is enrolled and of the
--- evidence of consent. Nothing is deleted, so that a roster that was lost can be begun anew.
+-- What each store's signer is told for its roster of credentials, in the order of the ids: msgpack of what is enrolled and
+-- of the evidence of consent. Nothing is deleted, so that a roster that was lost, or that of a new store, can be begun.
 CREATE TABLE roster_orders (
     org_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
+    store_id TEXT NOT NULL,
     op TEXT NOT NULL,
     subject_id TEXT NOT NULL,
     body BYTEA NOT NULL,
     created_at BIGINT NOT NULL,
     done_at BIGINT,
     outcome TEXT,
-    PRIMARY KEY (org_id, order_id)
+    PRIMARY KEY (org_id, order_id, store_id)
 );
-CREATE INDEX roster_orders_waiting ON roster_orders (order_id) WHERE done_at IS NULL;
+CREATE INDEX roster_orders_waiting ON roster_orders (store_id, order_id) WHERE done_at IS NULL;
 
 -- How far the signer's roster was when it was last seen, so that one put back from an older copy is noticed.
 CREATE TABLE roster_marks (
