@@ -88,6 +88,9 @@ class LockedPage:
         self.scratch = view[_SCRATCH]
         """1792 bytes: the opened content of a root blob."""
         self._view = view
+        work = view[MAX_ROOTS * ROOT_BYTES :]
+        # Kept, because it is wiped after each order.
+        self._work = ctypes.addressof(ctypes.c_char.from_buffer(work)), len(work)
 
     def root(self, slot: int) -> memoryview:
         """32 bytes: the store root key in that slot, 0 to ``MAX_ROOTS - 1``."""
@@ -95,7 +98,8 @@ class LockedPage:
 
     def wipe_work(self) -> None:
         """Overwrite everything but the store root keys."""
-        wipe(self._view[MAX_ROOTS * ROOT_BYTES :])
+        address, length = self._work
+        ctypes.memset(address, 0, length)
 
     def wipe_all(self) -> None:
         """Overwrite the whole page, and roots that are shared."""

@@ -53,11 +53,16 @@ default_backend()
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Consent that holds: the credential's entry, the challenge it signed, and the hash of the evidence."""
+    """Consent that holds: the credential's entry, the challenge it signed, and the evidence itself."""
 
     entry: Entry
     challenge: ActionChallenge
-    evidence_sha256: bytes
+    evidence: ConsentEvidence
+
+    @property
+    def evidence_sha256(self) -> bytes:
+        """Hash of the evidence; only records of the roster name it."""
+        return hashlib.sha256(_encode(self.evidence)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +252,7 @@ def _verify(evidence: ConsentEvidence, entry: Entry) -> Proven | Refusal:
     outcome = verify_evidence(signed, entry.key, digest, context)
     if isinstance(outcome, Refused):
         return Refusal("Denied", f"the evidence does not hold: {outcome.reason}")
-    return Proven(entry, outcome.challenge, hashlib.sha256(_encode(evidence)).digest())
+    return Proven(entry, outcome.challenge, evidence)
 
 
 def enrolled(founder: Founder, how: str, now: int) -> Enrolled:

@@ -80,6 +80,7 @@ class SignerService:
         self._recovery_recipients: tuple[str, ...] = ()
         self._reason = "no store root was handed over yet"
         self._sealed_by_order = False
+        self._usable: Order | None = None
 
     def handle(self, frame: memoryview) -> bytes:
         """Carry out one order and give the encoded reply. Raises NotAnOrder for a frame that is none."""
@@ -98,6 +99,7 @@ class SignerService:
             log.exception("order %s failed", order.op)
             return Refusal("Internal", "the signer failed; its log says why")
         finally:
+            self._usable = None
             self.page.wipe_work()
 
     def reply(self, order: Order, outcome: bytes | Refusal) -> bytes:
@@ -226,9 +228,7 @@ class SignerService:
 
     def permit(self, order: Order) -> Refusal | None:
         """Whether the order may use a key: an unsealed store, a key that has not ended, consent, a fresh grant."""
-        if not self._slots:
-            return Refusal("Sealed", self._reason)
-        if (refusal := self._registrar.catch_up() or self._registrar.ended(order)) is not None:
+        if (refusal := self._unusable(order)) is not None:
             return refusal
         if order.evidence is not None and (defect := order.evidence.defect()) is not None:
             return Refusal("Denied", defect)
@@ -242,6 +242,17 @@ class SignerService:
             return refusal
         expected = payload_hash(order.payload_kind, order.payload, order.tweak)
         return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
+
+    def _unusable(self, order: Order) -> Refusal | None:
+        """Why nothing is done with the order's key: a sealed store, or an ended key. Looked up once for each order."""
+        if not self._slots:
+            return Refusal("Sealed", self._reason)
+        if self._usable is order:
+            return None
+        refusal = self._registrar.catch_up() or self._registrar.ended(order)
+        if refusal is None:
+            self._usable = order
+        return refusal
 
     @property
     def grant_level(self) -> GrantLevel:
@@ -264,9 +275,7 @@ class SignerService:
 
     def slot_of(self, order: Order) -> int | Refusal:
         """Where in the page the root of the order's record is; a refusal if it is not open or the key has ended."""
-        if not self._slots:
-            return Refusal("Sealed", self._reason)
-        if (refusal := self._registrar.catch_up() or self._registrar.ended(order)) is not None:
+        if (refusal := self._unusable(order)) is not None:
             return refusal
         slot = self._slots.get(order.root_version)
         if slot is None and order.root_version in self._retired:
