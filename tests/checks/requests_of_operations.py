@@ -82,6 +82,19 @@ class Stock:
         app_id: str = made.json()["appId"]
         return app_id
 
+    def permission(self, *operations: str) -> str:
+        made = self.admin.signed("POST", "/permissions", new_permission(*operations))
+        assert made.status_code == 200, made.text
+        permission_id: str = made.json()["id"]
+        return permission_id
+
+    def assignment(self) -> tuple[str, str]:
+        """A permission and its assignment to a service account."""
+        permission = self.permission()
+        made = self.admin.signed("POST", f"/permissions/{permission}/assignments", {"identityId": self.account()})
+        assert made.status_code == 200, made.text
+        return permission, made.json()["id"]
+
     def log(self) -> str:
         """The id of an entry of the audit log: that of the action that made a key."""
         answer = self.admin.send("GET", f"/auth/action/logs?{ALL_TIMES}")
@@ -106,6 +119,11 @@ def new_application() -> dict[str, Any]:
 def new_user() -> dict[str, Any]:
     """The body that creates a person."""
     return {"email": f"person{next(_NUMBER)}@example.org", "kind": "CustomerEmployee"}
+
+
+def new_permission(*operations: str) -> dict[str, Any]:
+    """The body that creates a permission."""
+    return {"name": f"rights {next(_NUMBER)}", "operations": list(operations or ("Keys:Read",))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +168,17 @@ def _export(stock: Stock) -> Wanted:
     return Wanted(f"/keys/{stock.key()}/export", Receiver().body())
 
 
+def _assign(stock: Stock) -> Wanted:
+    # Nobody gives what they do not hold, and this is all that who asks holds.
+    permission = stock.permission("Permissions:Assign")
+    return Wanted(f"/permissions/{permission}/assignments", {"identityId": stock.account()})
+
+
+def _revoke(stock: Stock) -> Wanted:
+    permission, assignment = stock.assignment()
+    return Wanted(f"/permissions/{permission}/assignments/{assignment}")
+
+
 REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "listAuditLogs": lambda stock: Wanted(f"/auth/action/logs?{ALL_TIMES}"),
     "getAuditLog": lambda stock: Wanted(f"/auth/action/logs/{stock.log()}"),
@@ -192,6 +221,16 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "generateSignature": lambda stock: Wanted(f"/keys/{stock.key()}/signatures", MESSAGE),
     "listSignatures": lambda stock: Wanted(f"/keys/{stock.key()}/signatures"),
     "getSignature": _signature,
+    "listPermissions": lambda stock: Wanted("/permissions"),
+    "createPermission": lambda stock: Wanted("/permissions", new_permission("Permissions:Create")),
+    "getPermission": lambda stock: Wanted(f"/permissions/{stock.permission()}"),
+    "updatePermission": lambda stock: Wanted(
+        f"/permissions/{stock.permission()}", {"operations": ["Permissions:Update"]}
+    ),
+    "archivePermission": lambda stock: Wanted(f"/permissions/{stock.permission()}/archive", {"isArchived": True}),
+    "listAssignments": lambda stock: Wanted(f"/permissions/{stock.permission()}/assignments"),
+    "assignPermission": _assign,
+    "revokePermission": _revoke,
 }
 
 #: Operations without a permission of their own, and why.

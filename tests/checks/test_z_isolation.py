@@ -29,6 +29,8 @@ UNKNOWN = {
     "tokenId": "to-00000-00000-0000000000000000",
     "appId": "ap-00000-00000-0000000000000000",
     "credentialUuid": "cr-00000-00000-0000000000000000",
+    "permissionId": "pm-00000-00000-0000000000000000",
+    "assignmentId": "as-00000-00000-0000000000000000",
     "id": "uj-00000-00000-0000000000000000",
 }
 
@@ -46,6 +48,9 @@ BODIES: dict[str, Any] = {
     "updateUser": {"isSSORequired": True},
     "deactivateUser": {},
     "updatePersonalAccessToken": {"name": "taken over"},
+    "updatePermission": {"name": "taken over"},
+    "archivePermission": {"isArchived": True},
+    "assignPermission": {"identityId": "us-00000-00000-0000000000000000"},
     "updateApplication": {"name": "taken over"},
     "updateApplicationByPost": {"name": "taken over"},
 }
@@ -69,6 +74,7 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
     there = Caller(identity.connection)
     stock = Stock(there, shared_tenants)
     key, signature = stock.signature()
+    permission, assignment = stock.assignment()
     foreign = {
         "keyId": key,
         "signatureId": signature,
@@ -77,6 +83,8 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
         "tokenId": there.signed("POST", "/auth/pats", new_account()).json()["tokenId"],
         "appId": stock.application(),
         "credentialUuid": identity.credential_uuid,
+        "permissionId": permission,
+        "assignmentId": assignment,
         "id": stock.log(),
     }
     here = Caller(session.connection)
@@ -127,6 +135,26 @@ def test_z2_a_foreign_object_below_an_own_one_is_unknown_too(neighbours: Neighbo
     assert without_id(elsewhere) == without_id(unknown)
 
 
+def test_z2_an_own_permission_is_not_given_to_others_nor_a_foreign_assignment_taken_by_it(
+    neighbours: Neighbours,
+) -> None:
+    here, foreign = neighbours.here, neighbours.foreign
+    own = neighbours.stock.permission()
+    for kind in ("userId", "serviceAccountId", "tokenId", "appId"):
+        given = [
+            here.signed("POST", f"/permissions/{own}/assignments", {"identityId": each[kind]})
+            for each in (foreign, UNKNOWN)
+        ]
+        assert [answer.status_code for answer in given] == [404, 404]
+        assert without_id(given[0]) == without_id(given[1])
+    paths = [f"/permissions/{own}/assignments/{each['assignmentId']}" for each in (foreign, UNKNOWN)]
+    taken = [here.signed("DELETE", path) for path in paths]
+    assert without_id(taken[0]) == without_id(taken[1])
+    # Nor is an own assignment found below another permission.
+    _, assignment = neighbours.stock.assignment()
+    assert here.signed("DELETE", f"/permissions/{own}/assignments/{assignment}").status_code == 404
+
+
 def test_z2_what_the_other_organisation_tried_changed_nothing(neighbours: Neighbours) -> None:
     for operation in taking_ids():
         called(neighbours.here, operation, neighbours.foreign)
@@ -140,6 +168,11 @@ def test_z2_what_the_other_organisation_tried_changed_nothing(neighbours: Neighb
     assert there.send("GET", f"/auth/users/{foreign['userId']}").json()["isActive"]
     assert there.send("GET", f"/auth/pats/{foreign['tokenId']}").json()["isActive"]
     assert there.send("GET", f"/auth/apps/{foreign['appId']}").json()["isActive"]
+    permission = there.send("GET", f"/permissions/{foreign['permissionId']}").json()
+    assert not permission["isArchived"]
+    assert permission["name"] != "taken over"
+    held = there.send("GET", f"/permissions/{foreign['permissionId']}/assignments").json()["items"]
+    assert [each["id"] for each in held] == [foreign["assignmentId"]]
     assert there.send("GET", "/auth/credentials").json()["items"][0]["isActive"]
 
 
