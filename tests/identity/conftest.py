@@ -25,8 +25,10 @@ def shared_tenants(shared_sandbox: Sandbox) -> Tenants:
 
 @pytest.fixture
 def person(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Identity:
-    """Somebody new with every right and one key."""
-    return shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    """Somebody new with every right and one key, which the signer knows."""
+    made = shared_tenants.session(shared_sandbox.values["orgId"], everything=True)
+    shared_tenants.introduce(made)
+    return made
 
 
 @pytest.fixture

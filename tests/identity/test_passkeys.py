@@ -319,6 +319,7 @@ def test_a_second_factor_that_is_deactivated_cancels_the_action(caller: Caller, 
 
 def test_consents_by_passkeys_are_verified_anew_after_a_restart(in_process: InProcess, tenants: Tenants) -> None:
     person = tenants.session(in_process.values["orgId"], everything=True)
+    tenants.introduce(person)
     with in_process.caller(person.connection) as caller:
         new, key = NewPasskey(person.user_id), NewKey()
         enrolled(caller, new, "Fido2")

@@ -22,8 +22,11 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 def program(request: pytest.FixtureRequest, person: Identity, shared_tenants: Tenants) -> Identity:
     """A personal access token of the person, or a service account."""
     if request.param == "Pat":
-        return shared_tenants.personal_access_token(person)
-    return shared_tenants.service_account(person.org_id, everything=True)
+        made = shared_tenants.personal_access_token(person)
+    else:
+        made = shared_tenants.service_account(person.org_id, everything=True)
+    shared_tenants.introduce(made)
+    return made
 
 
 def test_a_program_rotates_its_key(program: Identity) -> None:
