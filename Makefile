@@ -7,10 +7,11 @@ PORT ?= 8170
 DATA ?= .local/sandbox
 KILLS ?= 200
 MUTATIONS ?= 100000
+SIGNATURES ?= 100000
 WORKERS ?= auto
 ARGS ?=
 
-.PHONY: help demo up test check lint fmt bench bench-scale faults fuzz lock clean venv-demo venv-test setup-test
+.PHONY: help demo up test check lint fmt bench bench-scale faults fuzz nonces lock clean venv-demo venv-test setup-test
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ faults: setup-test ## Kill the server and the signer at random, KILLS times for 
 
 fuzz: setup-test ## Mutate valid authentication messages MUTATIONS times (ARGS=--fuzz-seed=N repeats a run)
 	@$(BIN)/python -m pytest -q -s tests/fuzz --mutations=$(MUTATIONS) $(ARGS)
+
+nonces: setup-test ## Sign SIGNATURES messages with each kind of key and find no nonce twice
+	@$(BIN)/python -m pytest -q tests/keystores/test_nonces.py --signatures=$(SIGNATURES) $(ARGS)
 
 lock: venv-test ## Write the lock files anew (ARGS=--upgrade for newer versions)
 	@tools/lock $(ARGS)
