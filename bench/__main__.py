@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--credentials", type=int, default=5_000_000)
     parser.add_argument("--backup", action="store_true", help="backup, restore and drill of many keys")
     parser.add_argument("--backup-keys", type=int, default=100_000)
+    parser.add_argument("--signer", action="store_true", help="an order through the signer's socket, and unsealing")
+    parser.add_argument("--signer-keys", type=int, default=100_000, help="keys in the large store of --signer")
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -44,6 +46,11 @@ def main() -> None:
         from bench import backup
 
         document = backup.run(options.backup_keys, console, tell)
+    elif options.signer:
+        from bench import signer, unsealing
+
+        document = signer.run(rounds, seconds, console, tell)
+        document["unsealing"] = unsealing.run(options.signer_keys, rounds, console, tell)
     elif options.identities:
         from bench import identities
 

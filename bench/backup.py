@@ -43,7 +43,7 @@ def run(keys: int, console: Console, tell: Callable[[str], None]) -> dict[str, A
         with sandbox:
             org_id = sandbox.values["orgId"]
         tell(f"making {keys:,} keys")
-        _seed(sandbox.directory, org_id, keys)
+        fill(sandbox.directory / "countersign.db", f"dev:{sandbox.directory / 'dev.kek'}", org_id, keys)
         identity = x25519.Identity.generate()
         (place / "identity.txt").write_text(f"{identity}\n")
         file, kek = place / "backup.age", sandbox.directory / "dev.kek"
@@ -68,12 +68,13 @@ def run(keys: int, console: Console, tell: Callable[[str], None]) -> dict[str, A
     return {"keys": keys, "bytes": size, **results}
 
 
-def _seed(directory: Path, org_id: str, keys: int) -> None:
-    service = SignerService(open_provider(f"dev:{directory / 'dev.kek'}"), clock=World().now, grant_level="G0")
+def fill(file: Path, kek: str, org_id: str, keys: int) -> None:
+    """Put so many new keys into an installation's SQLite database, sealed under its key-encryption key."""
+    service = SignerService(open_provider(kek), clock=World().now, grant_level="G0")
     encode, decode = msgspec.msgpack.encode, msgspec.msgpack.Decoder(Reply).decode
     made = msgspec.msgpack.Decoder(Generated).decode
     world = World()
-    with sqlite3.connect(directory / "countersign.db") as database:
+    with sqlite3.connect(file) as database:
         (store_id,) = database.execute("SELECT store_id FROM key_stores").fetchone()
         roots = [row[0] for row in database.execute("SELECT wrapped FROM keystore_roots")]
         loaded = decode(service.handle(memoryview(bytearray(encode(Order(0, "load", payload=encode(roots)))))))
