@@ -72,20 +72,37 @@ def read_policies(values: Sequence[Mapping[str, Any]], users: Sequence[User]) ->
     return result
 
 
-def run_case(case: Case, scenario: Scenario) -> CaseResult:
-    """One case in its world."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a case hands to the evaluator."""
+
+    activity: Activity
+    policies: list[Policy]
+    facts: Facts
+
+
+def prepare(case: Case, scenario: Scenario) -> Prepared:
+    """Activity, policies and facts of a case in its world; raises ``BadScenario``."""
     world = world_of(scenario, case)
-    users = _or(world.users, [])
     try:
-        if case.create_policy is not UNSET:
-            return _run_creation(case, case.create_policy, [user.id for user in users])
         if case.activity is UNSET:
             raise BadScenario("needs an activity or createPolicy")
-        policies = read_policies(_or(world.policies, []), users)
+        policies = read_policies(_or(world.policies, []), _or(world.users, []))
         activity = _activity(case.activity, _or(world.wallets, []))
-        outcome = evaluate(activity, policies, _facts(case.activity, activity, world))
-    except (BadScenario, ValueError) as error:
+        return Prepared(activity, policies, _facts(case.activity, activity, world))
+    except ValueError as error:
         raise BadScenario(f"case {case.id}: {error}") from None
+
+
+def run_case(case: Case, scenario: Scenario) -> CaseResult:
+    """One case in its world; raises ``BadScenario``."""
+    world = world_of(scenario, case)
+    users = _or(world.users, [])
+    if case.create_policy is not UNSET:
+        return _run_creation(case, case.create_policy, [user.id for user in users])
+    prepared = prepare(case, scenario)
+    activity = prepared.activity
+    outcome = evaluate(activity, prepared.policies, prepared.facts)
     differences = list(_outcome_differences(case.expect, outcome, activity.requested_at))
     if isinstance(outcome, PendingApproval):
         switch = _or(world.org_allows_service_account_approvers, True)
