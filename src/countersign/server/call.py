@@ -127,8 +127,20 @@ class ServerCall(Call):
 
     async def refused(self, error: ApiError) -> None:
         """An operation that refuses before it commits uses the action up too; one that cannot be served does not."""
-        if self._consent is not None and not self._committed and error.status < 500:
-            await self._spend_on_refusal(error, self._sealed_payload())
+        if self._consent is None or self._committed or error.status >= 500:
+            return
+        if error.code == "SIGNER_REFUSED":
+            await self._say_if_stale()
+        await self._spend_on_refusal(error, self._sealed_payload())
+
+    async def _say_if_stale(self) -> None:
+        """A consent that was cancelled is refused by the signer too; the caller is told what it is, as without it."""
+        try:
+            await self._services.database.read(lambda: recheck(self.caller, self.consent, self.world.now()))
+        except Stale as stale:
+            raise ApiError(stale.code, reason=stale.reason) from None
+        except PermissionsChanged:
+            return
 
     async def _run(self, make: Callable[[], Transaction[Effect[T]]], payload: bytes, *, hold_caller: bool) -> Effect[T]:
         """The transaction; run again when it met a change that its second look takes into account."""
