@@ -133,7 +133,7 @@ def payload(new: NewSignature) -> bytes:
 
 async def start(database: Database, new: NewSignature, now: int = START) -> Started:
     """The first transaction of a signature."""
-    return (await database.write(lambda: signatures.start(CALLER, new, now))).value
+    return (await database.write(lambda: signatures.start(CALLER, new, World(clock=lambda: now)))).value
 
 
 async def stored(database: Database, new: NewSignature) -> SignatureRequest:

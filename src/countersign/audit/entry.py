@@ -114,6 +114,7 @@ class Signature(_Entry, tag="Signature", frozen=True):
 
     ``action_id`` names the Action that asked for it and ``payload_sha256`` repeats that entry's. ``signature``
     is what the key made (hex), ``None`` with a ``failure``. ``taproot_tweak``: the tweak's hex, if one was used.
+    ``approval_id``: the approval that it waited for, if any, and ``approvals`` the Actions by which people approved.
     """
 
     action_id: str
@@ -127,6 +128,8 @@ class Signature(_Entry, tag="Signature", frozen=True):
     taproot_tweak: str | None
     signature: str | None
     failure: str | None
+    approval_id: str | None = None
+    approvals: tuple[str, ...] = ()
 
 
 class System(_Entry, tag="System", frozen=True):

@@ -60,6 +60,12 @@ def hold(org_id: str, key_id: str) -> Transaction[StoredKey | None]:
     return _first((yield store.HOLD_KEY, (org_id, key_id)))
 
 
+def hold_to_sign(org_id: str, key_id: str) -> Transaction[tuple[StoredKey | None, str]]:
+    """The same, with the revision of the organisation's policies."""
+    rows = yield store.HOLD_KEY_TO_SIGN, (org_id, key_id)
+    return (StoredKey(*rows[0][:-1]), rows[0][-1] or "") if rows else (None, "")
+
+
 def get(caller: Caller, key_id: str) -> Transaction[KeyDetail]:
     """One key that the caller sees, with its store and wallets."""
     rows = yield store.GET_KEY_WITH_STORE, (caller.org_id, key_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from countersign import policies
 from countersign.api import UNSET, ApiError, Call, Page, not_found, operation, page_request
 from countersign.identity.end_users import find_user
 from countersign.keys import creation, keys, signatures
+from countersign.keys.holds import SignatureRequests
 from countersign.keys.ownership import require_visible
 from countersign.keys.service import Keys
 from countersign.keys.signing import Unsupported, to_sign
@@ -19,6 +21,8 @@ from countersign.keys.types import (
     SignatureRequest,
     UpdateKey,
 )
+
+policies.register(signatures.ENTITY_KIND, SignatureRequests())
 
 
 @operation("POST", "/keys", permission="Keys:Create", signed=True)
@@ -69,7 +73,8 @@ async def delete_key(call: Call) -> Key:
 async def generate_signature(call: Call, body: CreateSignature) -> SignatureRequest:
     """Sign a digest, or with an EdDSA key a message.
 
-    The answer already holds the signature. A repeated `externalId` with the same body answers the first request.
+    The answer already holds the signature, unless a policy makes the request wait for an approval. A repeated
+    `externalId` with the same body answers the first request.
     """
     service = call.service(Keys)
     key_id = await visible_key(call)

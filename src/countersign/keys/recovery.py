@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from countersign.keys.signatures import Unfinished
 from countersign.keys.signing import ToSign, Unsupported, to_sign
 from countersign.keys.types import CreateSignature
 from countersign.keystores import ConsentEvidence, KeyRecord, SignatureValue, SignerSealed, SignerUnavailable
+from countersign.policies import approved_by
 from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
 
@@ -39,10 +41,11 @@ class _Again:
     wanted: ToSign
     payload_sha256: str
     evidence: ConsentEvidence
+    approvals: tuple[str, ...] = ()
 
 
 class Recovery:
-    """Takes up signature requests that stayed ``Executing``, under their own ids and with their own evidence.
+    """Takes up signature requests that stayed ``Executing`` or were approved, under their own ids, with their evidence.
 
     Signing the same twice is harmless: only the first outcome is recorded. So no two processes need to agree.
     """
@@ -52,6 +55,11 @@ class Recovery:
         self._service = service
         self._read_action = read_action
         self._world = world
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was approved: the next sweep need not wait."""
+        self._woken.set()
 
     async def sweep(self, older_than_ms: int) -> int:
         """Finish every request that is ``Executing`` for longer than that; how many were finished.
@@ -95,6 +103,8 @@ class Recovery:
             order_again.payload_sha256,
             None,
             outcome,
+            left.approval_id,
+            order_again.approvals,
         )
         await self._database.write(lambda: finish(done, self._world))
         log.info("signature request finished", signature_id=left.signature_id, failed=isinstance(outcome, Failure))
@@ -131,7 +141,29 @@ class Recovery:
         wanted = to_sign(msgspec.convert(body, CreateSignature), key.scheme, key.curve)
         if isinstance(wanted, Unsupported):
             raise ValueError(wanted.reason)  # noqa: TRY004 - as above
-        return _Again(key, wanted, entry.payload_sha256, evidence_of(entry, found[1]))
+        evidence = evidence_of(entry, found[1])
+        approvals = await self._approvals(left)
+        if approvals:
+            encoded = tuple(msgspec.msgpack.encode(approval) for approval in approvals.values())
+            evidence = msgspec.structs.replace(evidence, approvals=encoded)
+        return _Again(key, wanted, entry.payload_sha256, evidence, tuple(approvals))
+
+    async def _approvals(self, left: Unfinished) -> dict[str, ConsentEvidence]:
+        """The decisions that let the request go on, by the ids of their actions: as those who made them signed them."""
+        approval_id = left.approval_id
+        if approval_id is None:
+            return {}
+        found: dict[str, ConsentEvidence] = {}
+        for action_id in await self._database.read(partial(approved_by, left.org_id, approval_id)):
+            action = await self._database.read(partial(self._read_action, left.org_id, action_id))
+            entry = None if action is None else decode(action[0])
+            if action is None or not isinstance(entry, Action):
+                raise ValueError("it has lost the action of an approval")
+            reason = _no_approval(entry, approval_id, action_id) or check_action(entry, action[1].decode())
+            if reason is not None:
+                raise ValueError(f"an approval: {reason}")
+            found[action_id] = evidence_of(entry, action[1])
+        return found
 
     async def run(self, older_than_ms: int, interval: float) -> None:
         """Sweep now and then until cancelled; at the first sweep whatever is left of a process before this one."""
@@ -140,7 +172,16 @@ class Recovery:
                 await self.sweep(older_than_ms)
             except StorageUnavailable as error:
                 log.warning("recovery waits for the database", reason=error.reason)
-            await asyncio.sleep(interval)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), interval)
+            self._woken.clear()
+
+
+def _no_approval(entry: Action, approval_id: str, action_id: str) -> str | None:
+    """Why an action is no decision about this approval."""
+    asked = (entry.id, entry.method, entry.path, entry.response.status)
+    wanted = (action_id, "POST", f"/v2/policy-approvals/{approval_id}/decisions", 200)
+    return None if asked == wanted else "its action asks for something else"
 
 
 def _contradiction(left: Unfinished, entry: Action, body: dict[str, Any]) -> str | None:

@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What the second transaction of a signature writes down."""
+    """What the second transaction of a signature writes down; ``approvals``: ids of the actions that approved it."""
 
     installation_id: str
     key: KeyRecord
@@ -53,6 +53,8 @@ class Finish:
     payload_sha256: str
     request_id: str | None
     outcome: SignatureValue | Failure
+    approval_id: str | None = None
+    approvals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Keys:
             payload_hash=payload_sha256,
             action_id=call.action_id,
         )
-        started = await call.commit(lambda: signatures.start(call.caller, new, call.world.now()))
+        started = await call.commit(lambda: signatures.start(call.caller, new, call.world))
         if not started.fresh:
             return started.request
         try:
@@ -193,6 +195,8 @@ def finish(done: Finish, world: World) -> Transaction[SignatureRequest]:
             taproot_tweak=None if done.wanted.tweak is None else done.wanted.tweak.hex(),
             signature=None if raw is None else raw.hex(),
             failure=reason,
+            approval_id=done.approval_id,
+            approvals=done.approvals,
         ),
         None,
     )

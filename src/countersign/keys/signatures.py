@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,12 @@ from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.keys import key_settings, keys, store, views
 from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
+from countersign.policies import Block, Entity, History, Hold, PastActivity, WalletActivity, blocked_before, decide
 from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
+from countersign.world import World, encode_id
+
+ENTITY_KIND = "signatureRequest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,15 @@ class Started:
     fresh: bool
 
 
-def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Started]]:
+def start(caller: Caller, new: NewSignature, world: World) -> Transaction[Effect[Started]]:
     """First transaction: the request as ``Executing``, or the one that its ``externalId`` is bound to.
 
-    The key is held: whoever archives or delegates it is done before, and heeded, or waits.
+    Policies may make it wait (``Pending``) or block it (``Rejected``, and the caller gets 403, a repeat too). Keys of
+    end users are bound by none. The key is held: whoever archives or delegates it is done before, and heeded, or waits.
     """
     org_id = caller.org_id
-    key = require_usable((yield from keys.hold(org_id, new.key_id)), caller)
+    held, revision = yield from keys.hold_to_sign(org_id, new.key_id)
+    key = require_usable(held, caller)
     yield from key_settings.require_kept(org_id, key)
     if new.external_id is not None:
         bound = yield from bind(org_id, "Signature", new.external_id, new.signature_id, new.key_id, new.payload_hash)
@@ -56,18 +63,36 @@ def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Sta
             existing = yield from get(org_id, new.key_id, bound.entity_id)
             if existing is None:
                 raise not_found("signature request")
-            return Effect(Started(existing, fresh=False), (bound.entity_id,))
+            refused = (yield from blocked_before(org_id, existing.id)) if existing.status == "Rejected" else None
+            return Effect(Started(existing, fresh=False), (bound.entity_id,), refused=refused)
+    now = world.now()
+    activity = WalletActivity(
+        "signature", (), None, new.body, caller.user_id, now, new.key_id, delegated=key.delegated_to is not None
+    )
+    entity = Entity(ENTITY_KIND, new.signature_id)
+    verdict = yield from decide(org_id, activity, entity, world, revision=revision, history=_history(org_id))
     requester = Requester(user_id=caller.user_id, token_id=caller.token_id if caller.token_kind == "Pat" else UNSET)
     body = encode(new.body).decode()
+    status, reason, approval_id, resolved_at = "Executing", None, None, None
+    if isinstance(verdict, Hold):
+        status, approval_id = "Pending", verdict.approval_id
+    elif isinstance(verdict, Block):
+        status, reason, resolved_at = "Rejected", verdict.reason, now
+    elif verdict.evaluated:
+        resolved_at = now
     arguments = (
         org_id,
         new.signature_id,
         new.key_id,
         encode(requester).decode(),
         body,
+        status,
+        reason,
         new.external_id,
         new.action_id,
         now,
+        approval_id,
+        resolved_at,
     )
     yield store.INSERT_SIGNATURE, arguments
     row = (
@@ -75,14 +100,33 @@ def start(caller: Caller, new: NewSignature, now: int) -> Transaction[Effect[Sta
         new.key_id,
         encode(requester),
         body,
-        "Executing",
-        None,
+        status,
+        reason,
         None,
         now,
         None,
         new.external_id,
+        approval_id,
+        resolved_at,
     )
-    return Effect(Started(views.signature(row), fresh=True), (new.signature_id,))
+    started = Started(views.signature(row), fresh=status == "Executing")
+    entities = (new.signature_id,) if approval_id is None else (new.signature_id, approval_id)
+    return Effect(started, entities, refused=verdict.error if isinstance(verdict, Block) else None)
+
+
+#: How much earlier (ms) than its request the id of a signature may have been made.
+_ID_BEFORE = 3_600_000
+
+
+def _history(org_id: str) -> History:
+    """Earlier signatures of a key, as velocities count them: none of them has a value that could be read."""
+
+    def read(key_id: str, since: int) -> Transaction[Sequence[PastActivity]]:
+        first = encode_id("sig", max(since - _ID_BEFORE, 0) << 82)
+        rows = yield store.SIGNATURES_SINCE, (org_id, key_id, first, since)
+        return [PastActivity(at, status, {}) for at, status in rows]
+
+    return read
 
 
 def finish(org_id: str, signature_id: str, parts: SignatureParts, now: int) -> Transaction[SignatureRequest | None]:
@@ -123,12 +167,13 @@ class Unfinished:
     key_id: str
     body: dict[str, Any]
     action_id: str
+    approval_id: str | None = None
 
 
 def unfinished(before: int, limit: int) -> Transaction[list[Unfinished]]:
-    """Requests of any organisation that are ``Executing`` since before that time (ms)."""
+    """Requests of any organisation that are ``Executing`` and were made before that time (ms), or approved."""
     rows = yield store.LIST_EXECUTING, (before, limit)
     return [
-        Unfinished(org_id, signature_id, key_id, msgspec.json.decode(body), action_id)
-        for org_id, signature_id, key_id, body, action_id in rows
+        Unfinished(org_id, signature_id, key_id, msgspec.json.decode(body), action_id, approval_id)
+        for org_id, signature_id, key_id, body, action_id, approval_id in rows
     ]

@@ -27,6 +27,12 @@ HOLD_KEY = Statement(
     f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id = ?",
     postgresql=f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = $1 AND key_id = $2 FOR SHARE",
 )
+# The same with the revision of the organisation's policies, which costs no statement of its own so.
+_HOLD_TO_SIGN = (
+    f"SELECT {KEY_COLUMNS}, (SELECT o.policy_revision FROM organisations o WHERE o.org_id = keys.org_id) "
+    "FROM keys WHERE org_id = ? AND key_id = ?"
+)
+HOLD_KEY_TO_SIGN = Statement("hold_key_to_sign", _HOLD_TO_SIGN, postgresql=_HOLD_TO_SIGN + " FOR SHARE")
 LIST_KEYS = Statement(
     "list_keys",
     f"SELECT {KEY_COLUMNS} FROM keys WHERE org_id = ? AND key_id < ? ORDER BY key_id DESC LIMIT ?",
@@ -86,17 +92,38 @@ SET_KEY_SETTINGS = Statement(
 )
 
 _SIGNATURE = (
-    "signature_id, key_id, requester, request_body, status, reason, result, requested_at, signed_at, external_id"
+    "signature_id, key_id, requester, request_body, status, reason, result, requested_at, signed_at, external_id, "
+    "approval_id, resolved_at"
 )
 
 INSERT_SIGNATURE = Statement(
     "insert_signature",
-    "INSERT INTO signatures (org_id, signature_id, key_id, requester, request_body, status, external_id, action_id, "
-    "requested_at) VALUES (?, ?, ?, ?, ?, 'Executing', ?, ?, ?)",
+    "INSERT INTO signatures (org_id, signature_id, key_id, requester, request_body, status, reason, external_id, "
+    "action_id, requested_at, approval_id, resolved_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 GET_SIGNATURE = Statement(
     "get_signature",
     f"SELECT {_SIGNATURE} FROM signatures WHERE org_id = ? AND signature_id = ? AND key_id = ?",
+)
+GET_SIGNATURE_BY_ID = Statement(
+    "get_signature_by_id", f"SELECT {_SIGNATURE} FROM signatures WHERE org_id = ? AND signature_id = ?"
+)
+# What a velocity counts. Ids lead with their time, so the index of the lists finds these without one of their own.
+SIGNATURES_SINCE = Statement(
+    "signatures_since",
+    "SELECT requested_at, status FROM signatures "
+    "WHERE org_id = ? AND key_id = ? AND signature_id >= ? AND requested_at > ?",
+)
+# The end of waiting: it goes on, or not. Only one of several finds it waiting.
+CLEAR_SIGNATURE = Statement(
+    "clear_signature",
+    "UPDATE signatures SET status = 'Executing', resolved_at = ? "
+    "WHERE org_id = ? AND signature_id = ? AND status = 'Pending' RETURNING key_id",
+)
+END_PENDING_SIGNATURE = Statement(
+    "end_pending_signature",
+    "UPDATE signatures SET status = ?, reason = ?, resolved_at = ? "
+    "WHERE org_id = ? AND signature_id = ? AND status = 'Pending' RETURNING key_id",
 )
 LIST_SIGNATURES = Statement(
     "list_signatures",
@@ -128,8 +155,10 @@ FAIL_PENDING_SIGNATURES = Statement(
 )
 LIST_EXECUTING = Statement(
     "list_executing",
-    "SELECT org_id, signature_id, key_id, request_body, action_id FROM signatures "
-    "WHERE status = 'Executing' AND requested_at < ? ORDER BY org_id, requested_at, signature_id LIMIT ?",
+    # What was approved is nobody's yet; what was not may be in the hands of the call that asked for it.
+    "SELECT org_id, signature_id, key_id, request_body, action_id, approval_id FROM signatures "
+    "WHERE status = 'Executing' AND (requested_at < ? OR approval_id IS NOT NULL) "
+    "ORDER BY org_id, requested_at, signature_id LIMIT ?",
 )
 UNFINISHED_OF_KEY = Statement(
     "unfinished_of_key",

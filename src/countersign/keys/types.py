@@ -212,7 +212,10 @@ class SignatureParts(Wire):
 
 
 class SignatureRequest(Wire):
-    """A request for a signature and what became of it; ``requestBody`` as submitted."""
+    """A request for a signature and what became of it; ``requestBody`` as submitted.
+
+    ``approvalId``: what it waits for, or waited. ``datePolicyResolved``: when policies let it go on, or refused it.
+    """
 
     id: str
     key_id: str
@@ -221,7 +224,9 @@ class SignatureRequest(Wire):
     status: Literal["Pending", "Executing", "Signed", "Confirmed", "Failed", "Rejected"]
     reason: str | UnsetType = UNSET
     signature: SignatureParts | UnsetType = UNSET
+    approval_id: str | UnsetType = UNSET
     date_requested: str
+    date_policy_resolved: str | UnsetType = UNSET
     date_signed: str | UnsetType = UNSET
     external_id: str | UnsetType = UNSET
 

@@ -80,7 +80,8 @@ def _members(stored: StoredKey) -> dict[str, Any]:
 
 def signature(row: Row) -> SignatureRequest:
     """A signature row (columns of ``store.GET_SIGNATURE``)."""
-    signature_id, key_id, requester, body, status, reason, result, requested_at, signed_at, external_id = row
+    signature_id, key_id, requester, body, status, reason, result, requested_at, signed_at, external_id = row[:10]
+    approval_id, resolved_at = row[10:]
     return SignatureRequest(
         id=signature_id,
         key_id=key_id,
@@ -89,7 +90,9 @@ def signature(row: Row) -> SignatureRequest:
         status=status,
         reason=UNSET if reason is None else reason,
         signature=UNSET if result is None else msgspec.json.decode(result, type=SignatureParts),
+        approval_id=UNSET if approval_id is None else approval_id,
         date_requested=to_iso(requested_at),
+        date_policy_resolved=UNSET if resolved_at is None else to_iso(resolved_at),
         date_signed=UNSET if signed_at is None else to_iso(signed_at),
         external_id=UNSET if external_id is None else external_id,
     )

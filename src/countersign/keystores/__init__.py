@@ -7,11 +7,12 @@ this package, does not load the database layer.
 from countersign.keystores.client import GeneratedKey, KeyRecord, SignatureValue, SignerClient, SignerStatus, SignOrder
 from countersign.keystores.grants import Authoriser
 from countersign.keystores.outcome import Refusal, SignerError, SignerRefused, SignerSealed, SignerUnavailable
-from countersign.keystores.protocol import ConsentEvidence
+from countersign.keystores.protocol import MAX_APPROVALS, ConsentEvidence
 from countersign.keystores.roots import Founder, create_root
 from countersign.keystores.supervisor import SignerSupervisor
 
 __all__ = [
+    "MAX_APPROVALS",
     "Authoriser",
     "ConsentEvidence",
     "Founder",

@@ -22,6 +22,7 @@ from countersign.keystores.share_format import PROTOCOLS
 _Body = Mapping[str, Any]
 
 _PATH: Final = re.compile(r"m(?:/(?:0|[1-9][0-9]{0,9}))+", re.ASCII)
+_DECISION: Final = re.compile(r"/v2/policy-approvals/([a-z0-9-]{1,64})/decisions", re.ASCII)
 _decode_derive = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
 _decode_child = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _decode_import = msgspec.msgpack.Decoder(tuple[str, str, int, list[tuple[bytes, bytes]]]).decode
@@ -47,6 +48,17 @@ def mismatch(order: Order, evidence: ConsentEvidence) -> str | None:
         return f"the payload of the request: {defect.reason}"
     except MALFORMED:
         return "the payload of the order is malformed"
+
+
+def approval_of(evidence: ConsentEvidence) -> str | None:
+    """The id of the approval that the request of ``evidence`` approves; ``None`` when it approves none."""
+    named = _DECISION.fullmatch(evidence.path)
+    if named is None or evidence.method != "POST" or evidence.query:
+        return None
+    try:
+        return named[1] if parse_object(evidence.payload).get("value") == "Approved" else None
+    except BadJson:
+        return None
 
 
 def _asks(evidence: ConsentEvidence, method: str, path: str) -> bool:

@@ -19,6 +19,9 @@ MAX_FRAME: Final = 1 << 20
 
 MAX_MESSAGE: Final = 384 * 1024
 MAX_REQUEST_BODY: Final = 512 * 1024
+MAX_APPROVALS: Final = 16
+"""How many decisions of others travel with an order."""
+_MAX_APPROVAL: Final = 8 * 1024
 _MAX_CLIENT_DATA: Final = 16 * 1024
 _MAX_FIELD: Final = 4 * 1024
 _FIRST_BUFFER: Final = 16 * 1024
@@ -40,8 +43,8 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
     ``path`` and ``query`` are in canonical form (``query`` empty or with its leading ``?``), ``payload`` is the
     canonical request body. ``credential_public_key`` is SPKI PEM. ``kind`` is the credential kind (``Key``, ``Fido2``,
     ...); ``client_data`` and ``signature`` are raw bytes, ``authenticator_data`` and ``relying_party_id`` only for
-    ``Fido2``; ``algorithm`` is the digest the client named, if it did. ``approvals`` is where those of others will
-    stand once policies ask for any; nothing reads it yet.
+    ``Fido2``; ``algorithm`` is the digest the client named, if it did. ``approvals``: msgpack of the same of each
+    decision by which somebody else let the request go on; those have none of their own.
     """
 
     installation_id: str
@@ -76,6 +79,8 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
         fields = (self.path, self.query, self.credential_public_key, self.signature, self.authenticator_data or b"")
         if any(len(field) > _MAX_FIELD for field in fields):
             return f"a field of the consent evidence is longer than {_MAX_FIELD} bytes"
+        if len(self.approvals) > MAX_APPROVALS or any(len(one) > _MAX_APPROVAL for one in self.approvals):
+            return f"more than {MAX_APPROVALS} approvals, or one longer than {_MAX_APPROVAL} bytes"
         return None
 
 

@@ -46,6 +46,7 @@ _ROSTER_KEY: Final = b"csk/1/roster"
 _OPERATOR_KEY: Final = b"csk/1/operator"
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_evidence = msgspec.msgpack.Decoder(ConsentEvidence).decode
 
 # The library imports this when it reads its first EC or RSA key; by then the signer has given up the file system.
 default_backend()
@@ -205,7 +206,32 @@ class Registrar:
         if reason is not None:
             return Refusal("Denied", f"consent is to something else: {reason}")
         proven = self.proven(order.evidence)
-        return proven if isinstance(proven, Refusal) else None
+        return proven if isinstance(proven, Refusal) else self._judge_approvals(order.evidence)
+
+    def _judge_approvals(self, evidence: ConsentEvidence) -> Refusal | None:
+        """Whether each approval that travels along is one: of one and the same approval, by people who differ.
+
+        Whether any is needed is not known here: the policies are the API's.
+        """
+        approval_ids: set[str] = set()
+        people: set[str] = set()
+        for encoded in evidence.approvals:
+            try:
+                decision = _decode_evidence(encoded)
+            except MALFORMED:
+                return Refusal("Denied", "an approval is no evidence")
+            defect = decision.defect()
+            approval_id = consented.approval_of(decision) if defect is None else None
+            if approval_id is None or decision.org_id != evidence.org_id:
+                return Refusal("Denied", f"an approval is none: {defect or 'its request approves nothing'}")
+            proven = self.proven(decision)
+            if isinstance(proven, Refusal):
+                return Refusal(proven.code, f"an approval: {proven.reason}")
+            approval_ids.add(approval_id)
+            people.add(decision.user_id)
+        if len(approval_ids) > 1 or len(people) < len(evidence.approvals):
+            return Refusal("Denied", "the approvals are of several requests, or twice of one person")
+        return None
 
     def proven(self, evidence: ConsentEvidence) -> Proven | Refusal:
         """Check evidence against the roster: whose it is, and that the signature covers exactly the request it gives.

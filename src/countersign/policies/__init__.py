@@ -16,7 +16,7 @@ from countersign.policies.change_requests import (
     pending,
     register_change,
 )
-from countersign.policies.deciding import Block, History, Hold, Proceed, Verdict, blocked, decide
+from countersign.policies.deciding import Block, History, Hold, Proceed, Verdict, blocked, blocked_before, decide
 from countersign.policies.decisions import Governance, approved_by, sweep
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity, Held, register
@@ -41,6 +41,7 @@ __all__ = [
     "WalletActivity",
     "approved_by",
     "blocked",
+    "blocked_before",
     "change_request",
     "decide",
     "guard",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from countersign.api import ApiError, encode
 from countersign.policies import store
 from countersign.policies.activity import Activity
@@ -99,6 +101,12 @@ def blocked(kind: ActivityKind, request_id: str, policy_ids: Sequence[str]) -> A
         "policyIds": list(policy_ids),
     }
     return ApiError("POLICY_BLOCKED", details=details)
+
+
+def blocked_before(org_id: str, entity_id: str) -> Transaction[ApiError | None]:
+    """The same 403 for a request that was blocked when it was made; ``None`` for any other."""
+    rows = yield store.GET_BLOCK, (org_id, entity_id)
+    return blocked(rows[0][0], entity_id, msgspec.json.decode(rows[0][1])) if rows else None
 
 
 def _with_history(

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, not_found
+from countersign.keystores import MAX_APPROVALS
 from countersign.policies import approvals, held, store
 from countersign.policies.deciding import EVERYBODY, find_member, member
 from countersign.policies.rows import StoredApproval, show
@@ -23,6 +24,14 @@ class Governance:
 
     service_accounts_allowed: bool = True
     wake: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The consent to a decision: its action, and the credential that signed it."""
+
+    action_id: str
+    credential_uuid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def list_page(
 
 
 def vote(
-    caller: Caller, approval_id: str, body: CreateDecision, action_id: str, governance: Governance, world: World
+    caller: Caller, approval_id: str, body: CreateDecision, signed: Signed, governance: Governance, world: World
 ) -> Transaction[Effect[Approval]]:
     """Record a decision, and what it brings about: the activity goes on, or ends.
 
@@ -98,7 +107,16 @@ def vote(
         case approvals.Counted(state):
             pass
     reason_given = None if body.reason is UNSET else body.reason
-    decision = (org_id, approval_id, caller.user_id, body.value, reason_given, action_id, now)
+    decision = (
+        org_id,
+        approval_id,
+        caller.user_id,
+        body.value,
+        reason_given,
+        signed.action_id,
+        signed.credential_uuid,
+        now,
+    )
     if not (yield store.INSERT_DECISION, decision):
         raise conflict("You have decided about this approval before", entity_id=approval_id)
     entities = (approval_id,)
@@ -146,9 +164,8 @@ def expired(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
 
 
 def approved_by(org_id: str, approval_id: str) -> Transaction[list[str]]:
-    """Ids of the actions by which people approved who may still do so; in the order in which they did."""
-    rows = yield store.LIST_DECISIONS, (org_id, approval_id)
-    return [row[4] for row in rows if row[1] == "Approved" and row[5] == "Active"]
+    """Ids of the actions by which people approved whose credentials still count; the first of them, as they came."""
+    return [row[0] for row in (yield store.LIST_APPROVING, (org_id, approval_id, MAX_APPROVALS))]
 
 
 _BATCH = 100

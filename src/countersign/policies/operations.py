@@ -7,7 +7,7 @@ from typing import Any, Literal
 from countersign.api import UNSET, Call, Page, UnsetType, Wire, operation, page_request
 from countersign.policies import decisions, policies
 from countersign.policies.change_requests import ChangeRequest
-from countersign.policies.decisions import Filters, Governance
+from countersign.policies.decisions import Filters, Governance, Signed
 from countersign.policies.types import (
     Action,
     ActivityKind,
@@ -136,9 +136,8 @@ async def create_approval_decision(call: Call, body: CreateDecision) -> Approval
     It goes on when every group has its quorum, and ends with the first denial.
     """
     governance, approval_id = call.service(Governance), call.params["approvalId"]
-    decided = await call.commit(
-        lambda: decisions.vote(call.caller, approval_id, body, call.action_id, governance, call.world)
-    )
+    signed = Signed(call.action_id, call.evidence.credential_uuid)
+    decided = await call.commit(lambda: decisions.vote(call.caller, approval_id, body, signed, governance, call.world))
     if decided.status == "Approved":
         governance.wake()
     return decided

@@ -91,8 +91,9 @@ LIST_APPROVALS_OF_APPROVER = Statement(
 )
 INSERT_DECISION = Statement(
     "insert_decision",
-    "INSERT INTO policy_decisions (org_id, approval_id, user_id, value, reason, action_id, decided_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, approval_id, user_id) DO NOTHING RETURNING user_id",
+    "INSERT INTO policy_decisions "
+    "(org_id, approval_id, user_id, value, reason, action_id, credential_uuid, decided_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, approval_id, user_id) DO NOTHING RETURNING user_id",
 )
 # With who decided, as they are now; on PostgreSQL they stay so until the transaction ends.
 _DECISIONS = (
@@ -102,6 +103,17 @@ _DECISIONS = (
 )
 LIST_DECISIONS = Statement("list_decisions", _DECISIONS)
 HOLD_DECISIONS = Statement("hold_decisions", _DECISIONS, postgresql=_DECISIONS + " FOR SHARE OF u")
+# Only by credentials that still count: the signer looks at each of them, and refuses what others sign.
+LIST_APPROVING = Statement(
+    "list_approving_decisions",
+    "SELECT d.action_id FROM policy_decisions d "
+    "JOIN users u ON u.org_id = d.org_id AND u.user_id = d.user_id AND u.state = 'Active' "
+    "JOIN credentials c ON c.org_id = d.org_id AND c.user_id = d.user_id AND c.credential_uuid = d.credential_uuid "
+    "AND c.state = 'Active' "
+    "LEFT JOIN tokens t ON t.org_id = d.org_id AND t.token_id = c.token_id AND c.token_id <> '' "
+    "WHERE d.org_id = ? AND d.approval_id = ? AND d.value = 'Approved' AND (c.token_id = '' OR t.state = 'Active') "
+    "ORDER BY d.decided_at, d.user_id LIMIT ?",
+)
 GET_VOTER = Statement("get_voter", "SELECT state, kind, is_service_account FROM users WHERE org_id = ? AND user_id = ?")
 RESOLVE_APPROVAL = Statement(
     "resolve_approval",

@@ -8,7 +8,7 @@ read by the strict JSON reader before it is converted, never as binary floating 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -330,10 +330,10 @@ class PolicyEvaluation(Wire):
 
 
 class CreateDecision(Wire):
-    """A vote on an approval."""
+    """A vote on an approval; ``reason`` of up to 1000 characters."""
 
     value: DecisionValue
-    reason: str | UnsetType = UNSET
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] | UnsetType = UNSET
 
 
 class Decision(Wire):

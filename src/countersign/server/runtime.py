@@ -38,6 +38,8 @@ from countersign.keys.service import Keys
 from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.store import list_roots
+from countersign.policies import Governance
+from countersign.policies import sweep as sweep_approvals
 from countersign.server import documents, jobs
 from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
@@ -51,10 +53,11 @@ from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.table import operations
-from countersign.storage import Database, Transaction, open_database
+from countersign.storage import Database, StorageUnavailable, Transaction, open_database
 from countersign.world import World
 
 _COUNT_SECONDS = 5.0
+_SWEEP_SECONDS = 1.0
 
 log = structlog.get_logger("countersign.runtime")
 
@@ -171,7 +174,9 @@ def _assemble(
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
     keeper = RosterKeeper(database, stores.signers, world)
-    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper)
+    recovery = Recovery(database, keys, read_action(log.open_payload), world)
+    governance = Governance(settings.service_accounts_approve, recovery.wake)
+    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper, governance)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)
@@ -186,7 +191,6 @@ def _assemble(
         lease=HeldLease(database, "audit-sequencer", owner, world),
         interval=settings.checkpoint_milliseconds / 1000,
     )
-    recovery = Recovery(database, keys, read_action(log.open_payload), world)
     origins = None if settings.profile == "sandbox" else Origins(database, world, services.get(RateLimits))
     face = Face(corridor, settings.trusted_proxies, origins)
     return Runtime(settings, services, face, metrics, supervisor, sequencer, recovery)
@@ -233,11 +237,22 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         lambda: jobs.watch(runtime.services, runtime.metrics),
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
+        lambda: _end_approvals(runtime.services.database, world),
         lambda: _refresh_keys(runtime, world),
         BreakGlassNotices(runtime.services.database, world).run,
         runtime.services.get(RosterKeeper).run,
         lambda: _count_sql(runtime.metrics),
     ]
+
+
+async def _end_approvals(database: Database, world: World) -> None:
+    """Approvals end by the clock; this writes it down, and tells of it."""
+    while True:
+        try:
+            await sweep_approvals(database, world)
+        except StorageUnavailable as error:
+            log.warning("the end of approvals waits for the database", reason=error.reason)
+        await asyncio.sleep(_SWEEP_SECONDS)
 
 
 async def _refresh_keys(runtime: Runtime, world: World) -> None:

@@ -182,6 +182,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "How long a key must have been archived before it can be destroyed; 0 in the sandbox only.", ge=0, le=3650
         ),
     ] = 7
+    service_accounts_approve: Annotated[
+        bool,
+        _about("Whether service accounts may approve what policies hold, where a policy lists them and lets them."),
+    ] = True
     key_refresh_seconds: Annotated[
         int,
         _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),

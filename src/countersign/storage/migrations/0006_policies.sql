@@ -46,7 +46,7 @@ CREATE TABLE policy_approvers (
     PRIMARY KEY (org_id, approver_id, approval_id)
 ) /* SQLite: WITHOUT ROWID */;
 
--- One decision a person and approval, final. action_id: the user action that is the evidence.
+-- One decision a person and approval, final. action_id: the user action that is the evidence, signed by the credential.
 CREATE TABLE policy_decisions (
     org_id TEXT NOT NULL,
     approval_id TEXT NOT NULL,
@@ -54,6 +54,7 @@ CREATE TABLE policy_decisions (
     value TEXT NOT NULL,
     reason TEXT,
     action_id TEXT NOT NULL,
+    credential_uuid TEXT NOT NULL,
     decided_at BIGINT NOT NULL,
     PRIMARY KEY (org_id, approval_id, user_id)
 ) /* SQLite: WITHOUT ROWID */;

@@ -1,0 +1,44 @@
+"""Signature requests as something that policies hold."""
+
+from __future__ import annotations
+
+from countersign.api import ApiError, Wire
+from countersign.keys import key_settings, keys, store, views
+from countersign.storage import Transaction
+from countersign.world import World
+
+
+class SignatureRequests:
+    """What is approved becomes ``Executing``, and the recovery takes it up, whichever process is there to do it."""
+
+    def show(self, org_id: str, entity_id: str) -> Transaction[Wire]:
+        """The request as it is now."""
+        return views.signature((yield store.GET_SIGNATURE_BY_ID, (org_id, entity_id))[0])
+
+    def approved(self, org_id: str, entity_id: str, world: World) -> Transaction[tuple[str, ...]]:
+        """Let it be signed; ``Failed`` where the key no longer can."""
+        rows = yield store.GET_SIGNATURE_BY_ID, (org_id, entity_id)
+        reason = yield from _unusable(org_id, rows[0][1])
+        now = world.now()
+        if reason is None:
+            changed = yield store.CLEAR_SIGNATURE, (now, org_id, entity_id)
+        else:
+            changed = yield store.END_PENDING_SIGNATURE, ("Failed", reason, now, org_id, entity_id)
+        return (entity_id,) if changed else ()
+
+    def rejected(self, org_id: str, entity_id: str, reason: str, world: World) -> Transaction[tuple[str, ...]]:
+        """It is never signed."""
+        changed = yield store.END_PENDING_SIGNATURE, ("Rejected", reason, world.now(), org_id, entity_id)
+        return (entity_id,) if changed else ()
+
+
+def _unusable(org_id: str, key_id: str) -> Transaction[str | None]:
+    """Why the key signs nothing any more; nobody changes that until the transaction ends."""
+    key = yield from keys.hold(org_id, key_id)
+    if key is None or key.status != "Active":
+        return keys.ARCHIVED
+    try:
+        yield from key_settings.require_kept(org_id, key)
+    except ApiError as error:
+        return error.message
+    return None
