@@ -90,7 +90,8 @@ def lint(file: Path, as_json: bool) -> None:
     else:
         for finding in findings:
             click.echo(f"{finding.severity}: {finding.policy_id or 'the set'}: {finding.message} [{finding.code}]")
-        click.echo(f"{len(findings)} findings in {len(policies)} policies")
+        counted = [f"{sum(one.severity == severity for one in findings)} {severity}" for severity in linter.SEVERITIES]
+        click.echo(", ".join(counted))
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(1)
 

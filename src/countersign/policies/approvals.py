@@ -113,7 +113,7 @@ def may_deny(groups: Sequence[ApprovalGroup], voter: Member, initiator_id: str, 
 
 
 def may_vote(state: ApprovalState, voter: Member, service_accounts_allowed: bool) -> bool:
-    """Whether the voter could give some vote on the approval, had he not voted yet."""
+    """Whether the voter could give some vote on the approval, if none was given yet."""
     return may_deny(state.groups, voter, state.initiator_id, service_accounts_allowed)
 
 
@@ -151,7 +151,9 @@ def decide(
             return NotEligible("only approvers of one of the groups and the initiator may deny it")
     elif not any(may_approve(group, voter, state.initiator_id, service_accounts_allowed) for group in state.groups):
         if voter.id == state.initiator_id:
-            return NotEligible("the initiator may not approve it: no group that he belongs to allows that")
+            return NotEligible(
+                "the initiator may not approve it: no group with the initiator among its approvers allows that"
+            )
         return NotEligible("the voter belongs to none of the groups that may approve it")
     if any(vote.user_id == voter.id for vote in state.votes):
         return VotedBefore()

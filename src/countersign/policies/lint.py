@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from countersign.api.wire import UNSET
 from countersign.policies import types
@@ -36,7 +36,8 @@ LintCode = Literal[
     "policies-unguarded",
     "tags-movable",
 ]
-_ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+#: The worst first.
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 _GOVERNANCE = ("Policies:Modify", "Permissions:Modify", "Permissions:Assign")
 
 #: Native assets that can be moved under a second name too, so that a limit on one of the names is none on the other.
@@ -92,7 +93,7 @@ def lint(
             findings.extend(_wallet_findings(policy, wallets))
     findings.extend(_whitelist_findings(active))
     findings.extend(_guard_findings(active))
-    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 class _People:
@@ -106,6 +107,9 @@ class _People:
             for one in members
             if one.active and (one.kind != "EndUser" if initiators is None else one.id in initiators)
         ]
+
+        #: Who changes governance: a service account that could do it still leaves the people locked out.
+        self.governors = [one for one in self.initiators if one.is_human] or self.initiators
 
     def able(self, group: ApprovalGroup, initiator_id: str | None) -> list[Member]:
         return possible_approvers(group, self.members, initiator_id, self.allowed)
@@ -122,10 +126,11 @@ def _approval_findings(policy: Policy, action: RequestApproval, people: _People)
             message = f"{name} needs {group.quorum} approvals, but only {len(able)} can give one{lasts}"
             yield Finding("error", "quorum-too-large", policy.id, message)
             continue
-        stuck = [one.id for one in people.initiators if len(people.able(group, one.id)) < group.quorum]
+        initiators = people.governors if governance else people.initiators
+        stuck = [one.id for one in initiators if len(people.able(group, one.id)) < group.quorum]
         if not stuck:
             continue
-        if len(stuck) == len(people.initiators):
+        if len(stuck) == len(initiators):
             code: LintCode = "governance-lock" if policy.activity_kind == "Policies:Modify" else "locked-for-everyone"
             consequence = (
                 "no policy that it guards, itself among them, can be changed" if governance else "nothing passes"
@@ -133,7 +138,7 @@ def _approval_findings(policy: Policy, action: RequestApproval, people: _People)
             message = f"whoever starts something is missing in {name}: {consequence}{lasts}"
             yield Finding("error", code, policy.id, message)
         elif len(able) == 1:
-            message = f"{able[0].id} alone approves in {name}, and can't approve what he starts himself{lasts}"
+            message = f"{able[0].id} alone approves in {name}, but not what the same account starts{lasts}"
             yield Finding("warning", "sole-approver", policy.id, message)
         else:
             message = f"{name} can't reach {group.quorum} for what {', '.join(stuck)} may start{lasts}"
@@ -150,16 +155,16 @@ def _listed_findings(policy: Policy, group: ApprovalGroup, name: str, people: _P
         if member is not None and may_approve(group, member, None, people.allowed):
             continue
         if member is None:
-            why = "is nobody of this organisation"
+            why = "nobody of this organisation"
         elif not member.active:
-            why = "is deactivated"
+            why = "deactivated"
         elif member.kind == "EndUser":
-            why = "is an end user, and end users never vote"
+            why = "an end user, and end users never vote"
         elif not people.allowed:
-            why = "is a service account, and the organisation does not let those approve"
+            why = "a service account, and the organisation does not let those approve"
         else:
-            why = "is a service account, and the group lacks serviceAccountsCanApprove"
-        yield Finding("warning", "approver-cannot-vote", policy.id, f"{user_id} of {name} can't vote: he {why}")
+            why = "a service account, and the group lacks serviceAccountsCanApprove"
+        yield Finding("warning", "approver-cannot-vote", policy.id, f"{user_id} of {name} can't vote: {why}")
 
 
 def _self_approval(policy: Policy, action: RequestApproval, people: _People) -> Iterator[Finding]:
