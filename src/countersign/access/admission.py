@@ -73,6 +73,10 @@ class Admission:
         """Whether nothing was sent and nothing is demanded."""
         return self._plain and "x-dfns-appid" not in headers and "x-dfns-nonce" not in headers
 
+    def forget(self, org_id: str) -> None:
+        """Read the organisation's applications anew when they are named next."""
+        self._applications.forget(org_id)
+
     async def present(self, request: SignedRequest) -> Presented | None:
         """Check what needs no caller; ``None`` when there is nothing to check.
 

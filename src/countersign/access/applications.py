@@ -79,6 +79,13 @@ class Applications:
         # Hash of a verified secret -> (key generation, claims).
         self._secrets: OrderedDict[str, tuple[int, jwt.Claims]] = OrderedDict()
 
+    def forget(self, org_id: str) -> None:
+        """Read the applications of this organisation anew when they are named next: somebody's rights were changed."""
+        for app_id in [
+            key for key, known in self._known.items() if known.application and known.application.org_id == org_id
+        ]:
+            del self._known[app_id]
+
     async def find(self, app_id: str, *, fresh: bool = False) -> Application | None:
         """The application with this id, of whichever organisation; ``fresh`` reads whatever is remembered."""
         now = self._world.now()

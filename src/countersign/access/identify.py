@@ -37,6 +37,8 @@ class _Known:
     caller: Caller | Unauthenticated
     read_at: int
     generation: int
+    #: How often the organisation had been forgotten when this was read.
+    forgotten: int
 
 
 class Identifier:
@@ -47,6 +49,11 @@ class Identifier:
         self._ring = ring
         self._world = world
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._forgotten: dict[str, int] = {}
+
+    def forget(self, org_id: str) -> None:
+        """Read everybody of this organisation anew when they come next: somebody's rights were changed here."""
+        self._forgotten[org_id] = self._forgotten.get(org_id, 0) + 1
 
     def remembered(self, token: str) -> str | None:
         """The organisation of a token that was good when it was last looked at, for the rate limit; no work is done.
@@ -62,7 +69,7 @@ class Identifier:
         if known is None or known.generation != self._ring.token_generation or not isinstance(known.caller, Caller):
             return None
         now = self._world.now()
-        return known.caller if now < known.claims.exp * 1000 and 0 <= now - known.read_at <= FRESH_MS else None
+        return known.caller if now < known.claims.exp * 1000 and self._is_fresh(known, now) else None
 
     async def identify(self, token: str, *, fresh: bool = False) -> Caller | Unauthenticated:
         """The caller behind a token; ``fresh`` reads the database whatever is remembered."""
@@ -74,10 +81,14 @@ class Identifier:
         if known.claims.exp * 1000 <= now:
             self._known.pop(token, None)
             return Unauthenticated("expired")
-        if fresh or not 0 <= now - known.read_at <= FRESH_MS:
+        if fresh or not self._is_fresh(known, now):
+            forgotten = self._forgotten.get(known.claims.sub, 0)
             known.caller = await self._read(known.claims, known.digest, now)
-            known.read_at = now
+            known.read_at, known.forgotten = now, forgotten
         return known.caller
+
+    def _is_fresh(self, known: _Known, now: int) -> bool:
+        return 0 <= now - known.read_at <= FRESH_MS and known.forgotten == self._forgotten.get(known.claims.sub, 0)
 
     async def _first_seen(self, token: str, now: int) -> Caller | Unauthenticated:
         place = jwt.Place("JWT", "EdDSA", self._ring.issuer, frozenset({"Token", "ServiceAccount", "Pat"}))
@@ -88,10 +99,10 @@ class Identifier:
         if isinstance(verified, jwt.Refused):
             self._known.pop(token, None)
             return Unauthenticated(verified.reason)
-        generation = self._ring.token_generation
+        generation, forgotten = self._ring.token_generation, self._forgotten.get(verified.claims.sub, 0)
         digest = token_hash(token)
         caller = await self._read(verified.claims, digest, now)
-        self._known[token] = _Known(verified.claims, digest, caller, now, generation)
+        self._known[token] = _Known(verified.claims, digest, caller, now, generation, forgotten)
         if len(self._known) > _MOST_TOKENS:
             self._known.popitem(last=False)
         return caller

@@ -34,6 +34,8 @@ log = structlog.get_logger("countersign.request")
 ReadBody = Callable[[int], Awaitable[bytes]]
 
 _NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
+#: Permissions, and approvals: what was held for one may be a permission.
+_OF_RIGHTS = ("/permissions", "/v2/policy-approvals")
 #: Largest body of an operation under /auth but the challenge, which carries another body inside.
 AUTH_LIMIT = 256 << 10
 
@@ -129,6 +131,10 @@ class Corridor:
             caller = await self._admission.admit(presented, caller)
             if operation.signed:
                 consent = await self._consents.read(request, caller)
+            if not _holds(operation, caller, presented):
+                # What was given a moment ago counts at once: nobody is refused by what is remembered.
+                presented = await self._admission.look_again(presented)
+                caller = await self._admission.match(presented, await self._identify(token, fresh=True))
             authorise_application(operation, presented)
             authorise(operation, caller)
         elif presented is not None:
@@ -145,10 +151,7 @@ class Corridor:
         async def refresh() -> tuple[Caller, Application | None]:
             newest = await self._admission.look_again(presented)
             authorise_application(operation, newest)
-            found = await self._identifier.identify(token or "", fresh=True)
-            if isinstance(found, Unauthenticated):
-                raise ApiError("UNAUTHENTICATED", reason=found.reason)
-            again = await self._admission.match(newest, found)
+            again = await self._admission.match(newest, await self._identify(token, fresh=True))
             authorise(operation, again)
             return again, _application(newest)
 
@@ -158,6 +161,9 @@ class Corridor:
         except ApiError as error:
             await call.refused(error)
             raise
+        if terms.changes_rights and caller is not None:
+            self._identifier.forget(caller.org_id)
+            self._admission.forget(caller.org_id)
         if isinstance(result, Response):
             return result
         if result is None:
@@ -189,14 +195,15 @@ class Corridor:
         of_auth = operation.path.startswith("/auth/")
         carries_another = operation.path == "/auth/action/init"
         limit = min(operation.max_body, AUTH_LIMIT) if of_auth and not carries_another else operation.max_body
-        terms = _Terms(not operation.public or of_auth, limit, _NO_STORE if of_auth else {})
+        changes_rights = operation.signed and operation.path.startswith(_OF_RIGHTS)
+        terms = _Terms(not operation.public or of_auth, limit, _NO_STORE if of_auth else {}, changes_rights)
         self._terms[operation.id] = terms
         return terms
 
-    async def _identify(self, token: str | None) -> Caller:
+    async def _identify(self, token: str | None, *, fresh: bool = False) -> Caller:
         if token is None:
             raise ApiError("UNAUTHENTICATED", reason="no bearer token")
-        caller = await self._identifier.identify(token)
+        caller = await self._identifier.identify(token, fresh=fresh)
         if isinstance(caller, Unauthenticated):
             raise ApiError("UNAUTHENTICATED", reason=caller.reason)
         return caller
@@ -204,11 +211,13 @@ class Corridor:
 
 class _Terms(msgspec.Struct, frozen=True):
     """What follows from the path of an operation: whether it belongs to the API (and not to what the server offers
-    beside it: health, key set, documents), the bytes that its body may have, headers of its answers."""
+    beside it: health, key set, documents), the bytes that its body may have, headers of its answers, and whether it
+    may change what others may do."""
 
     of_api: bool
     body_limit: int
     headers: Mapping[str, str]
+    changes_rights: bool
 
 
 def parse_body(headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
@@ -228,6 +237,13 @@ def authorise(operation: Operation, caller: Caller) -> None:
         raise ApiError("CALLER_KIND_REFUSED")
     if operation.permission is not None and not caller.may(operation.permission):
         raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation ({operation.permission})")
+
+
+def _holds(operation: Operation, caller: Caller, presented: Presented | None) -> bool:
+    """Whether caller and application hold the operation, as they were read."""
+    needed = operation.permission
+    application = _application(presented)
+    return needed is None or (caller.may(needed) and (application is None or application.may(needed)))
 
 
 def typed_arguments(operation: Operation, request: Request, *, may_hold_nul: bool) -> dict[str, Any]:
