@@ -7,6 +7,7 @@ PORT ?= 8170
 DATA ?= .local/sandbox
 KILLS ?= 200
 MUTATIONS ?= 100000
+CASES ?= 100000
 SIGNATURES ?= 100000
 WORKERS ?= auto
 ARGS ?=
@@ -57,6 +58,9 @@ faults: setup-test ## Kill the server and the signer at random, KILLS times for 
 
 fuzz: setup-test ## Mutate valid authentication messages MUTATIONS times (ARGS=--fuzz-seed=N repeats a run)
 	@$(BIN)/python -m pytest -q -s tests/fuzz --mutations=$(MUTATIONS) $(ARGS)
+
+policy-cases: setup-test ## Compare the policy evaluator with a slow one on CASES generated cases (ARGS=--policy-seed=N repeats)
+	@$(BIN)/python -m pytest -q -s tests/policies/test_evaluate_reference.py --policy-cases=$(CASES) $(ARGS)
 
 nonces: setup-test ## Sign SIGNATURES messages with each kind of key and find no nonce twice
 	@$(BIN)/python -m pytest -q tests/keystores/test_nonces.py --signatures=$(SIGNATURES) $(ARGS)
