@@ -1,10 +1,19 @@
-"""How many generated cases the evaluator is compared on: ``--policy-cases``, ``--policy-seed`` to repeat a run."""
+"""People over a server; how many generated cases the evaluator is compared on.
+
+``--policy-cases`` sets that number, ``--policy-seed`` repeats a run.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.policies.house import House, open_house
+from tests.support.inprocess import InProcess
 
 DEFAULT_CASES = 1500
 
@@ -30,3 +39,13 @@ def policy_seed(pytestconfig: pytest.Config) -> int:
     value = int.from_bytes(os.urandom(4)) if chosen is None else chosen
     print(f"repeat with --policy-seed={value}")
     return value
+
+
+@pytest.fixture
+def house(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> Iterator[House]:
+    """People over a fresh server on each engine, without background work."""
+    with (
+        InProcess(runner, tmp_path / "data", database_url, background=False) as server,
+        open_house(server, tmp_path / "data", database_url) as house,
+    ):
+        yield house

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -81,6 +81,7 @@ def vote(
     404 without such an approval; 403 for who may not vote so; 409 for a second vote; 412 when the approval is over, be
     it by the clock alone.
     """
+    world = _at_one_instant(world)
     org_id, now = caller.org_id, world.now()
     rows = yield store.HOLD_APPROVAL, (org_id, approval_id)
     if not rows:
@@ -128,6 +129,12 @@ def vote(
     return Effect((yield from get(org_id, approval_id, now)), entities)
 
 
+def _at_one_instant(world: World) -> World:
+    """The same with its clock stopped: what is decided together bears one time."""
+    now = world.now()
+    return replace(world, clock=lambda: now)
+
+
 def close(
     org_id: str,
     stored: StoredApproval,
@@ -152,6 +159,7 @@ def close(
 
 def expire(org_id: str, approval_id: str, world: World) -> Transaction[None]:
     """Write down that an approval has ended by the clock, if nobody did yet."""
+    world = _at_one_instant(world)
     rows = yield store.HOLD_APPROVAL, (org_id, approval_id)
     stored = StoredApproval(*rows[0]) if rows else None
     if stored is not None and approvals.status_at(stored.state(()), world.now()) == "Expired":

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, encode, not_found, validation
+from countersign.api import ApiError, Caller, Effect, PageRequest, encode, not_found, validation
 from countersign.encoding.dates import to_iso
 from countersign.policies import store, validate
 from countersign.policies.book import renew_revision
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(Policy).decode
 
 
 def read_body(value: Any) -> PolicyBody:
-    """A policy as a client sent it. 400 says what to change; 412 where its rule needs an integration that is missing."""
+    """A policy as a client sent it. 400 says what to change; 412 where its rule needs an integration not set up."""
     # There are no screening providers yet.
     body = validate.read(value, integrations=())
     if isinstance(body, PolicyBody):
@@ -92,8 +92,8 @@ def archive(caller: Caller, policy_id: str, world: World) -> Transaction[Effect[
 
 def _guarded(caller: Caller, target: Policy, world: World) -> Transaction[Effect[Policy | ChangeRequest]]:
     def make() -> Transaction[Effect[Policy]]:
-        yield from _write(caller.org_id, target, world)
-        return Effect(target, (target.id,))
+        written = yield from _write(caller.org_id, target, world)
+        return Effect(target if written is None else written, (target.id,))
 
     change = Change("Policies:Modify", "Policy", "Update", target.id, target, policy_id=target.id)
     return (yield from guard(caller, change, make, world))
@@ -102,18 +102,19 @@ def _guarded(caller: Caller, target: Policy, world: World) -> Transaction[Effect
 def apply(org_id: str, request: ChangeRequest, world: World) -> Transaction[Applied | Failed]:
     """Make an approved change of a policy, unless the policy was archived meanwhile."""
     target = msgspec.convert(request.body, Policy)
-    if not (yield from _write(org_id, target, world)):
+    if (yield from _write(org_id, target, world)) is None:
         return Failed("the policy is archived")
     return Applied((target.id,))
 
 
-def _write(org_id: str, target: Policy, world: World) -> Transaction[bool]:
+def _write(org_id: str, target: Policy, world: World) -> Transaction[Policy | None]:
+    """The policy as it is from now on; ``None``, and nothing written, when it is archived."""
     now = world.now()
     written = msgspec.structs.replace(target, date_updated=to_iso(now))
     if not (yield store.UPDATE_POLICY, (target.status, encode(written).decode(), now, org_id, target.id)):
-        return False
+        return None
     yield from renew_revision(org_id, world)
-    return True
+    return written
 
 
 def _hold(org_id: str, policy_id: str) -> Transaction[Policy]:
@@ -160,5 +161,3 @@ def _view(row: Row) -> Policy:
 
 
 register_change("Policy", apply)
-
-__all__ = ["UNSET", "apply", "archive", "create", "get", "list_page", "read_body", "update"]

@@ -1,0 +1,208 @@
+"""Z7: who decides about what is held, once, and what follows; signatures go on as they were asked for, once."""
+
+from __future__ import annotations
+
+import json
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from tests.policies.house import House, approval, group
+
+
+def code(answer: object) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return answer.status_code, answer.json()["error"]["code"]  # type: ignore[attr-defined]
+
+
+def test_what_two_approve_is_signed_once_and_as_it_was_asked_for(house: House) -> None:
+    house.policy(approval(group(2)))
+    request = house.held(house.bot, message="0x6f6e6365", externalId="e1")
+    assert house.execute() == 0
+    first = house.ada.decide(request["approvalId"], reason="fine")
+    assert (first.status_code, first.json()["status"]) == (200, "Pending")
+    assert house.request(request)["status"] == "Pending"
+    second = house.bob.decide(request["approvalId"])
+    assert (second.status_code, second.json()["status"]) == (200, "Approved")
+    shown = second.json()
+    assert [(each["userId"], each["value"], each["reason"]) for each in shown["decisions"]] == [
+        (house.ada.id, "Approved", "fine"),
+        (house.bob.id, "Approved", None),
+    ]
+    assert shown["activity"]["signatureRequest"]["status"] == "Executing"
+    assert house.execute() == 1
+    assert house.execute() == 0
+    signed = house.request(request)
+    assert signed["status"] == "Signed"
+    assert signed["datePolicyResolved"] == shown["dateResolved"]
+    public_key = house.ada.caller.send("GET", f"/keys/{house.key}").json()["publicKey"]
+    Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(
+        bytes.fromhex(signed["signature"]["encoded"][2:]), b"once"
+    )
+    # A repeat answers the same request, and asks nobody again.
+    assert house.bot.sign(house.key, message="0x6f6e6365", externalId="e1").json() == signed
+    (entry,) = [json.loads(each) for each in house.entries("Signature") if signed["id"] in each]
+    assert entry["approvalId"] == request["approvalId"]
+    assert len(entry["approvals"]) == 2
+    decisions = [json.loads(each) for each in house.entries("Action") if "/decisions" in each]
+    assert entry["approvals"] == [each["id"] for each in decisions]
+
+
+def test_a_denial_ends_it_and_nothing_comes_after(house: House) -> None:
+    house.policy(approval(group(1)))
+    request = house.held(house.bot)
+    denied = house.ada.decide(request["approvalId"], "Denied", reason="no")
+    assert (denied.status_code, denied.json()["status"]) == (200, "Denied")
+    rejected = house.request(request)
+    assert (rejected["status"], rejected["reason"]) == ("Rejected", f"denied by {house.ada.id}: no")
+    assert "datePolicyResolved" in rejected
+    assert code(house.bob.decide(request["approvalId"])) == (412, "APPROVAL_CLOSED")
+    assert house.execute() == 0
+    assert house.bot.sign(house.key, externalId="other").json()["status"] == "Pending"
+
+
+def test_a_decision_at_its_end_comes_too_late_whoever_swept(house: House) -> None:
+    house.policy(approval(group(1), autoRejectTimeout=5))
+    early, late = house.held(house.bot), house.held(house.bot)
+    house.server.clock.move(seconds=301)
+    for each in (early, late):
+        assert house.approval(each["approvalId"])["status"] == "Expired"
+    found = house.ada.caller.send("GET", "/v2/policy-approvals?status=Expired").json()["items"]
+    assert len(found) == 2
+    assert house.ada.caller.send("GET", "/v2/policy-approvals?status=Pending").json()["items"] == []
+    assert code(house.ada.decide(early["approvalId"])) == (412, "APPROVAL_CLOSED")
+    assert house.request(early)["status"] == "Rejected"
+    assert house.request(late)["status"] == "Pending"
+    assert house.expire() == 1
+    assert house.request(late)["reason"] == "the approval expired"
+    assert code(house.ada.decide(late["approvalId"])) == (412, "APPROVAL_CLOSED")
+    assert house.expire() == house.execute() == 0
+
+
+def test_z7_the_same_person_counts_once_through_whatever_token(house: House) -> None:
+    house.policy(approval(group(2)))
+    request = house.held(house.bot)
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Pending"
+    again = house.enter(house.tenants.another_session(house.ada.identity))
+    token = house.enter(house.tenants.personal_access_token(house.ada.identity))
+    for same in (house.ada, again, token):
+        assert code(same.decide(request["approvalId"])) == (409, "CONFLICT")
+    assert house.request(request)["status"] == "Pending"
+
+
+def test_z7_the_initiator_approves_only_where_a_group_allows_it_and_may_always_deny(house: House) -> None:
+    house.policy(approval(group(1, house.ada, house.bob)))
+    request = house.held(house.ada)
+    token = house.enter(house.tenants.personal_access_token(house.ada.identity))
+    for same in (house.ada, token):
+        assert code(same.decide(request["approvalId"])) == (403, "NOT_AN_APPROVER")
+    assert house.ada.decide(request["approvalId"], "Denied").json()["status"] == "Denied"
+    outsider = house.held(house.eve)
+    assert code(house.eve.decide(outsider["approvalId"])) == (403, "NOT_AN_APPROVER")
+    assert house.eve.decide(outsider["approvalId"], "Denied").json()["status"] == "Denied"
+
+
+def test_z7_a_group_may_let_its_initiator_approve(house: House) -> None:
+    house.policy(approval(group(1, house.ada, initiatorCanApprove=True)))
+    assert house.ada.decide(house.held(house.ada)["approvalId"]).json()["status"] == "Approved"
+
+
+def test_a_service_account_approves_where_it_is_listed_and_let(house: House) -> None:
+    policy = house.policy(approval(group(1, house.bot)))
+    request = house.held(house.ada)
+    assert code(house.bot.decide(request["approvalId"])) == (403, "NOT_AN_APPROVER")
+    house.ada.caller.signed("DELETE", f"/v2/policies/{policy['id']}")
+    open_to_all = house.policy(approval(group(1, serviceAccountsCanApprove=True)))
+    assert code(house.bot.decide(house.held(house.ada)["approvalId"])) == (403, "NOT_AN_APPROVER")
+    house.ada.caller.signed("DELETE", f"/v2/policies/{open_to_all['id']}")
+    house.policy(approval(group(1, house.bot, serviceAccountsCanApprove=True)))
+    request = house.held(house.ada)
+    assert house.bot.decide(request["approvalId"]).json()["status"] == "Approved"
+    assert house.execute() == 1
+    assert house.request(request)["status"] == "Signed"
+
+
+def test_z7_editing_or_archiving_the_policy_touches_nothing_that_waits(house: House) -> None:
+    policy = house.policy(approval(group(2, house.ada, house.bob)))
+    waiting = [house.held(house.bot), house.held(house.bot)]
+    members = {name: policy[name] for name in ("name", "activityKind", "rule")}
+    weaker = {**members, "action": approval(group(1))}
+    assert house.ada.caller.signed("PUT", f"/v2/policies/{policy['id']}", weaker).status_code == 200
+    assert house.ada.decide(waiting[0]["approvalId"]).json()["status"] == "Pending"
+    assert code(house.eve.decide(waiting[0]["approvalId"])) == (403, "NOT_AN_APPROVER")
+    assert house.ada.caller.signed("DELETE", f"/v2/policies/{policy['id']}").status_code == 200
+    assert house.bob.decide(waiting[0]["approvalId"]).json()["status"] == "Approved"
+    assert house.request(waiting[1])["status"] == "Pending"
+    assert house.bot.sign(house.key).json()["status"] == "Signed"
+
+
+def test_z7_the_vote_of_somebody_removed_meanwhile_stops_counting(house: House) -> None:
+    house.policy(approval(group(2)))
+    request = house.held(house.bot)
+    assert house.bob.decide(request["approvalId"]).json()["status"] == "Pending"
+    assert house.ada.caller.signed("PUT", f"/auth/users/{house.bob.id}/deactivate", {}).status_code == 200
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Pending"
+    assert house.eve.decide(request["approvalId"]).json()["status"] == "Approved"
+    assert house.execute() == 1
+    assert house.request(request)["status"] == "Signed"
+    (entry,) = [json.loads(each) for each in house.entries("Signature") if request["id"] in each]
+    assert len(entry["approvals"]) == 2
+
+
+def test_several_policies_ask_all_their_groups_and_one_vote_counts_in_each(house: House) -> None:
+    house.policy(approval(group(1, house.ada), autoRejectTimeout=60))
+    house.policy(approval(group(2, house.ada, house.bob), autoRejectTimeout=5))
+    request = house.held(house.bot)
+    shown = house.approval(request["approvalId"])
+    assert len(shown["policyEvaluations"]) == 2
+    assert shown["expirationDate"] < request["dateRequested"][:11] + "99"
+    assert house.bob.decide(request["approvalId"]).json()["status"] == "Pending"
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Approved"
+
+
+def test_a_crash_between_approval_and_execution_loses_and_repeats_nothing(house: House) -> None:
+    house.policy(approval(group(1)))
+    request = house.held(house.bot)
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Approved"
+    house.server.restart()
+    assert house.execute() == 1
+    assert house.execute() == 0
+    signed = house.request(request)
+    assert signed["status"] == "Signed"
+    assert len([each for each in house.entries("Signature") if request["id"] in each]) == 1
+
+
+def test_a_key_that_is_archived_meanwhile_fails_what_waits_and_what_was_approved(house: House) -> None:
+    house.policy(approval(group(1)))
+    waiting, approved = house.held(house.bot), house.held(house.bot)
+    assert house.ada.decide(approved["approvalId"]).json()["status"] == "Approved"
+    assert house.ada.caller.signed("DELETE", f"/keys/{house.key}").status_code == 200
+    house.execute()
+    for each in (waiting, approved):
+        failed = house.request(each)
+        assert (failed["status"], failed["reason"]) == ("Failed", "key archived")
+    assert house.ada.decide(waiting["approvalId"]).json()["status"] == "Approved"
+    assert house.request(waiting)["status"] == "Failed"
+    assert house.execute() == 0
+
+
+def test_approvals_are_found_by_status_initiator_and_approver_in_every_spelling(house: House) -> None:
+    house.policy(approval(group(1, house.ada, house.bob)))
+    of_ada, of_bot = house.held(house.ada)["approvalId"], house.held(house.bot)["approvalId"]
+    house.bob.decide(of_bot, "Denied")
+
+    def found(query: str) -> set[str]:
+        answer = house.ada.caller.send("GET", f"/v2/policy-approvals?{query}")
+        assert answer.status_code == 200, answer.text
+        return {each["id"] for each in answer.json()["items"]}
+
+    for spelling in ("status=Pending", "status=['Pending']", "status=[Pending]", "status=Pending,Expired"):
+        assert found(spelling) == {of_ada}, spelling
+    assert found("status=Pending&status=Denied") == {of_ada, of_bot}
+    assert found(f"initiatorId={house.bot.id}") == {of_bot}
+    assert found(f"approverId={house.bob.id}") == {of_ada, of_bot}
+    assert found(f"approverId={house.ada.id}") == {of_bot}
+    assert (
+        found(f"approverId={house.eve.id}") == found("triggerStatus=Triggered") == found("status=AutoApproved") == set()
+    )
+    assert found("limit=1") == {of_bot}
+    assert house.ada.caller.send("GET", "/v2/policy-approvals?status=Nonsense").status_code == 400
