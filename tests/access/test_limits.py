@@ -71,9 +71,9 @@ def test_strangers_are_counted_by_address_and_not_with_an_organisation(limits: R
 
 
 def test_a_user_is_counted_whoever_asks_and_in_one_organisation(limits: RateLimits) -> None:
-    assert admitted(lambda: limits.username("or-1", "ada")) == RATES.username
-    assert admitted(lambda: limits.username("or-1", "bob")) == RATES.username
-    assert admitted(lambda: limits.username("or-2", "ada")) == RATES.username
+    assert admitted(lambda: limits.username("or-1", "ada", "198.51.100.1")) == RATES.username
+    assert admitted(lambda: limits.username("or-1", "bob", "198.51.100.1")) == RATES.username
+    assert admitted(lambda: limits.username("or-2", "ada", "198.51.100.1")) == RATES.username
 
 
 def test_public_operations_have_a_count_of_their_own(limits: RateLimits) -> None:

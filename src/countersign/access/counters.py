@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import structlog
 
 from countersign.access import store
-from countersign.api import ApiError, Caller
+from countersign.api import ApiError
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.credentials.fido2_assertion import Advanced, Answer, Cloned, Unmoved, step_counter
@@ -25,6 +25,25 @@ _REMEMBERED = 4
 _TRIES = 8
 
 
+class Holder(Protocol):
+    """Whose credential it is: a caller, or somebody about to become one."""
+
+    @property
+    def org_id(self) -> str:
+        """The organisation."""
+        ...
+
+    @property
+    def user_id(self) -> str:
+        """The user."""
+        ...
+
+    @property
+    def username(self) -> str:
+        """How the user is called."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The credential is not active any more."""
@@ -39,13 +58,13 @@ class Counters:
         self._installation_id = installation_id
         self._policy = policy
 
-    async def step(self, caller: Caller, credential_uuid: str, answer: Answer) -> str | None:
+    async def step(self, holder: Holder, credential_uuid: str, answer: Answer) -> str | None:
         """Step the counter for a proven answer; says why the answer must be refused.
 
         A counter that did not move on is a security event: logged, audited and noted with the credential, whether it
         is refused or not.
         """
-        stepped = await self._database.write(lambda: _step(caller.org_id, credential_uuid, answer))
+        stepped = await self._database.write(lambda: _step(holder.org_id, credential_uuid, answer))
         if isinstance(stepped, Gone):
             return "the credential is not active"
         if not isinstance(stepped, Cloned):
@@ -53,31 +72,31 @@ class Counters:
         cloned = stepped
         log.warning(
             "signature counter ran back",
-            organisation=caller.org_id,
-            user=caller.user_id,
+            organisation=holder.org_id,
+            user=holder.user_id,
             credential=credential_uuid,
             stored=cloned.stored,
             received=cloned.received,
         )
-        await self._database.write(lambda: self._report(caller, credential_uuid, cloned))
+        await self._database.write(lambda: self._report(holder, credential_uuid, cloned))
         return "the signature counter ran back: another authenticator may hold this key" if self._rejects else None
 
     @property
     def _rejects(self) -> bool:
         return self._policy == "reject"
 
-    def _report(self, caller: Caller, credential_uuid: str, cloned: Cloned) -> Transaction[None]:
+    def _report(self, holder: Holder, credential_uuid: str, cloned: Cloned) -> Transaction[None]:
         now = self._world.now()
-        yield store.FLAG_CREDENTIAL, (now, caller.org_id, credential_uuid)
+        yield store.FLAG_CREDENTIAL, (now, holder.org_id, credential_uuid)
         entry = System(
             installation_id=self._installation_id,
-            org_id=caller.org_id,
+            org_id=holder.org_id,
             id=self._world.new_id("uj"),
             date_performed=to_iso(now),
             entity_ids=(credential_uuid,),
             event="SecurityEvent",
-            user_id=caller.user_id,
-            username=caller.username,
+            user_id=holder.user_id,
+            username=holder.username,
             details={
                 "reason": "signature counter ran back",
                 "credentialUuid": credential_uuid,

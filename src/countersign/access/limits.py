@@ -29,8 +29,10 @@ def _place(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Requests a minute: of an organisation, of an address without a known token, of an address at public operations,
-    for one username, and tries of a code from one address; tries of codes an hour from everywhere."""
+    """Requests a minute: of an organisation, of an address without a known token, of an address at public operations.
+
+    Also about one username from one address, and tries of a code from one address; tries of codes an hour in all.
+    """
 
     organisation: int
     address: int
@@ -68,14 +70,21 @@ class RateLimits:
         """Count a look-up of a web page's origin that is not known; false when the address had too many."""
         return self._origins.take(_place(address), self._world.now()) is None
 
-    def username(self, org_id: str, username_key: str) -> None:
-        """Count a public request about this user, whoever asks: ``username_key`` as names are compared."""
-        self._take(self._usernames, f"{org_id} {username_key}")
+    def username(self, org_id: str, username_key: str, address: str) -> None:
+        """Count a public request about this user from this address: ``username_key`` as names are compared.
+
+        Not of all addresses together: whoever keeps asking about somebody must not keep that person out.
+        """
+        self._take(self._usernames, f"{org_id} {username_key} {_place(address)}")
 
     def code(self, address: str) -> None:
         """Count a try of a one-time code: from the address, and against guessing from many, all of this process."""
         self._take(self._codes, _place(address))
         self._take(self._all_codes, "")
+
+    def mailed_code(self, address: str) -> None:
+        """Count a try of a code too long to be guessed: of the address alone, so that nobody uses up others' tries."""
+        self._take(self._codes, _place(address))
 
     def _take(self, buckets: TokenBuckets, key: str) -> None:
         wait = buckets.take(key, self._world.now())

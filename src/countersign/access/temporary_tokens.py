@@ -6,6 +6,7 @@ an action is another matter: only this server reads it, so that one is under a M
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,9 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     """What the token was made for. A change of state raises an epoch and so cancels the token.
 
     ``credential_kind``: of the credential to enrol. ``token_id``, ``caller_kind`` and ``token_epoch``: of the
-    token that asked for it, where one did. ``action_id``: the user action behind a code.
+    token that asked for it, where one did. ``action_id``: the user action behind a code or a registration.
+    ``subject``: who is asked to log in, sealed: whoever asks for a challenge is not told whether there is such a user,
+    so that then ``user_id`` is empty and the epochs are in the subject as well.
     """
 
     user_id: str
@@ -41,6 +44,7 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     caller_kind: str | None = None
     token_epoch: int | None = None
     action_id: str | None = None
+    subject: str | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +72,22 @@ def new_challenge(world: World) -> str:
     return base64url.encode(msgspec.json.encode({"id": world.new_id("ch"), "nonce": world.new_id("no")}))
 
 
-def issue(ring: KeyRing, metadata: TemporaryMetadata, username: str, lifetime: int, world: World) -> str:
-    """The token's text; it lives ``lifetime`` seconds."""
+def issue(
+    ring: KeyRing,
+    metadata: TemporaryMetadata,
+    username: str,
+    lifetime: int,
+    world: World,
+    *,
+    token_id: str | None = None,
+) -> str:
+    """The token's text; it lives ``lifetime`` seconds. ``token_id``: one that was made before and written down."""
     now = world.now() // 1000
     claims = jwt.Claims(
         iss=ring.issuer,
         aud=jwt.AUDIENCE,
         sub=metadata.org_id,
-        jti=world.new_id("uj"),
+        jti=token_id or world.new_id("uj"),
         username=username,
         metadata=msgspec.to_builtins(metadata),
         iat=now,
@@ -99,6 +111,12 @@ async def read(ring: KeyRing, text: str, purpose: Purpose, world: World) -> Temp
     except msgspec.DecodeError:
         return Refused("not the claims of a temporary token")
     return TemporaryToken(claims.jti, claims.exp, claims.username, claims.metadata)
+
+
+def presented(headers: Mapping[str, str]) -> str | None:
+    """The token that a request carries as its bearer, where one completes something without a session."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" and token and " " not in token else None
 
 
 def read_epochs(org_id: str, user_id: str, token_id: str) -> Transaction[Epochs | None]:

@@ -55,6 +55,17 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "CREDENTIAL_KIND_DISABLED": ErrorKind(
         400, "Credentials of this kind are disabled.", "Use Fido2, Key, PasswordProtectedKey or RecoveryKey."
     ),
+    "USER_DEACTIVATED": ErrorKind(
+        400, "User account has been deactivated.", "Ask an administrator to activate the user."
+    ),
+    "REGISTRATION_CODE_EXPIRED": ErrorKind(
+        400, "Registration code expired", "Ask for a new one: PUT /auth/registration/code."
+    ),
+    "WALLETS_NOT_OFFERED": ErrorKind(
+        400,
+        "Wallets are not offered yet; nothing was registered.",
+        "Register with an empty list of wallets, or by POST /auth/registration.",
+    ),
     "LAST_CREDENTIAL": ErrorKind(
         400,
         "The last active credential cannot be taken away.",
@@ -107,11 +118,18 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "Credential assertion is not valid.",
         "Sign the clientData bytes with the private key of the credential named by credId.",
     ),
+    "USER_NOT_FOUND": ErrorKind(401, "User not found", "Check username and organisation."),
+    "USER_EXISTS": ErrorKind(401, "User already exists.", "Log in: POST /auth/login/init."),
     "FORBIDDEN": ErrorKind(
         403, "Not authorized to perform operation", "Ask an administrator for a permission with this operation."
     ),
     "CALLER_KIND_REFUSED": ErrorKind(
         403, "This kind of caller cannot perform the operation.", "Call with another kind of identity."
+    ),
+    "SSO_REQUIRED": ErrorKind(
+        403,
+        "The user must sign in through the identity provider, which this server does not offer yet.",
+        "Ask an administrator to set isSSORequired to false.",
     ),
     "APPLICATION_REFUSED": ErrorKind(
         403,
@@ -149,6 +167,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         403,
         "Not eligible to decide about this approval.",
         "Let somebody decide who belongs to one of its groups; initiators approve only where a group allows it.",
+    ),
+    "WEBHOOK_LIMIT": ErrorKind(
+        403,
+        "The organisation has as many webhooks as it may have.",
+        "Delete a webhook, or ask the operator to raise webhook_limit.",
     ),
     "INVALID_CODE": ErrorKind(403, "Invalid code", "Ask for a new code, and enter it before it ends."),
     "USER_ACTION_INVALID": ErrorKind(

@@ -137,7 +137,7 @@ class System(_Entry, tag="System", frozen=True):
 
     Events: ``Initialised``, ``Bootstrapped``, ``KeyRotated``, ``KeyRetired``, ``CheckpointKeyHandedOver``,
     ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``,
-    ``CredentialEnrolledWithCode``, ``SecurityEvent``, ``IdentityActivated``, ``IdentityDeactivated``,
+    ``CredentialEnrolledWithCode``, ``Registered``, ``SecurityEvent``, ``IdentityActivated``, ``IdentityDeactivated``,
     ``RegistrationCodeReissued``, ``KeySettingsChanged``, ``KeyExported`` (whose details name the action, and by its
     fingerprint the key that the shares were encrypted to), ``KeyDestroyed`` (whose details name the action, the public
     key, and the signer's statement), ``JobRetried``, ``JobDropped``, ``WebhookFailing``, ``WebhookDisabled``.

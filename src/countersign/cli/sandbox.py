@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from countersign.cli.common import config_option, read_settings, sandbox_files, 
 
 if TYPE_CHECKING:
     from countersign.server.sandbox import SandboxFiles
+    from countersign.storage import Database
+    from countersign.world import World
 
 data_option = click.option(
     "--data",
@@ -159,3 +162,34 @@ def ca(data: Path, hosts: tuple[str, ...]) -> None:
     click.echo(f"certificate  {certificate}")
     click.echo(f"key          {key}")
     click.echo(f"\ncountersign up --data {data} --tls-certificate {certificate} --tls-key {key}")
+
+
+@sandbox.command("mail")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def mail_command(data: Path, as_json: bool) -> None:
+    """Print the mail that the sandbox would have sent, oldest first, with the codes in it.
+
+    The newest 500 letters of the last three days. A sandbox sends no mail.
+    """
+    from countersign.cli.common import installation_settings, run_local
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import mail
+    from countersign.server.maintenance import find_installation, key_ring
+
+    settings = installation_settings(None, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> list[mail.Mail]:
+        installation = await find_installation(database)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
+        return await database.read(lambda: mail.newest(ring))
+
+    letters = run_local(settings, work)
+    if as_json:
+        click.echo(json.dumps([letter.document() for letter in letters], indent=2))
+        return
+    if not letters:
+        click.echo("no mail yet")
+    for letter in letters:
+        click.echo(f"To:       {letter.recipient}\nSubject:  {letter.subject}\nDate:     {to_iso(letter.created_at)}\n")
+        click.echo(letter.body)

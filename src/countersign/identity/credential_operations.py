@@ -27,9 +27,6 @@ from countersign.identity.credential_types import (
     CreateCredentialChallenge,
     CreateCredentialChallengeWithCode,
     CreateCredentialCode,
-    CreateFido2Credential,
-    CreatePasswordCredential,
-    CreateTotpCredential,
     CredentialChallenge,
     CredentialCode,
     CredentialReference,
@@ -46,7 +43,7 @@ from countersign.keystores.outgoing import RosterKeeper
 from countersign.storage import Transaction
 
 #: COSE algorithms of passkeys, the preferred one first: ES256, RS256, EdDSA.
-_ALGORITHMS = (-7, -257, -8)
+ALGORITHMS = (-7, -257, -8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +333,7 @@ def _challenge(call: Call, kind: CredentialKind, metadata: TemporaryMetadata, as
         rp=UNSET if asked.party is None else asked.party,
         authenticator_selection=AuthenticatorSelection() if kind == "Fido2" else UNSET,
         attestation="none" if enrolment.policy is None or kind != "Fido2" else "direct",
-        pub_key_cred_params=[PubKeyCredParam(alg=algorithm) for algorithm in _ALGORITHMS],
+        pub_key_cred_params=[PubKeyCredParam(alg=algorithm) for algorithm in ALGORITHMS],
         exclude_credentials=asked.enrolled if kind == "Fido2" else UNSET,
         temporary_authentication_token=identifier,
     )
@@ -354,13 +351,10 @@ async def _token(
 
 
 async def _prove(call: Call, body: CreateCredential, token: TemporaryToken) -> NewCredential:
-    challenge = token.metadata.challenge
-    assert not isinstance(body, CreatePasswordCredential | CreateTotpCredential)
-    if isinstance(body, CreateFido2Credential):
-        parties = await call.read(lambda: list_parties(token.metadata.org_id))
-        proved = credentials.prove_passkey(body, challenge, parties, call.service(Enrolment).policy)
-    else:
-        proved = credentials.prove_key(body, challenge)
+    submission = credentials.submission_of(body)
+    assert submission is not None
+    parties = await call.read(lambda: list_parties(token.metadata.org_id)) if submission.kind == "Fido2" else ()
+    proved = credentials.prove(submission, token.metadata.challenge, parties, call.service(Enrolment).policy)
     if isinstance(proved, Refused):
         raise credentials.refusal_error(proved)
     return proved

@@ -11,10 +11,10 @@ import msgspec
 from countersign.access import temporary_tokens
 from countersign.access.stored_credentials import Passkey
 from countersign.access.temporary_tokens import TemporaryToken
-from countersign.api import UNSET, ApiError, Effect, Enrolled, not_found
+from countersign.api import UNSET, ApiError, Effect, Enrolled, UnsetType, not_found
 from countersign.credentials.fido2_registration import AttestationPolicy, Fido2Attestation, verify_registration
 from countersign.credentials.key_assertion import lookup_key
-from countersign.credentials.key_attestation import KeyAttestation, verify_attestation
+from countersign.credentials.key_attestation import CredentialInfo, KeyAttestation, verify_attestation
 from countersign.credentials.outcome import KeyRefused, Refused
 from countersign.credentials.public_key import PublicKey
 from countersign.credentials.relying_party import RelyingParty
@@ -74,26 +74,50 @@ def kind_of(body: CreateCredential) -> CredentialKind | None:
     return "Key" if isinstance(body, CreateKeyCredential) else "RecoveryKey"
 
 
-def prove_key(
-    body: CreateKeyCredential | CreatePasswordProtectedKeyCredential | CreateRecoveryKeyCredential, challenge: str
-) -> NewCredential | Refused:
-    """Check that the submitter holds the private half of the key it submits and answers ``challenge``."""
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A credential as its holder submits it; ``kind`` is one that this server enrols."""
+
+    kind: CredentialKind
+    name: str
+    info: CredentialInfo
+    encrypted_private_key: str | None = None
+
+
+def submission_of(body: CreateCredential) -> Submission | None:
+    """What is submitted; ``None`` for a kind that this server does not enrol."""
     kind = kind_of(body)
-    assert kind is not None
-    assert kind != "Fido2"
-    wrapped = None if isinstance(body, CreateKeyCredential) else body.encrypted_private_key
-    text = None if wrapped is UNSET else wrapped
-    attested = verify_attestation(KeyAttestation(kind, body.credential_info, text), challenge)
+    if kind is None or isinstance(body, CreatePasswordCredential | CreateTotpCredential):
+        return None
+    wrapped: str | UnsetType = UNSET
+    if isinstance(body, CreatePasswordProtectedKeyCredential | CreateRecoveryKeyCredential):
+        wrapped = body.encrypted_private_key
+    return Submission(kind, body.credential_name, body.credential_info, None if wrapped is UNSET else wrapped)
+
+
+def prove(
+    submission: Submission, challenge: str, parties: Sequence[RelyingParty], policy: AttestationPolicy | None
+) -> NewCredential | Refused:
+    """Check that the submitter holds what it submits and answers ``challenge``; ``parties`` are for passkeys."""
+    if submission.kind == "Fido2":
+        return _prove_passkey(submission, challenge, parties, policy)
+    attestation = KeyAttestation(submission.kind, submission.info, submission.encrypted_private_key)
+    attested = verify_attestation(attestation, challenge)
     if isinstance(attested, Refused):
         return attested
-    return NewCredential(kind, attested.credential_id, body.credential_name, attested.public_key, text)
+    return NewCredential(
+        submission.kind,
+        attested.credential_id,
+        submission.name,
+        attested.public_key,
+        submission.encrypted_private_key,
+    )
 
 
-def prove_passkey(
-    body: CreateFido2Credential, challenge: str, parties: Sequence[RelyingParty], policy: AttestationPolicy | None
+def _prove_passkey(
+    submission: Submission, challenge: str, parties: Sequence[RelyingParty], policy: AttestationPolicy | None
 ) -> NewCredential | Refused:
-    """Check the registration of a passkey or security key with one of the organisation's relying parties."""
-    attestation = Fido2Attestation("Fido2", body.credential_info)
+    attestation = Fido2Attestation("Fido2", submission.info)
     attested = verify_registration(attestation, challenge, parties, policy=policy)
     if isinstance(attested, Refused):
         return attested
@@ -107,13 +131,13 @@ def prove_passkey(
     return NewCredential(
         "Fido2",
         attested.credential_id,
-        body.credential_name,
+        submission.name,
         attested.public_key,
         rp_id=attested.party.rp_id,
         origin=attested.origin,
         sign_count=attested.sign_count,
         fido2=msgspec.json.encode(passkey).decode(),
-        attestation=body.credential_info.attestation_data,
+        attestation=submission.info.attestation_data,
     )
 
 
@@ -130,7 +154,18 @@ def enrol(
     refusal = yield from temporary_tokens.spend(token, now)
     if refusal is not None:
         return refusal
-    uuid, key, pem = world.new_id("cr"), lookup_key(new.credential_id), new.public_key
+    return (yield from insert(org_id, user_id, owner_token, new, world))
+
+
+def insert(
+    org_id: str, user_id: str, owner_token: str, new: NewCredential, world: World, *, uuid: str | None = None
+) -> Transaction[Effect[Credential] | Taken]:
+    """Store a credential that was proved, for a user who is locked. The caller rolls back on ``Taken``.
+
+    ``uuid``: one that was made for it before.
+    """
+    now = world.now()
+    uuid, key, pem = uuid or world.new_id("cr"), lookup_key(new.credential_id), new.public_key
     row = (org_id, uuid, user_id, owner_token, new.kind, new.credential_id, key, new.name, pem.pem, pem.fingerprint)
     of_kind = (new.rp_id, new.origin, new.encrypted_private_key, new.sign_count, new.fido2, new.attestation)
     if not (yield store.INSERT_CREDENTIAL, (*row, *of_kind, now)):

@@ -10,7 +10,7 @@ import hmac
 
 from countersign.access import codes
 from countersign.access.keyring import KeyRing
-from countersign.identity import administration_store as store
+from countersign.identity import administration_store, registration_store
 from countersign.storage import Transaction
 from countersign.world import World
 
@@ -30,10 +30,24 @@ def matches(ring: KeyRing, user_id: str, stored: str, typed: str) -> bool:
 
 
 def put(ring: KeyRing, code: str, org_id: str, user_id: str, user_epoch: int, now_ms: int) -> Transaction[int]:
-    """Store a person's code in the place of the one before; gives when it ends, in milliseconds."""
+    """Store a person's code in the place of the one before; gives when it ends, in milliseconds.
+
+    A challenge that was given for the one before is void as well.
+    """
     hashed, expires_at = codes.code_hash(ring, _purpose(user_id), code), now_ms + LIFE_MS
-    yield store.PUT_REGISTRATION_CODE, (org_id, user_id, hashed, user_epoch, now_ms, expires_at)
+    row = (org_id, user_id, hashed, user_epoch, now_ms, expires_at)
+    yield administration_store.PUT_REGISTRATION_CODE, row
+    yield registration_store.END, (org_id, user_id)
     return expires_at
+
+
+def put_first(
+    ring: KeyRing, code: str, org_id: str, user_id: str, user_epoch: int, now_ms: int
+) -> Transaction[int | None]:
+    """Store the code of a new person; gives when it ends, ``None`` where the person has one already."""
+    hashed, expires_at = codes.code_hash(ring, _purpose(user_id), code), now_ms + LIFE_MS
+    row = (org_id, user_id, hashed, user_epoch, now_ms, expires_at)
+    return expires_at if (yield registration_store.INSERT_CODE, row) else None
 
 
 def _purpose(user_id: str) -> str:

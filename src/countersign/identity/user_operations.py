@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from countersign.api import UNSET, Call, not_found, operation, page_request
-from countersign.identity import users
+from countersign.access.keyring import KeyRing
+from countersign.api import UNSET, Call, Effect, not_found, operation, page_request
+from countersign.identity import registration, registration_codes, users
 from countersign.identity.types import Force
 from countersign.identity.user_types import CreateUser, ListUsers, UpdateUser, User, UserList
+from countersign.storage import Transaction
 
 
 @operation(
@@ -22,7 +24,7 @@ async def create_user(call: Call, body: CreateUser) -> User:
     """Create a user.
 
     Employees hold no permission at first, end users the managed default one. The user registers afterwards, and can
-    do nothing before.
+    do nothing before: an employee with a code that is mailed at once, unless `registration` is `Delegated`.
     """
     new = users.NewUser(
         username=body.email,
@@ -33,7 +35,14 @@ async def create_user(call: Call, body: CreateUser) -> User:
         payload_hash=hashlib.sha256(call.request.canonical_body).hexdigest(),
     )
     users.key_of(new.username, new.kind)
-    return await call.commit(lambda: users.create(call.org_id, new, call.world))
+    ring, code = call.service(KeyRing), registration_codes.new_code(call.world)
+
+    def work() -> Transaction[Effect[User]]:
+        made = yield from users.create(call.org_id, new, call.world)
+        yield from registration.invite(ring, made.value, new.registration, code, call.world)
+        return made
+
+    return await call.commit(work)
 
 
 @operation("GET", "/auth/users", permission="Auth:Users:Read", user_kinds=("CustomerEmployee",))

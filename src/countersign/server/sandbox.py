@@ -112,6 +112,7 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
         "username_requests_per_minute": 1_000_000,
         "code_tries_per_minute": 1_000_000,
         "code_tries_per_hour": 1_000_000,
+        "login_enumeration_protection": False,
         "recovery_seconds": 5,
         "job_lease_seconds": 10,
         "outgoing_allow_http": True,

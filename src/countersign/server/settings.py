@@ -238,7 +238,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _about("Requests of one client address to operations without authentication per minute and process.", ge=1),
     ] = 30
     username_requests_per_minute: Annotated[
-        int, _about("Requests without authentication about one user per minute and process.", ge=1)
+        int, _about("Requests without authentication about one user from one address per minute and process.", ge=1)
     ] = 10
     code_tries_per_minute: Annotated[
         int, _about("Tries of one-time codes from one client address per minute and process.", ge=1)
@@ -246,6 +246,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     code_tries_per_hour: Annotated[
         int, _about("Tries of one-time codes from everywhere per hour and process.", ge=1)
     ] = 1000
+    login_enumeration_protection: Annotated[
+        bool,
+        _about(
+            "Answer a login of an unknown or deactivated user like one of a user with a passkey, which then fails; the "
+            "sandbox says what is wrong."
+        ),
+    ] = True
     header_limit_bytes: Annotated[int, _about("Request line and headers together.", ge=8192, le=65_536)] = 32_768
     receive_seconds: Annotated[
         int, _about("Time for the whole request to arrive; a slower client is cut off.", ge=1, le=120)

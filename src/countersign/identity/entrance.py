@@ -1,0 +1,83 @@
+"""What the operations share by which people come in: register, log in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from countersign.access.counters import Counters
+from countersign.access.limits import RateLimits
+from countersign.access.relying_parties import shown_party
+from countersign.access.types import RelyingParty
+from countersign.api import UNSET, ApiError, Call, UnsetType, validation
+from countersign.identity import registration
+from countersign.identity.attempts import Attempts
+from countersign.identity.errands import Errands
+from countersign.identity.usernames import username_key
+from countersign.storage import Database, Transaction
+
+#: Stands for the key of a name that nobody can have, so that it is looked for like any other.
+_NOBODY = "-\n-"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """What it is given at start-up. ``session_seconds``: life of a session.
+
+    ``conceals_names``: whether strangers are kept from learning which usernames exist.
+    """
+
+    database: Database
+    counters: Counters
+    installation_id: str
+    session_seconds: int
+    conceals_names: bool
+    errands: Errands = field(default_factory=Errands)
+    wrong_codes: Attempts = field(default_factory=Attempts)
+    wrong_answers: Attempts = field(default_factory=Attempts)
+
+
+async def named_organisation(call: Call, org_id: str | UnsetType) -> str:
+    """The organisation that a request names; the only one where it names none. 400 where there are several."""
+    if org_id is not UNSET:
+        return org_id
+    only = await call.read(registration.only_organisation)
+    if only is None:
+        raise validation("orgId", "name the organisation: this server has several")
+    return only
+
+
+def named_user(call: Call, org_id: str, username: str) -> str:
+    """The key of a username of a public request, which is counted. 429 ``RATE_LIMITED``."""
+    key = username_key(username) or _NOBODY
+    call.service(RateLimits).username(org_id, key, call.request.client_address)
+    return key
+
+
+def count_code_try(call: Call) -> None:
+    """Count a try of a mailed code. 429 ``RATE_LIMITED``."""
+    call.service(RateLimits).mailed_code(call.request.client_address)
+
+
+def check_code(call: Call, stored: str | None, subject: str, *, good: bool) -> None:
+    """403 ``INVALID_CODE`` unless a typed code is the right one and this address did not try five wrong ones before.
+
+    ``stored``: the hash of the right one, ``subject``: for whom it would be.
+    """
+    attempts = call.service(Entrance).wrong_codes
+    tried = (subject, stored, call.request.client_address)
+    if attempts.exhausted(tried):
+        raise ApiError("INVALID_CODE", reason="too many wrong codes")
+    if not good:
+        attempts.note(tried)
+        raise ApiError("INVALID_CODE")
+
+
+def answer_first(call: Call, work: Callable[[], Awaitable[object]]) -> None:
+    """Do something behind the answer, which is then the same for those who exist and those who do not."""
+    call.service(Entrance).errands.send(work)
+
+
+def default_party(org_id: str) -> Transaction[RelyingParty | None]:
+    """The relying party that a challenge names where nobody is known yet."""
+    return (yield from shown_party(org_id, None))

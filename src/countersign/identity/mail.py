@@ -1,0 +1,139 @@
+"""Mail to people: written in the transaction of what it tells of, and kept until it has been delivered or has ended.
+
+A code is sealed under a key of the server, so that the database alone lets nobody in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from countersign.access.keyring import KeyRing
+from countersign.encoding.dates import to_iso
+from countersign.identity import mail_store as store
+from countersign.storage import Row, Transaction
+from countersign.world import World
+
+Kind = Literal["Invitation", "RegistrationCode", "LoginCode", "Registered"]
+
+#: How long mail is kept: longer than any code in it counts.
+KEPT_MS = 72 * 3_600_000
+_HOUR_MS = 3_600_000
+_PAGE = 500
+#: Where the code belongs in a body.
+_CODE = "{code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is to be sent: plain text; a code stands in it as ``{code}``."""
+
+    kind: Kind
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A letter as its recipient reads it; ``code`` is the one in it, if any."""
+
+    id: str
+    org_id: str
+    user_id: str
+    kind: str
+    recipient: str
+    subject: str
+    body: str
+    code: str | None
+    created_at: int
+
+    def document(self) -> dict[str, Any]:
+        """As JSON is printed of it."""
+        return {
+            "id": self.id,
+            "orgId": self.org_id,
+            "userId": self.user_id,
+            "kind": self.kind,
+            "recipient": self.recipient,
+            "subject": self.subject,
+            "body": self.body,
+            "code": self.code,
+            "dateCreated": to_iso(self.created_at),
+        }
+
+
+def registration_code(organisation: str, org_id: str, username: str, expires_at: int, *, first: bool) -> Letter:
+    """The code with which ``username`` registers; ``first``: with the invitation, else sent again."""
+    opening = (
+        f"You have been invited to {organisation}."
+        if first
+        else f"Here is your new registration code for {organisation}; the one before is void."
+    )
+    text = (
+        f"{opening}\n\n"
+        f"Register with this code:\n\n    {_CODE}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        "Whoever has the code can register in your place: give it to nobody.\n"
+    )
+    return Letter("Invitation" if first else "RegistrationCode", f"Your registration code for {organisation}", text)
+
+
+def login_code(organisation: str, org_id: str, username: str, expires_at: int) -> Letter:
+    """The code with which ``username`` is handed the own encrypted key."""
+    text = (
+        f"Somebody, hopefully you, is logging in to {organisation}.\n\n"
+        f"Your login code:\n\n    {_CODE}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        "If it was not you, ignore this mail: without your password the code is of no use.\n"
+    )
+    return Letter("LoginCode", f"Your login code for {organisation}", text)
+
+
+def registered(organisation: str, org_id: str, username: str, credential: str, now: int) -> Letter:
+    """A notice of a completed registration: whoever reads it and did not register must be able to say so."""
+    text = (
+        f"You are registered with {organisation} now.\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\n"
+        f"Credential:    {credential}\nRegistered:    {to_iso(now)}\n\n"
+        "If it was not you, tell your administrator at once.\n"
+    )
+    return Letter("Registered", f"You are registered with {organisation}", text)
+
+
+def put(
+    ring: KeyRing, org_id: str, user_id: str, recipient: str, letter: Letter, code: str | None, world: World
+) -> Transaction[None]:
+    """Write a letter into the outbox, in the transaction of what it tells of."""
+    mail_id, now = world.new_id("ml"), world.now()
+    sealed = None if code is None else ring.payload_seal.seal(code.encode(), mail_id)
+    row = (org_id, mail_id, user_id, letter.kind, recipient, letter.subject, letter.body, sealed, now, now + KEPT_MS)
+    yield store.INSERT_MAIL, row
+
+
+def sent_within_an_hour(org_id: str, user_id: str, kind: Kind, now: int) -> Transaction[int]:
+    """How many letters of this kind the user was written in the last hour."""
+    return int((yield store.COUNT_MAIL, (org_id, user_id, kind, now - _HOUR_MS))[0][0])
+
+
+def organisation_name(org_id: str) -> Transaction[str]:
+    """How the organisation is called in letters."""
+    rows = yield store.ORGANISATION_NAME, (org_id,)
+    return str(rows[0][0]) if rows else ""
+
+
+def newest(ring: KeyRing) -> Transaction[list[Mail]]:
+    """The newest letters (500 at most) of all organisations, oldest first, with their codes."""
+    rows = yield store.LIST_MAIL, (_PAGE,)
+    return [_read(ring, row) for row in reversed(rows)]
+
+
+def forget(now: int) -> Transaction[None]:
+    """Drop letters that have ended."""
+    yield store.FORGET_MAIL, (now,)
+
+
+def _read(ring: KeyRing, row: Row) -> Mail:
+    mail_id, org_id, user_id, kind, recipient, subject, body, sealed, created_at = row
+    code = None if sealed is None else ring.payload_seal.open(bytes(sealed), mail_id).decode()
+    text = body if code is None else body.replace(_CODE, code)
+    return Mail(mail_id, org_id, user_id, kind, recipient, subject, text, code, created_at)

@@ -1,0 +1,21 @@
+"""SQL of mail to people."""
+
+from __future__ import annotations
+
+from countersign.storage import Statement
+
+INSERT_MAIL = Statement(
+    "insert_mail",
+    "INSERT INTO mail (org_id, mail_id, user_id, kind, recipient, subject, body, sealed, created_at, expires_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+COUNT_MAIL = Statement(
+    "count_mail", "SELECT COUNT(*) FROM mail WHERE org_id = ? AND user_id = ? AND kind = ? AND created_at > ?"
+)
+LIST_MAIL = Statement(
+    "list_mail",
+    "SELECT m.mail_id, m.org_id, m.user_id, m.kind, m.recipient, m.subject, m.body, m.sealed, m.created_at "
+    "FROM mail m JOIN organisations o ON o.org_id = m.org_id ORDER BY m.mail_id DESC LIMIT ?",
+)
+FORGET_MAIL = Statement("forget_mail", "DELETE FROM mail WHERE expires_at < ?")
+ORGANISATION_NAME = Statement("organisation_name", "SELECT name FROM organisations WHERE org_id = ?")

@@ -1,0 +1,16 @@
+"""SQL of sessions."""
+
+from __future__ import annotations
+
+from countersign.storage import Statement
+
+INSERT_SESSION = Statement(
+    "insert_session",
+    "INSERT INTO tokens (org_id, token_id, kind, user_id, app_id, name, hash, credential_uuid, state, epoch, "
+    "created_at, expires_at, delegated_by) VALUES (?, ?, 'Token', ?, NULL, ?, ?, ?, 'Active', 0, ?, ?, ?)",
+)
+END_SESSION = Statement(
+    "end_session",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND token_id = ? AND kind = 'Token' AND state <> 'Archived'",
+)

@@ -1,0 +1,50 @@
+"""Sessions of people: opened by a login, a registration or a service account; ended by a logout."""
+
+from __future__ import annotations
+
+from countersign.access import keyring
+from countersign.access.keyring import KeyRing
+from countersign.identity import session_store as store
+from countersign.identity import user_store
+from countersign.storage import Transaction
+from countersign.world import World
+
+
+def open_session(
+    ring: KeyRing,
+    org_id: str,
+    user_id: str,
+    username: str,
+    lifetime: int,
+    world: World,
+    *,
+    name: str,
+    credential_uuid: str | None = None,
+    delegated_by: str | None = None,
+) -> Transaction[tuple[str, str]]:
+    """A new session of ``lifetime`` seconds; its id and its token, which is not stored.
+
+    ``credential_uuid``: what the person logged in with; ``delegated_by``: the service account that opened it.
+    """
+    token_id, now = world.new_id("uj"), world.now()
+    token, digest = keyring.mint(
+        ring,
+        org_id=org_id,
+        user_id=user_id,
+        username=username,
+        token_id=token_id,
+        kind="Token",
+        lifetime=lifetime,
+        now_ms=now,
+    )
+    row = (org_id, token_id, user_id, name, digest, credential_uuid, now, now + lifetime * 1000, delegated_by)
+    yield store.INSERT_SESSION, row
+    return token_id, token
+
+
+def end(org_id: str, user_id: str, token_id: str, *, every: bool) -> Transaction[None]:
+    """End a session, or every session of its user; other tokens of the user stay. Idempotent."""
+    if every:
+        yield user_store.REVOKE_SESSIONS_OF, (org_id, user_id)
+    else:
+        yield store.END_SESSION, (org_id, token_id)

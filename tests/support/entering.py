@@ -1,0 +1,75 @@
+"""Coming in over HTTP: the mail that a server wrote, registration and login step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from countersign.identity import mail
+from countersign.identity.entrance import Entrance
+from tests.support.caller import Caller
+from tests.support.enrolment import NewKey, NewPasskey
+from tests.support.inprocess import InProcess
+
+
+def letters(server: InProcess, recipient: str) -> list[mail.Mail]:
+    """What was written to somebody, oldest first, once everything behind the answers is done."""
+    services = server.runtime.services
+    server.runner.run(services.get(Entrance).errands.done())
+    found = server.runner.run(services.database.read(lambda: mail.newest(services.ring)))
+    return [letter for letter in found if letter.recipient == recipient]
+
+
+def code_for(server: InProcess, recipient: str) -> str:
+    """The code in the newest letter to somebody."""
+    code = letters(server, recipient)[-1].code
+    assert code is not None
+    return code
+
+
+def public(caller: Caller, method: str, path: str, body: dict[str, Any], token: str | None = None) -> httpx.Response:
+    """A call without a session; ``token`` is a temporary one."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return caller.http.request(method, path, json=body, headers=headers)
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of an error."""
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def invited(admin: Caller, username: str, **members: Any) -> dict[str, Any]:
+    """A new employee."""
+    made = admin.signed("POST", "/auth/users", {"email": username, "kind": "CustomerEmployee", **members})
+    assert made.status_code == 200, made.text
+    value: dict[str, Any] = made.json()
+    return value
+
+
+def begin(caller: Caller, username: str, code: str, **members: Any) -> httpx.Response:
+    """``POST /auth/registration/init``."""
+    org_id = caller.connection["orgId"]
+    body = {"username": username, "registrationCode": code, "orgId": org_id, **members}
+    return public(caller, "POST", "/auth/registration/init", body)
+
+
+def factor(challenge: dict[str, Any], new: NewKey | NewPasskey, kind: str = "Key", **members: Any) -> dict[str, Any]:
+    """One credential of a registration."""
+    return {"credentialKind": kind, "credentialInfo": new.info(challenge["challenge"]), **members}
+
+
+def finish(caller: Caller, challenge: dict[str, Any], new: NewKey | NewPasskey, kind: str = "Key") -> httpx.Response:
+    """``POST /auth/registration`` with one credential."""
+    body = {"firstFactorCredential": factor(challenge, new, kind)}
+    return public(caller, "POST", "/auth/registration", body, challenge["temporaryAuthenticationToken"])
+
+
+def registered(server: InProcess, admin: Caller, username: str, new: NewKey, **members: Any) -> dict[str, Any]:
+    """An employee who has registered with a key; what the registration answered."""
+    invited(admin, username, **members)
+    challenge = begin(admin, username, code_for(server, username)).json()
+    done = finish(admin, challenge, new)
+    assert done.status_code == 200, done.text
+    value: dict[str, Any] = done.json()
+    return value
