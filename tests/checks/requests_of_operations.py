@@ -64,6 +64,30 @@ class Stock:
         made = self.admin.signed("POST", f"/keys/{key}/signatures", {"kind": "Message", "message": "0x00"})
         return key, made.json()["id"]
 
+    def policy(self) -> str:
+        """A policy that concerns nothing."""
+        made = self.admin.signed("POST", "/v2/policies", NEW_POLICY)
+        assert made.status_code == 200, made.text
+        policy_id: str = made.json()["id"]
+        return policy_id
+
+    def approval(self) -> str:
+        """An approval that everybody may vote on: of a policy's end."""
+        policy = self.policy()
+        group = {"quorum": 1, "approvers": {}, "initiatorCanApprove": True}
+        guard = {
+            "name": "guard",
+            "activityKind": "Policies:Modify",
+            "rule": {"kind": "AlwaysTrigger"},
+            "filters": {"policyId": {"in": [policy]}},
+            "action": {"kind": "RequestApproval", "approvalGroups": [group]},
+        }
+        assert self.admin.signed("POST", "/v2/policies", guard).status_code == 200
+        held = self.admin.signed("DELETE", f"/v2/policies/{policy}")
+        assert held.status_code == 202, held.text
+        approval_id: str = held.json()["approvalId"]
+        return approval_id
+
     def account(self) -> str:
         made = self.admin.signed("POST", "/auth/service-accounts", new_account())
         assert made.status_code == 200, made.text
@@ -102,6 +126,38 @@ class Stock:
         entry_id: str = next(cell for cell in line.replace('"', "").split(",") if cell.startswith("uj-"))
         return entry_id
 
+    def webhook(self) -> str:
+        # An organisation has few of them: each makes room for itself.
+        for item in self.admin.send("GET", "/webhooks").json()["items"]:
+            self.admin.signed("DELETE", f"/webhooks/{item['id']}")
+        made = self.admin.signed("POST", "/webhooks", NEW_WEBHOOK)
+        assert made.status_code == 200, made.text
+        webhook_id: str = made.json()["id"]
+        return webhook_id
+
+    def webhook_event(self) -> tuple[str, str]:
+        """A webhook and an attempt to deliver an event to it."""
+        webhook, event, org_id = self.webhook(), "whe-00000-00000-0000000000000000", self.admin.connection["orgId"]
+        self.tenants.execute(
+            "INSERT INTO webhook_events (org_id, webhook_id, event_id, kind, date, data, status, sent_at, failed,"
+            " attempt) VALUES (?, ?, ?, 'key.created', 1, '{}', '200', 1, 0, 1)",
+            org_id,
+            webhook,
+            event,
+        )
+        return webhook, event
+
+
+#: Nothing listens there, and nothing happens that it asks for.
+NEW_WEBHOOK = {"url": "http://127.0.0.1:9/", "events": ["swap.completed"]}
+#: It concerns no key, as none has this wallet.
+NEW_POLICY = {
+    "name": "p",
+    "activityKind": "Wallets:Sign",
+    "rule": {"kind": "AlwaysTrigger"},
+    "filters": {"walletId": {"in": ["wa-00000-00000-0000000000000000"]}},
+    "action": {"kind": "NoAction"},
+}
 
 ALL_TIMES = "startTime=2020-01-01T00:00:00.000Z&endTime=2099-01-01T00:00:00.000Z"
 
@@ -179,6 +235,16 @@ def _revoke(stock: Stock) -> Wanted:
     return Wanted(f"/permissions/{permission}/assignments/{assignment}")
 
 
+def _get_webhook_event(stock: Stock) -> Wanted:
+    webhook, event = stock.webhook_event()
+    return Wanted(f"/webhooks/{webhook}/events/{event}")
+
+
+def _create_webhook(stock: Stock) -> Wanted:
+    stock.admin.signed("DELETE", f"/webhooks/{stock.webhook()}")
+    return Wanted("/webhooks", NEW_WEBHOOK)
+
+
 REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "listAuditLogs": lambda stock: Wanted(f"/auth/action/logs?{ALL_TIMES}"),
     "getAuditLog": lambda stock: Wanted(f"/auth/action/logs/{stock.log()}"),
@@ -206,6 +272,16 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "activateApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}/activate"),
     "deactivateApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}/deactivate"),
     "archiveApplication": lambda stock: Wanted(f"/auth/apps/{stock.application()}"),
+    "listPolicies": lambda stock: Wanted("/v2/policies"),
+    "createPolicy": lambda stock: Wanted("/v2/policies", NEW_POLICY),
+    "getPolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}"),
+    "updatePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}", NEW_POLICY),
+    "deletePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}"),
+    "listApprovals": lambda stock: Wanted("/v2/policy-approvals"),
+    "getApproval": lambda stock: Wanted(f"/v2/policy-approvals/{stock.approval()}"),
+    "createApprovalDecision": lambda stock: Wanted(
+        f"/v2/policy-approvals/{stock.approval()}/decisions", {"value": "Approved"}
+    ),
     "listKeys": lambda stock: Wanted("/keys"),
     "createKey": lambda stock: Wanted("/keys", {"scheme": "EdDSA", "curve": "ed25519"}),
     "getKey": lambda stock: Wanted(f"/keys/{stock.key()}"),
@@ -231,7 +307,18 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "listAssignments": lambda stock: Wanted(f"/permissions/{stock.permission()}/assignments"),
     "assignPermission": _assign,
     "revokePermission": _revoke,
+    "listWebhooks": lambda stock: Wanted("/webhooks"),
+    "createWebhook": _create_webhook,
+    "getWebhook": lambda stock: Wanted(f"/webhooks/{stock.webhook()}"),
+    "updateWebhook": lambda stock: Wanted(f"/webhooks/{stock.webhook()}", {"status": "Disabled"}),
+    "deleteWebhook": lambda stock: Wanted(f"/webhooks/{stock.webhook()}"),
+    "pingWebhook": lambda stock: Wanted(f"/webhooks/{stock.webhook()}/ping"),
+    "listWebhookEvents": lambda stock: Wanted(f"/webhooks/{stock.webhook()}/events"),
+    "getWebhookEvent": _get_webhook_event,
 }
+
+#: What a service account is told that holds the permission and may not do it all the same.
+NOT_FOR_SERVICE_ACCOUNTS = {"createApprovalDecision": "NOT_AN_APPROVER"}
 
 #: Operations without a permission of their own, and why.
 OPEN: dict[str, str] = {

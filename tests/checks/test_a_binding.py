@@ -40,6 +40,16 @@ IDS = {
     "tokenId": "to-00000-00000-0000000000000000",
     "appId": "ap-00000-00000-0000000000000000",
     "credentialUuid": "cr-00000-00000-0000000000000000",
+    "policyId": "plc-00000-00000-0000000000000000",
+    "approvalId": "ap-00000-00000-0000000000000000",
+}
+
+_POLICY = {
+    "name": "n",
+    "activityKind": "Wallets:Sign",
+    "rule": {"kind": "TransactionCountVelocity", "configuration": {"limit": 1, "timeframe": 60}},
+    "filters": {"walletTags": {"hasAny": ["t"]}},
+    "action": {"kind": "RequestApproval", "approvalGroups": [{"quorum": 1, "approvers": {}}]},
 }
 
 #: Bodies of the signed operations that take one, with every member that matters; of some more than one.
@@ -68,6 +78,9 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"kind": "Hash", "hash": "0x" + "00" * 32, "externalId": "e"},
         {"kind": "Message", "message": "0x00"},
     ],
+    "createPolicy": [_POLICY],
+    "updatePolicy": [_POLICY],
+    "createApprovalDecision": [{"value": "Approved", "reason": "r"}],
     "createServiceAccount": [{"name": "n", "publicKey": _pem(), "daysValid": 1, "externalId": "e"}],
     "updateServiceAccount": [{"name": "n", "externalId": "e"}],
     "deactivateServiceAccount": [{"force": True}],

@@ -14,7 +14,7 @@ import pytest
 from countersign.api import Operation
 from countersign.encoding import base64url
 from countersign.server.table import operations
-from tests.checks.requests_of_operations import ALL_TIMES, DERIVE, Stock, new_account, new_pem, new_user
+from tests.checks.requests_of_operations import ALL_TIMES, DERIVE, NEW_POLICY, Stock, new_account, new_pem, new_user
 from tests.support.caller import Caller
 from tests.support.moving_keys import Receiver
 from tests.support.rawhttp import Raw
@@ -28,10 +28,14 @@ UNKNOWN = {
     "userId": "us-00000-00000-0000000000000000",
     "tokenId": "to-00000-00000-0000000000000000",
     "appId": "ap-00000-00000-0000000000000000",
+    "policyId": "plc-00000-00000-0000000000000000",
+    "approvalId": "ap-00000-00000-0000000000000000",
     "credentialUuid": "cr-00000-00000-0000000000000000",
     "permissionId": "pm-00000-00000-0000000000000000",
     "assignmentId": "as-00000-00000-0000000000000000",
     "id": "uj-00000-00000-0000000000000000",
+    "webhookId": "wh-00000-00000-0000000000000000",
+    "webhookEventId": "whe-00000-00000-0000000000000001",
 }
 
 #: A good body for operations on one object, where they need one.
@@ -43,6 +47,8 @@ BODIES: dict[str, Any] = {
     "generateSignature": {"kind": "Message", "message": "0x00"},
     "exportKey": Receiver().body(),
     "endorseCredential": {"publicKey": "SHA256:" + "A" * 43},
+    "updatePolicy": {**NEW_POLICY, "name": "taken over"},
+    "createApprovalDecision": {"value": "Approved"},
     "updateServiceAccount": {"name": "taken over"},
     "deactivateServiceAccount": {},
     "updateUser": {"isSSORequired": True},
@@ -53,6 +59,7 @@ BODIES: dict[str, Any] = {
     "assignPermission": {"identityId": "us-00000-00000-0000000000000000"},
     "updateApplication": {"name": "taken over"},
     "updateApplicationByPost": {"name": "taken over"},
+    "updateWebhook": {"description": "taken over"},
 }
 
 
@@ -75,9 +82,14 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
     stock = Stock(there, shared_tenants)
     key, signature = stock.signature()
     permission, assignment = stock.assignment()
+    webhook, webhook_event = stock.webhook_event()
     foreign = {
+        "webhookId": webhook,
+        "webhookEventId": webhook_event,
         "keyId": key,
         "signatureId": signature,
+        "policyId": stock.policy(),
+        "approvalId": stock.approval(),
         "serviceAccountId": stock.account(),
         "userId": stock.user(),
         "tokenId": there.signed("POST", "/auth/pats", new_account()).json()["tokenId"],
@@ -165,6 +177,10 @@ def test_z2_what_the_other_organisation_tried_changed_nothing(neighbours: Neighb
     account = there.send("GET", f"/auth/service-accounts/{foreign['serviceAccountId']}").json()["userInfo"]
     assert account["isActive"]
     assert account["name"] != "taken over"
+    policy = there.send("GET", f"/v2/policies/{foreign['policyId']}").json()
+    assert (policy["status"], policy["name"]) == ("Active", "p")
+    approval = there.send("GET", f"/v2/policy-approvals/{foreign['approvalId']}").json()
+    assert (approval["status"], approval["decisions"]) == ("Pending", [])
     assert there.send("GET", f"/auth/users/{foreign['userId']}").json()["isActive"]
     assert there.send("GET", f"/auth/pats/{foreign['tokenId']}").json()["isActive"]
     assert there.send("GET", f"/auth/apps/{foreign['appId']}").json()["isActive"]
@@ -174,6 +190,8 @@ def test_z2_what_the_other_organisation_tried_changed_nothing(neighbours: Neighb
     held = there.send("GET", f"/permissions/{foreign['permissionId']}/assignments").json()["items"]
     assert [each["id"] for each in held] == [foreign["assignmentId"]]
     assert there.send("GET", "/auth/credentials").json()["items"][0]["isActive"]
+    webhook = there.send("GET", f"/webhooks/{foreign['webhookId']}").json()
+    assert (webhook["status"], webhook.get("description")) == ("Enabled", None)
 
 
 def test_z2_lists_show_nothing_of_another_organisation(neighbours: Neighbours, shared_tenants: Tenants) -> None:

@@ -7,7 +7,15 @@ import pytest
 from countersign.access import catalogue
 from countersign.api import Operation
 from countersign.server.table import operations
-from tests.checks.requests_of_operations import OPEN, REQUESTS, UNSIGNED, Stock, new_account, with_permission
+from tests.checks.requests_of_operations import (
+    NOT_FOR_SERVICE_ACCOUNTS,
+    OPEN,
+    REQUESTS,
+    UNSIGNED,
+    Stock,
+    new_account,
+    with_permission,
+)
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
 from tests.support.tenants import Identity, Tenants
@@ -63,6 +71,9 @@ def test_z1_denied_without_the_permission_and_allowed_with_exactly_it(
             answer = caller.send(operation.method, wanted.path, wanted.body, action=action)
             if kind not in operation.callers:
                 assert (answer.status_code, answer.json()["error"]["code"]) == (403, "CALLER_KIND_REFUSED")
+            elif granted and kind == "ServiceAccount" and operation.id in NOT_FOR_SERVICE_ACCOUNTS:
+                refusal = (answer.status_code, answer.json()["error"]["code"])
+                assert refusal == (403, NOT_FOR_SERVICE_ACCOUNTS[operation.id])
             elif granted:
                 assert answer.status_code in (200, 204), answer.text
             else:
