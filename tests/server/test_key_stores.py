@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pkcs11
 import pytest
 from dfns_sdk.types import DfnsError
 
 from tests.clients.sdk_python import python_client
 from tests.clients.signatures import check_ecdsa, check_eddsa
 from tests.support.caller import Caller
-from tests.support.commands import countersign
+from tests.support.commands import Done, countersign
+from tests.support.enrolment import NewKey, action_with, enrolled
+from tests.support.moving_keys import import_body
 from tests.support.server import Sandbox
 from tests.support.softhsm import Token, softhsm_token
 
@@ -31,6 +33,11 @@ class WithModule:
     sandbox: Sandbox
     hsm: Token
     stores: dict[str, str]
+    environment: dict[str, str]
+
+    def keystore(self, *arguments: object) -> Done:
+        """A command about its key stores."""
+        return countersign("keystore", *arguments, "--data", self.sandbox.directory, env=self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
         with tempfile.TemporaryDirectory(prefix="ks") as short:
             stores, settings = dict[str, str](), []
             for mode in ("wrapped", "resident"):
-                spec, kek = f"{hsm.spec(label='wrapping')}&mode={mode}", f"dev:{directory / mode}"
+                # One for each: a login to a token that another process logs in to may be taken for a wrong PIN.
+                token = hsm.beside(mode)
+                spec, kek = f"{token.spec(label='wrapping')}&mode={mode}", f"dev:{directory / mode}"
                 made = countersign(
                     *("keystore", "add", "--data", directory / "data", "--pkcs11", spec, "--kek", kek, "--name", mode)
                 )
@@ -52,16 +61,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
                 stores[mode] = found[1]
                 socket = str(Path(short) / mode / "s")
                 settings.append({"id": found[1], "socket": socket, "embedded": True, "store": spec, "kek": kek})
-            environment = {**os.environ, "COUNTERSIGN_KEY_STORES": json.dumps(settings)}
+            environment = {
+                "COUNTERSIGN_KEY_STORES": json.dumps(settings),
+                "COUNTERSIGN_KEY_DESTRUCTION_DAYS": "0",
+            }
             with Sandbox(directory / "data", environment=environment) as sandbox:
-                yield WithModule(sandbox, hsm, stores)
+                yield WithModule(sandbox, hsm, stores, environment)
 
 
 def test_further_stores_are_listed_beside_the_primary_one(served: WithModule) -> None:
     with Caller(served.sandbox.service) as caller:
-        listed = {item["id"]: item for item in caller.send("GET", "/key-stores").json()["items"]}
-    assert [listed[store_id]["kind"] for store_id in served.stores.values()] == ["Hsm", "Hsm"]
-    assert [item["name"] for item in listed.values() if item["primary"]] == ["Sealed store"]
+        stores = {item["id"]: item for item in caller.send("GET", "/key-stores").json()["items"]}
+    assert [stores[store_id]["kind"] for store_id in served.stores.values()] == ["Hsm", "Hsm"]
+    assert [item["name"] for item in stores.values() if item["primary"]] == ["Sealed store"]
     shown = countersign("keystore", "list", "--data", served.sandbox.directory)
     assert all(store_id in shown.output for store_id in served.stores.values())
 
@@ -90,3 +102,84 @@ def test_what_the_module_cannot_do_is_refused_at_creation_and_leaves_no_key(serv
                 dfns.keys.create_key({"scheme": scheme, "curve": curve, "storeId": served.stores["wrapped"]})
             assert refused.value.status_code == 400
         assert len(dfns.keys.list_keys()["items"]) == before
+
+
+def test_every_store_is_shown_and_keeps_the_same_roster(served: WithModule) -> None:
+    status = json.loads(served.keystore("status", "--json").output)
+    shown = [status, *status["furtherStores"]]
+    assert [each["state"] for each in shown] == ["unsealed"] * 3
+    assert {each["storeId"] for each in shown[1:]} == set(served.stores.values())
+    done = served.keystore("roster", "--json")
+    document = json.loads(done.output)
+    assert (done.status, document["differences"]) == (0, [])
+    active = [{each["credentialUuid"] for each in store["credentials"]} for store in document["stores"]]
+    assert len(active[0]) >= 2
+    assert active[0] == active[1] == active[2]
+    one = served.keystore("roster", "--store", served.stores["resident"], "--json")
+    assert [each["storeId"] for each in json.loads(one.output)["stores"]] == [served.stores["resident"]]
+    assert "is not known" in served.keystore("roster", "--store", "ks-0").errors
+
+
+def test_a_credential_enrolled_a_moment_ago_moves_keys_of_every_store(served: WithModule) -> None:
+    body = {"scheme": "ECDSA", "curve": "secp256k1"}
+    with Caller(served.sandbox.admin) as caller:
+        new = NewKey()
+        enrolled(caller, new)
+        for store_id in (None, *served.stores.values()):
+            wanted = body if store_id is None else {**body, "storeId": store_id}
+            token = action_with(caller, "POST", "/keys", wanted, new).json()["userAction"]
+            made = caller.send("POST", "/keys", wanted, action=token)
+            assert made.status_code == 200, made.text
+
+
+def resident_keys(hsm: Token) -> set[bytes]:
+    """``CKA_ID`` of the private keys in the token."""
+    library = pkcs11.lib(str(hsm.module))
+    library.reinitialize()
+    token = library.get_token(token_label="resident")
+    with token.open(user_pin=hsm.pin_file.read_text().strip()) as session:
+        found = session.get_objects({pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY})
+        return {bytes(each[pkcs11.Attribute.ID]) for each in found}
+
+
+def test_a_resident_key_that_is_destroyed_is_gone_from_the_token(served: WithModule) -> None:
+    with python_client(served.sandbox.service) as dfns:
+        kept, gone = (
+            dfns.keys.create_key({"scheme": "ECDSA", "curve": "secp256k1", "storeId": served.stores["resident"]})
+            for _ in range(2)
+        )
+        assert {kept["id"].encode(), gone["id"].encode()} <= resident_keys(served.hsm)
+        dfns.keys.delete_key(gone["id"])
+        assert gone["id"].encode() in resident_keys(served.hsm)
+    with Caller(served.sandbox.admin) as caller:
+        done = caller.signed("POST", f"/keys/{gone['id']}/destroy", {"publicKey": gone["publicKey"]})
+        assert done.status_code == 200, done.text
+        assert kept["id"].encode() in resident_keys(served.hsm)
+        assert gone["id"].encode() not in resident_keys(served.hsm)
+    with python_client(served.sandbox.service) as dfns:
+        signed = dfns.keys.generate_signature(kept["id"], {"kind": "Hash", "hash": DIGEST})
+        assert signed["status"] == "Signed"
+
+
+def test_a_hardware_module_as_primary_store_lists_no_signers_and_imports_nothing(served: WithModule) -> None:
+    before = json.loads(served.keystore("status", "--json").output)["storeId"]
+    assert countersign("admin", "keys", "--enable-import", "--data", served.sandbox.directory).status == 0
+    with Caller(served.sandbox.service) as caller:
+        shares = import_body(caller.send("GET", "/signers").json())
+    assert served.keystore("primary", served.stores["resident"]).status == 0
+    served.sandbox.stop()
+    served.sandbox.start()
+    try:
+        with Caller(served.sandbox.service) as caller:
+            for answer in (caller.send("GET", "/signers"), caller.signed("POST", "/keys/import", shares)):
+                assert (answer.status_code, answer.json()["error"]["code"]) == (400, "KEY_UNSUPPORTED")
+                assert "is a hardware module" in answer.json()["error"]["message"]
+            # Keys that name no store are made in the module, and those of the other store still sign.
+            assert (
+                caller.send("GET", f"/keys/{caller.create_key('ECDSA', 'secp256k1')}").json()["store"]["kind"] == "Hsm"
+            )
+            assert caller.create_key(storeId=before)
+    finally:
+        assert served.keystore("primary", before).status == 0
+        served.sandbox.stop()
+        served.sandbox.start()

@@ -60,7 +60,10 @@ class Production:
             **self.settings,
         }
         # What JSON writes for texts, numbers, booleans and lists of texts is TOML as well.
+        tables = values.pop("key_stores", [])
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        for table in tables:
+            text += "\n[[key_stores]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in table.items())
         self.config.write_text(text, encoding="utf-8")
 
     def initialise(self, passphrase: str | None = None, *options: object) -> Production:

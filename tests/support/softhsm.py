@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,6 +30,19 @@ class Token:
         query = f"module-path={quote(str(self.module))}&pin-source={quote(str(pin or self.pin_file))}"
         return f"pkcs11:token={self.label};object={label}?{query}"
 
+    def beside(self, label: str) -> Token:
+        """One more token of the same module, with the same PIN."""
+        _initialise(label, self.pin_file.read_text().strip())
+        return replace(self, label=label)
+
+
+def _initialise(label: str, pin: str) -> None:
+    subprocess.run(
+        ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", pin],
+        check=True,
+        capture_output=True,
+    )
+
 
 def softhsm_token(directory: Path) -> Iterator[Token]:
     """A new token in ``directory``; skips where SoftHSM2 is not installed."""
@@ -45,11 +58,7 @@ def softhsm_token(directory: Path) -> Iterator[Token]:
     before = os.environ.get("SOFTHSM2_CONF")
     os.environ["SOFTHSM2_CONF"] = str(configuration)
     try:
-        subprocess.run(
-            ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", pin],
-            check=True,
-            capture_output=True,
-        )
+        _initialise(label, pin)
         pkcs11.lib(str(module)).reinitialize()  # this process may have loaded it for another token
         yield Token(label, module, directory / "pin", configuration)
     finally:

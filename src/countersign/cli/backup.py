@@ -23,7 +23,7 @@ SECRET = "server.secret"
 """Name of the server secret among the files of a backup."""
 
 ROSTER = "signer-roster.log"
-"""Name of the signer's roster of credentials among them."""
+"""Name of the signer's roster of credentials among them; those of further stores have the store's id in it."""
 
 identity_option = click.option(
     "--identity",
@@ -36,7 +36,16 @@ identity_option = click.option(
 
 def saved_files(values: Settings) -> dict[str, Path]:
     """What lies beside the database and belongs into a backup. The key-encryption key never does."""
-    return {SECRET: Path(values.server_secret_file), ROSTER: Path(values.signer_state) / "roster.log"}
+    from countersign.server.key_stores import state_directory
+
+    return {
+        SECRET: Path(values.server_secret_file),
+        ROSTER: Path(values.signer_state) / "roster.log",
+        **{
+            f"signer-roster-{store.id}.log": state_directory(values, store) / "roster.log"
+            for store in values.key_stores
+        },
+    }
 
 
 @click.command()
@@ -84,8 +93,9 @@ def backup(output: Path, config: Path | None, data: Path | None, recipients: tup
     click.echo(f"{output}: {done.size:,} bytes, {count:,} sealed keys, {done.manifest.rows:,} rows")
     for head in done.manifest.audit_heads:
         click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
-    if ROSTER not in done.summary.files:
-        click.echo(f"  note: {saved_files(values)[ROSTER]} is not there: the backup has no roster of the signer")
+    for name, path in saved_files(values).items():
+        if name != SECRET and name not in done.summary.files:
+            click.echo(f"  note: {path} is not there: the backup has no roster of that signer")
     click.echo("  without the key-encryption key, which has to be kept elsewhere, nothing in it signs")
 
 
@@ -143,7 +153,7 @@ def put_files(files: dict[str, bytes], values: Settings, *, roster: bool = True)
     from countersign.server.serve import write_private
 
     for name, path in saved_files(values).items():
-        if name in files and (roster or name != ROSTER):
+        if name in files and (roster or name == SECRET):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(path, files[name])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from countersign.cli.key_stores import add_store, list_stores, make_primary
 from countersign.cli.recover import recover
 from countersign.cli.roster import roster
 from countersign.cli.rotation import rotate_kek, rotate_root
+from countersign.cli.signers import ServedStore, one_store_option, served_stores, signer_of, store_option
 from countersign.encoding.dates import to_iso
 from countersign.keystores import SignerClient, SignerError, SignerStatus
 from countersign.server.settings import Settings
@@ -40,65 +42,88 @@ keystore.add_command(list_stores)
 keystore.add_command(make_primary)
 
 
-async def _with_signer(
-    settings: Settings, act: Callable[[SignerClient], Awaitable[None]]
-) -> tuple[SignerStatus, list[RootState]]:
-    from countersign.access.installation import read_installation
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A key store as it was found."""
+
+    store: ServedStore
+    status: SignerStatus
+    roots: list[RootState]
+
+
+async def _look(
+    settings: Settings, store_id: str | None, act: Callable[[SignerClient], Awaitable[None]], *, first_only: bool
+) -> list[_Seen]:
     from countersign.keystores.rotation import describe
-    from countersign.keystores.store import list_roots
     from countersign.storage import open_database
-    from countersign.world import World
 
     database = await open_database(settings.database, migrate=False, readonly=True)
     try:
-        store_id = (await database.read(read_installation)).get("store_id")
-        if store_id is None:
-            raise click.ClickException("this database holds no key store; run 'countersign init' first")
-        client = SignerClient(
-            settings.signer_socket,
-            None,
-            lambda: database.read(lambda: list_roots(store_id)),
-            store_id=store_id,
-            world=World(),
-        )
-        await client.start()
-        try:
-            await act(client)
-            return await client.status(), await describe(database, store_id)
-        finally:
-            await client.close()
+        stores = await served_stores(settings, database, store_id)
+        seen, refused = [], list[str]()
+        for store in stores[:1] if first_only else stores:
+            async with signer_of(database, store, wait=5.0) as client:
+                try:
+                    await act(client)
+                except SignerError as error:
+                    # What one of them refuses must not keep the others from being sealed.
+                    refused.append(str(error) if len(stores) == 1 else f"key store {store.store_id}: {error}")
+                seen.append(_Seen(store, await client.status(), await describe(database, store.store_id)))
+        if refused:
+            raise click.ClickException("; ".join(refused))
+        return seen
     finally:
         await database.close()
 
 
-def _run(config: Path | None, data: Path | None, act: Callable[[SignerClient], Awaitable[None]], as_json: bool) -> None:
+def _run(
+    config: Path | None,
+    data: Path | None,
+    store_id: str | None,
+    act: Callable[[SignerClient], Awaitable[None]],
+    *,
+    as_json: bool = False,
+    first_only: bool = False,
+) -> None:
+    """Act on every key store, or on the one that is named, and show how it is then."""
     settings = installation_settings(config, data)
-    refusals: tuple[type[Exception], ...] = (SignerError, *start_refusals())
     try:
-        status, roots = asyncio.run(_with_signer(settings, act))
-    except refusals as error:
+        found = asyncio.run(_look(settings, store_id, act, first_only=first_only and store_id is None))
+    except start_refusals() as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        document = {
-            "state": status.state,
-            "reason": status.reason,
-            "notes": status.notes,
-            "bootId": status.boot_id,
-            "roots": [_root_document(root) for root in roots],
-        }
-        click.echo(json.dumps(document))
+        first, *others = map(_document, found)
+        click.echo(json.dumps({**first, "furtherStores": others}))
     else:
-        click.echo(f"{status.state}{': ' + status.reason if status.reason else ''}")
-        for note in status.notes:
-            click.echo(f"  note: {note}")
-        for line in _root_lines(roots):
-            click.echo(f"  {line}")
-    if status.state == "down":
+        for seen in found:
+            _show(seen, named=len(found) > 1)
+    if any(seen.status.state == "down" for seen in found):
         if not as_json:
             click.echo(
                 "  Is it running, and does it talk to this user? The signer's --allow-uid says whom it talks to."
             )
         raise SystemExit(1)
+
+
+def _document(seen: _Seen) -> dict[str, object]:
+    return {
+        "storeId": seen.store.store_id,
+        "name": seen.store.name,
+        "state": seen.status.state,
+        "reason": seen.status.reason,
+        "notes": seen.status.notes,
+        "bootId": seen.status.boot_id,
+        "roots": [_root_document(root) for root in seen.roots],
+    }
+
+
+def _show(seen: _Seen, *, named: bool) -> None:
+    which = f"key store {seen.store.store_id} ({seen.store.name}): " if named else ""
+    click.echo(f"{which}{seen.status.state}{': ' + seen.status.reason if seen.status.reason else ''}")
+    for note in seen.status.notes:
+        click.echo(f"  note: {note}")
+    for line in _root_lines(seen.roots):
+        click.echo(f"  {line}")
 
 
 def _root_document(root: RootState) -> dict[str, object]:
@@ -133,23 +158,25 @@ def _root_lines(roots: list[RootState]) -> list[str]:
 @keystore.command("status")
 @data_option
 @config_option
+@store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status_command(data: Path | None, config: Path | None, as_json: bool) -> None:
-    """Say whether the key store is sealed, which protections its host could not give, and how its roots are kept."""
+def status_command(data: Path | None, config: Path | None, store_id: str | None, as_json: bool) -> None:
+    """Say of each key store whether it is sealed, what its host could not protect, and how its roots are kept."""
 
     async def nothing(_client: SignerClient) -> None:
         return
 
-    _run(config, data, nothing, as_json)
+    _run(config, data, store_id, nothing, as_json=as_json)
 
 
 @keystore.command()
 @data_option
 @config_option
+@one_store_option
 @click.option("--passphrase", is_flag=True, help="The key store is sealed with a passphrase: ask for it.")
 @click.option("--share", is_flag=True, help="The key store is sealed by a quorum: hand in one custodian's share.")
-def unseal(data: Path | None, config: Path | None, passphrase: bool, share: bool) -> None:
-    """Unseal the key store, so that its keys can sign.
+def unseal(data: Path | None, config: Path | None, store_id: str | None, passphrase: bool, share: bool) -> None:
+    """Unseal the key store that 'init' made, or the one that is named, so that its keys can sign.
 
     Each custodian of a quorum runs this once, with their own share, until there are enough.
     """
@@ -162,16 +189,17 @@ def unseal(data: Path | None, config: Path | None, passphrase: bool, share: bool
     async def act(client: SignerClient) -> None:
         await client.unseal(secret)
 
-    _run(config, data, act, False)
+    _run(config, data, store_id, act, first_only=True)
 
 
 @keystore.command()
 @data_option
 @config_option
-def seal(data: Path | None, config: Path | None) -> None:
-    """Seal the key store: wipe its root key from memory; nothing signs until it is unsealed."""
+@store_option
+def seal(data: Path | None, config: Path | None, store_id: str | None) -> None:
+    """Seal every key store, or the one that is named: wipe its root key from memory; its keys sign nothing more."""
 
     async def act(client: SignerClient) -> None:
         await client.seal()
 
-    _run(config, data, act, False)
+    _run(config, data, store_id, act)

@@ -13,7 +13,7 @@ import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
 from countersign.cli.kek_secrets import Secrets, last
-from countersign.cli.signers import ServedStore, kek_at_hand, served_stores, signer_of, store_option
+from countersign.cli.signers import ServedStore, kek_at_hand, one_store_option, served_stores, signer_of, store_option
 
 if TYPE_CHECKING:
     from countersign.keystores import Founder, SignerClient
@@ -248,15 +248,10 @@ def _show(document: dict[str, Any], listed: list[Listed]) -> None:
         click.echo("  Put the newest copy of the signer's state back; or 'roster repeat', then 'roster confirm'.")
 
 
-_one_store = click.option(
-    "--store", "store_id", metavar="STORE", help="Key store (ks-...) [default: the one that 'init' made]."
-)
-
-
 @roster.command()
 @data_option
 @config_option
-@_one_store
+@one_store_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def adopt(data: Path | None, config: Path | None, store_id: str | None, yes: bool) -> None:
     """Begin the roster of a key store made before there was one: with every active credential.
@@ -303,7 +298,7 @@ def _packed(message: Any) -> bytes:
 @roster.command()
 @data_option
 @config_option
-@_one_store
+@one_store_option
 def repeat(data: Path | None, config: Path | None, store_id: str | None) -> None:
     """Have everything that the roster rests on sent to the signer again, for a roster that was lost.
 
@@ -321,7 +316,7 @@ def repeat(data: Path | None, config: Path | None, store_id: str | None) -> None
 @roster.command()
 @data_option
 @config_option
-@_one_store
+@one_store_option
 def confirm(data: Path | None, config: Path | None, store_id: str | None) -> None:
     """Take the signer's roster as it is for the newest, after a look at why it was behind."""
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from countersign.storage import Database
 
 store_option = click.option("--store", "store_id", metavar="STORE", help="One key store (ks-...), not all of them.")
+one_store_option = click.option(
+    "--store", "store_id", metavar="STORE", help="Key store (ks-...) [default: the one that 'init' made]."
+)
 
 
 @dataclass(frozen=True, slots=True)

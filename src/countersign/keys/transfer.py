@@ -42,9 +42,10 @@ _NO_APPROVAL = "none: the organisation names no approver group"
 
 async def signer_list(service: Keys, call: Call) -> SignerList:
     """The signers of the primary store as clients see them."""
-    listed, fresh = await _current_signers(service, call)
+    store_id = service.primary_store
+    listed, fresh = await _current_signers(service, call, store_id)
     if fresh:
-        store_id, now = service.primary_store, call.world.now()
+        now = call.world.now()
         await call.write(lambda: insert_signers(store_id, listed, now))
         # Of two processes that made some at once, both give out those of the first.
         listed = (await call.read(lambda: list_signers(store_id)))[0]
@@ -55,12 +56,11 @@ async def signer_list(service: Keys, call: Call) -> SignerList:
     return SignerList(clusters=[Cluster(cluster_id=listed.cluster_id, signers=shown)])
 
 
-async def _current_signers(service: Keys, call: Call) -> tuple[ListedSigners, bool]:
+async def _current_signers(service: Keys, call: Call, store_id: str) -> tuple[ListedSigners, bool]:
     """Those under the newest store root, or else new ones that are yet to be stored, and whether they are.
 
     Those of an older root will do while the signer is away.
     """
-    store_id = service.primary_store
 
     def known() -> Transaction[tuple[list[ListedSigners], int]]:
         sets = yield from list_signers(store_id)
@@ -70,10 +70,18 @@ async def _current_signers(service: Keys, call: Call) -> tuple[ListedSigners, bo
     signer = service.signers[store_id]
     if sets and (sets[0].root_version >= newest or not signer.available):
         return sets[0], False
+    await _require_sharing(call, store_id)
     signers.require(signer)
     with signers.answered(store_id):
         made = await signer.make_signers(call.request.request_id)
     return ListedSigners(made[0].root_version, call.world.new_id("cl"), encode(made)), True
+
+
+async def _require_sharing(call: Call, store_id: str) -> None:
+    """400 for a hardware module, whose keys come in and go out by its vendor's means only."""
+    listed = await call.read(keys.list_stores)
+    if any(each.id == store_id and each.kind == "Hsm" for each in listed):
+        raise ApiError("KEY_UNSUPPORTED", f"{store_id} is a hardware module: its keys cannot be imported or exported.")
 
 
 async def import_key(service: Keys, call: Call, body: ImportKey) -> Key:
@@ -95,6 +103,7 @@ async def import_key(service: Keys, call: Call, body: ImportKey) -> Key:
     )
     sets = await call.read(lambda: list_signers(service.primary_store))
     if not sets:
+        await _require_sharing(call, service.primary_store)
         raise ApiError("KEY_SHARES_REFUSED", "The shares are for signers that this server never listed.")
     named = {signer_id for signer_id, _ in shares}
     listed = next((one for one in map(_signers, sets) if named & {signer.signer_id for signer in one}), None)
@@ -158,7 +167,7 @@ async def export_key(service: Keys, call: Call, key_id: str, body: ExportKey) ->
     payload = ExportPayload(_bytes("encryptionKey", body.encryption_key), protocol)
     signer = service.signer_of(record)
     signers.require(signer)
-    listed, fresh = await _current_signers(service, call)
+    listed, fresh = await _current_signers(service, call, record.store_id)
     signer_ids = tuple(one.signer_id for one in _signers(listed))
     with signers.answered(key_id):
         try:
