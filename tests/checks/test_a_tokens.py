@@ -375,6 +375,7 @@ def test_a3_a_stolen_mac_key_forges_no_consent(shared_sandbox: Sandbox, shared_t
     org_id = shared_sandbox.values["orgId"]
     victim = shared_tenants.service_account(org_id, everything=True)
     attacker = shared_tenants.session(org_id, everything=True)
+    shared_tenants.introduce(victim)
     ring = shared_tenants.ring
     with Caller(victim.connection) as caller, Caller(attacker.connection) as own:
         key = caller.create_key()

@@ -66,6 +66,7 @@ def everyone(shared_tenants: Tenants, org_id: str) -> Iterator[dict[str, Caller]
         "Q": shared_tenants.personal_access_token(end_user),
         "S": shared_tenants.service_account(org_id, everything=True),
     }
+    shared_tenants.introduce(*identities.values())
     callers = {kind: Caller(identity.connection) for kind, identity in identities.items()}
     yield callers
     for caller in callers.values():
