@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpcore
 import httpx
 
+from countersign.outgoing.addresses import Allowance, check_address
 from countersign.outgoing.connecting import Blocked, CheckedBackend, NotFound, Resolver, SystemResolver
 from countersign.outgoing.rules import Rules, check_url
 
@@ -19,9 +20,12 @@ CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 10.0
 #: Bytes of an answer that are read; the rest is left unread and its connection closed.
 ANSWER_BYTES = 4096
-#: An idle connection is used again for that long; its address was checked when it was made.
-_IDLE_SECONDS = 5.0
+#: An idle connection is used again for that long; its address was checked when it was made. Less than servers usually
+#: keep one, so that none is closed just as it is used.
+_IDLE_SECONDS = 2.0
 _CONNECTIONS = 512
+_FROM = "countersign.from"
+_NOTHING_ALLOWED = Allowance()
 _KEPT = 64
 
 _NAMED = {
@@ -37,10 +41,15 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and the beginning of the body as it came, at most ``ANSWER_BYTES``."""
+    """Status and the beginning of the body as it came, at most ``ANSWER_BYTES``.
+
+    ``public``: whether it came from a public address. Text from any other is not for customers: with it the server
+    would read for them what lies inside the operator's network.
+    """
 
     status: int
     body: bytes
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,13 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             )
         )
         assert isinstance(answer.stream, AsyncIterable)
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream))
+        stream = answer.extensions["network_stream"]
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer.stream),
+            extensions={_FROM: stream.get_extra_info("server_addr")},
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -136,7 +151,7 @@ class OutgoingClient:
                 answer = await self._http.send(request, stream=True)
                 self._http.cookies.clear()
                 try:
-                    return Answer(answer.status_code, await _beginning(answer))
+                    return Answer(answer.status_code, await _beginning(answer), _is_public(answer))
                 finally:
                     await answer.aclose()
         except TimeoutError:
@@ -164,6 +179,11 @@ async def _beginning(answer: httpx.Response) -> bytes:
         if len(found) >= ANSWER_BYTES:
             break
     return found[:ANSWER_BYTES]
+
+
+def _is_public(answer: httpx.Response) -> bool:
+    address = answer.extensions[_FROM]
+    return isinstance(address, tuple) and check_address(str(address[0]), _NOTHING_ALLOWED) is None
 
 
 def _trust(ca_bundle: str) -> ssl.SSLContext:

@@ -9,16 +9,20 @@ from functools import partial
 
 import structlog
 
+from countersign import __version__
+from countersign.access.keyring import KeyRing
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
 from countersign.jobs import Done, Job, Kind, Outcome, queue
 from countersign.jobs.inspection import Shown, drop, health, retry
 from countersign.jobs.workers import Workers
+from countersign.outgoing import OutgoingClient, Rules
 from countersign.server.metrics import Metrics
 from countersign.server.services import Services
 from countersign.server.settings import Settings
 from countersign.storage import Database, Transaction
+from countersign.webhooks.delivery import Deliveries, Limits, Webhooks
 from countersign.world import World
 
 _DAY_MS = 86_400_000
@@ -31,7 +35,8 @@ log = structlog.get_logger("countersign.jobs")
 def kinds(services: Services) -> tuple[Kind, ...]:
     """Every kind of job that this server knows; a new one is added here."""
     settings, database, world = services.settings, services.database, services.world
-    return (_forget_dead(settings, database, world),)
+    deliveries = Deliveries(services.get(Webhooks), database, world)
+    return (_forget_dead(settings, database, world), *deliveries.kinds())
 
 
 def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
@@ -42,6 +47,35 @@ def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
         return Done()
 
     return Kind("jobs.forget_dead", run, every_ms=_HOUR_MS)
+
+
+def webhooks(settings: Settings, ring: KeyRing, installation_id: str) -> Webhooks:
+    """What sends to customers' endpoints; secrets are sealed under the server's keys that never end."""
+    rules = Rules(
+        allow_http=settings.outgoing_allow_http,
+        any_port=settings.outgoing_any_port,
+        allowed=settings.outgoing_allowed_networks,
+        denied=settings.outgoing_denied_networks,
+        allowed_hosts=tuple(host.lower() for host in settings.outgoing_allowed_hosts),
+    )
+    if rules.allowed or rules.allowed_hosts:
+        log.warning(
+            "URLs of customers may lead to addresses that are not public",
+            networks=rules.allowed,
+            hosts=rules.allowed_hosts,
+        )
+    return Webhooks(
+        OutgoingClient(rules, user_agent=f"Countersign-Webhooks/{__version__}", ca_bundle=settings.outgoing_ca_bundle),
+        lambda secret, webhook_id: ring.payload_seal.seal(secret, webhook_id),
+        lambda sealed, webhook_id: ring.payload_seal.open(sealed, webhook_id),
+        installation_id,
+        Limits(
+            settings.webhook_limit,
+            settings.webhook_auto_disable_after,
+            settings.webhooks_in_flight,
+            settings.webhook_host_in_flight,
+        ),
+    )
 
 
 def workers(services: Services, metrics: Metrics) -> Workers:

@@ -54,6 +54,7 @@ from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.table import operations
 from countersign.storage import Database, StorageUnavailable, Transaction, open_database
+from countersign.webhooks.delivery import Webhooks
 from countersign.world import World
 
 _COUNT_SECONDS = 5.0
@@ -107,6 +108,7 @@ async def running(
         stack.push_async_callback(signer.close)
         stores = await open_stores(settings, database, authoriser, world, stack, {store_id: signer}, first_process)
         runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
+        stack.push_async_callback(runtime.services.get(Webhooks).client.close)
         for work in _background(runtime, world):
             task = asyncio.create_task(_kept_up(work))
             stack.push_async_callback(_cancelled, task)
@@ -176,7 +178,8 @@ def _assemble(
     keeper = RosterKeeper(database, stores.signers, world)
     recovery = Recovery(database, keys, read_action(log.open_payload), world)
     governance = Governance(settings.service_accounts_approve, recovery.wake)
-    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper, governance)
+    webhooks = jobs.webhooks(settings, ring, installation_id)
+    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper, governance, webhooks)
     services = Services(settings, world, database, ring, signer, installation_id, others)
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)

@@ -20,6 +20,7 @@ _MODULES = (
     "countersign.permissions.operations",
     "countersign.policies.operations",
     "countersign.server.system",
+    "countersign.webhooks.operations",
 )
 
 

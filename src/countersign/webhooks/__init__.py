@@ -1,0 +1,8 @@
+"""Webhooks: endpoints of customers that are told of events, signed, again and again until they take them.
+
+A domain tells of an event with :func:`emit`, inside the transaction of the change.
+"""
+
+from countersign.webhooks.events import emit
+
+__all__ = ["emit"]

@@ -1,0 +1,60 @@
+"""The kinds of events that a webhook can ask for. Those that no part of this server fires yet are accepted as well."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+EventKind = Literal[
+    "policy.triggered",
+    "policy.approval.pending",
+    "policy.approval.resolved",
+    "policy.activity.resolved",
+    "key.created",
+    "key.deleted",
+    "key.delegated",
+    "key.exported",
+    "wallet.created",
+    "wallet.activated",
+    "wallet.delegated",
+    "wallet.exported",
+    "wallet.tags.modified",
+    "wallet.signature.requested",
+    "wallet.signature.failed",
+    "wallet.signature.rejected",
+    "wallet.signature.signed",
+    "wallet.transaction.requested",
+    "wallet.transaction.failed",
+    "wallet.transaction.rejected",
+    "wallet.transaction.broadcasted",
+    "wallet.transaction.confirmed",
+    "wallet.transfer.requested",
+    "wallet.transfer.failed",
+    "wallet.transfer.rejected",
+    "wallet.transfer.broadcasted",
+    "wallet.transfer.confirmed",
+    "wallet.blockchainevent.detected",
+    "wallet.blockchain_event.transfer.included",
+    "wallet.blockchain_event.misc.confirmed",
+    "wallet.offer.received",
+    "wallet.offer.accepted",
+    "wallet.offer.rejected",
+    "wallet.offer.withdrawn",
+    "vault.created",
+    "vault.updated",
+    "vault.tags.modified",
+    "vault.event.created",
+    "address_watch.blockchain_event.transfer.confirmed",
+    "address_watch.blockchain_event.misc.confirmed",
+    "payout.action.required",
+    "allocation.action.created",
+    "allocation.action.completed",
+    "allocation.action.failed",
+    "swap.requested",
+    "swap.rejected",
+    "swap.completed",
+    "swap.failed",
+    "webhook.event.retry.triggered",
+]
+
+#: What a webhook subscribes to; ``*`` stands for every kind.
+SubscribedKind = Literal["*"] | EventKind
