@@ -60,7 +60,7 @@ class WalletActivity:
     def subjects(self) -> tuple[str, ...]:
         """Whose history counts it: its wallets, or the key where no wallet is built on it."""
         if self.wallets:
-            return tuple(wallet.id for wallet in self.wallets)
+            return tuple([wallet.id for wallet in self.wallets])
         return () if self.key_id is None else (self.key_id,)
 
 
@@ -75,6 +75,11 @@ class IncomingTransaction:
     initiator_id: str | None = None
     delegated: bool = False
     kind: Literal["Wallets:IncomingTransaction"] = field(default="Wallets:IncomingTransaction", init=False)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Its wallet."""
+        return (self.wallet.id,)
 
 
 ChangeKind = Literal[

@@ -198,18 +198,21 @@ class Scope:
     subjects: tuple[str, ...] = ()
 
 
+_NO_FILTERS = types.Filters()
+
+
 def scope_of(policy: Policy, activity: Activity) -> Scope | str:
     """Whether a policy concerns an activity, or why it does not."""
     if policy.status != "Active":
         return "it is archived"
     if policy.activity_kind != activity.kind:
         return f"it is about {policy.activity_kind}"
-    filters = types.Filters() if policy.filters is UNSET else policy.filters
+    filters = _NO_FILTERS if policy.filters is UNSET else policy.filters
     match activity:
         case WalletActivity():
-            return _wallet_scope(filters, activity.wallets, activity.subjects)
+            return _wallet_scope(filters, activity.wallets, activity)
         case IncomingTransaction():
-            return _wallet_scope(filters, (activity.wallet,), (activity.wallet.id,))
+            return _wallet_scope(filters, (activity.wallet,), activity)
         case ChangeActivity():
             return _change_scope(filters, activity)
         case VaultActivity():
@@ -218,9 +221,11 @@ def scope_of(policy: Policy, activity: Activity) -> Scope | str:
             return "the vault's tags don't match its filter"
 
 
-def _wallet_scope(filters: types.Filters, wallets: Sequence[Wallet], subjects: tuple[str, ...]) -> Scope | str:
+def _wallet_scope(
+    filters: types.Filters, wallets: Sequence[Wallet], activity: WalletActivity | IncomingTransaction
+) -> Scope | str:
     if filters.wallet_id is UNSET and (filters.wallet_tags is UNSET or _is_empty(filters.wallet_tags)):
-        return Scope("it has no filter", subjects)
+        return Scope("it has no filter", activity.subjects)
     # All conditions have to hold for one and the same wallet: a key may carry several.
     matching = tuple(
         wallet.id

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, assert_never
 
 from countersign.policies import prices, types
@@ -117,32 +118,20 @@ def _same_tid(listed: str, tid: str) -> bool:
 
 
 def _amount_velocity(velocity: types.FiatVelocity, scene: Scene, subjects: Sequence[str]) -> Verdict:
-    own = scene.value(velocity.currency)
-    if isinstance(own, Unvalued):
-        return Verdict(True, f"the value is not known: {own.reason}")
     if not subjects:
         return Verdict(True, "no wallet or key is known whose history could be looked at")
     highest = Decimal(0)
     for subject in subjects:
-        past = scene.window(subject, velocity.timeframe)
-        if past is None:
-            return Verdict(True, f"the history of {subject} is not known")
-        values = [one.values.get(velocity.currency) for one in past]
-        known = [one for one in values if one is not None]
-        if len(known) != len(values):
-            return Verdict(
-                True, f"an activity of {subject} in the last {velocity.timeframe} minutes has no known value"
-            )
-        sum_ = prices.total([own, *known])
-        if sum_ is None:
-            return Verdict(True, "the sum has too many digits")
-        highest = max(highest, sum_)
+        spent = scene.spent(subject, velocity.timeframe, velocity.currency)
+        if isinstance(spent, Unvalued):
+            return Verdict(True, spent.reason)
+        highest = max(highest, spent)
     above = highest > velocity.limit
     relation = "above" if above else "not above"
-    spent = f"{_plain(highest)} {velocity.currency} in {velocity.timeframe} minutes"
+    cumulative = f"{_plain(highest)} {velocity.currency} in {velocity.timeframe} minutes"
     return Verdict(
         above,
-        f"{spent} is {relation} the limit of {_plain(velocity.limit)}",
+        f"{cumulative} is {relation} the limit of {_plain(velocity.limit)}",
         {"cumulativeAmount": {"value": _shown(highest), "currency": velocity.currency}},
     )
 
@@ -289,6 +278,7 @@ def _names(categories: types.Categories, category: int) -> bool:
     return not categories.category_ids or category in categories.category_ids
 
 
+@lru_cache(maxsize=256)
 def _shown(value: Decimal) -> Decimal | int:
     """A number for clients, many of which read it as a double: 15 digits. The reason has all of them."""
     digits = len(value.as_tuple().digits)
@@ -297,6 +287,7 @@ def _shown(value: Decimal) -> Decimal | int:
     return int(value) if value == value.to_integral_value() else value.normalize()
 
 
+@lru_cache(maxsize=1024)
 def _plain(value: Decimal) -> str:
     """All digits, without an exponent and without zeros at the end."""
     return f"{value.normalize(prices.DISPLAY):f}"

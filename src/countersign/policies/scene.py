@@ -23,7 +23,7 @@ class Unvalued:
 class Scene:
     """What rules look at. Only a cache: the answers depend on activity and facts alone."""
 
-    __slots__ = ("_reading", "_values", "_windows", "activity", "facts")
+    __slots__ = ("_reading", "_spent", "_values", "_windows", "activity", "facts")
 
     def __init__(self, activity: Activity, facts: Facts) -> None:
         self.activity = activity
@@ -31,6 +31,7 @@ class Scene:
         self._reading: Reading | None = None
         self._values: dict[Currency, Decimal | Unvalued] = {}
         self._windows: dict[tuple[str, int], list[PastActivity] | None] = {}
+        self._spent: dict[tuple[str, int, Currency], Decimal | Unvalued] = {}
 
     @property
     def reading(self) -> Reading:
@@ -76,6 +77,30 @@ class Scene:
             since = self.activity.requested_at - minutes * MINUTE_MS
             self._windows[key] = None if past is None else [one for one in past if one.counts and one.at > since]
         return self._windows[key]
+
+    def spent(self, subject: str, minutes: int, currency: Currency) -> Decimal | Unvalued:
+        """What the activities in a wallet's window were worth, together with this one, exactly."""
+        key = (subject, minutes, currency)
+        found = self._spent.get(key)
+        if found is None:
+            found = self._spent[key] = self._sum(subject, minutes, currency)
+        return found
+
+    def _sum(self, subject: str, minutes: int, currency: Currency) -> Decimal | Unvalued:
+        own = self.value(currency)
+        if isinstance(own, Unvalued):
+            return Unvalued(f"the value is not known: {own.reason}")
+        past = self.window(subject, minutes)
+        if past is None:
+            return Unvalued(f"the history of {subject} is not known")
+        values = [own]
+        for one in past:
+            value = one.values.get(currency)
+            if value is None:
+                return Unvalued(f"an activity of {subject} in the last {minutes} minutes has no known value")
+            values.append(value)
+        total = prices.total(values)
+        return Unvalued("the sum has too many digits") if total is None else total
 
 
 def value_of(activity: Activity, facts: Facts, currency: Currency) -> Decimal | None:

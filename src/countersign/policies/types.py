@@ -232,7 +232,7 @@ Rule = (
 
 def kind_of(part: Rule | Action) -> str:
     """The ``kind`` of a rule or an action, as it is spelled on the wire."""
-    return str(part.__struct_config__.tag)
+    return _KINDS[type(part)]
 
 
 class Ids(Wire):
@@ -293,6 +293,9 @@ class RequestApproval(Wire, tag_field="kind", tag="RequestApproval"):
 
 
 Action = Block | NoAction | RequestApproval
+
+
+_KINDS = {part: str(part.__struct_config__.tag) for part in (*get_args(Rule), *get_args(Action))}
 
 
 class PolicyBody(Wire):
