@@ -289,4 +289,4 @@ def test_the_audit_log_names_what_changed(staff: Staff, admin: Caller) -> None:
 
 def test_the_guide_holds_the_catalogue() -> None:
     page = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text(encoding="utf-8")
-    assert page.endswith(catalogue.reference()), "write its end anew: countersign permissions"
+    assert page.endswith(catalogue.reference()), "write its end anew: countersign admin permissions catalogue"
