@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from countersign.api import ApiError, Wire
+from countersign.encoding.dates import to_iso
 from countersign.keys import key_settings, keys, store, views
+from countersign.keys.signatures import tell
 from countersign.storage import Transaction
+from countersign.webhooks import EventKind
 from countersign.world import World
 
 
@@ -30,6 +33,13 @@ class SignatureRequests:
         """It is never signed."""
         changed = yield store.END_PENDING_SIGNATURE, ("Rejected", reason, world.now(), org_id, entity_id)
         return (entity_id,) if changed else ()
+
+    def tell(self, org_id: str, entity_id: str, world: World) -> Transaction[None]:
+        """Of the end that the approval's own end was."""
+        request = views.signature((yield store.GET_SIGNATURE_BY_ID, (org_id, entity_id))[0])
+        if request.status in ("Rejected", "Failed") and request.date_policy_resolved == to_iso(world.now()):
+            kind: EventKind = "wallet.signature.rejected" if request.status == "Rejected" else "wallet.signature.failed"
+            yield from tell(org_id, kind, request, world)
 
 
 def _unusable(org_id: str, key_id: str) -> Transaction[str | None]:

@@ -200,4 +200,7 @@ def finish(done: Finish, world: World) -> Transaction[SignatureRequest]:
         ),
         None,
     )
+    yield from signatures.tell(
+        key.org_id, "wallet.signature.signed" if reason is None else "wallet.signature.failed", request, world
+    )
     return request

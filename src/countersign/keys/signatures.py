@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
+from countersign import policies
 from countersign.api import UNSET, Caller, Effect, PageRequest, conflict, encode, not_found
 from countersign.api.idempotency import Repeat, Taken, bind
-from countersign.keys import key_settings, keys, store, views
+from countersign.keys import key_settings, keys, store, telling, views
 from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
 from countersign.policies import Block, Entity, History, Hold, PastActivity, WalletActivity, blocked_before, decide
 from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
+from countersign.webhooks import EventKind, emit
 from countersign.world import World, encode_id
 
 ENTITY_KIND = "signatureRequest"
@@ -109,9 +111,20 @@ def start(caller: Caller, new: NewSignature, world: World) -> Transaction[Effect
         approval_id,
         resolved_at,
     )
-    started = Started(views.signature(row), fresh=status == "Executing")
+    request = views.signature(row)
+    yield from tell(org_id, "wallet.signature.requested", request, world)
+    yield from policies.tell(org_id, verdict, activity.kind, ENTITY_KIND, request, world)
+    if status == "Rejected":
+        yield from tell(org_id, "wallet.signature.rejected", request, world)
+    started = Started(request, fresh=status == "Executing")
+    yield from telling.signature(org_id, started.request, world)
     entities = (new.signature_id,) if approval_id is None else (new.signature_id, approval_id)
     return Effect(started, entities, refused=verdict.error if isinstance(verdict, Block) else None)
+
+
+def tell(org_id: str, kind: EventKind, request: SignatureRequest, world: World) -> Transaction[None]:
+    """Tell webhooks what became of a request."""
+    yield from emit(org_id, kind, {ENTITY_KIND: request}, world)
 
 
 #: How much earlier (ms) than its request the id of a signature may have been made.

@@ -18,6 +18,7 @@ from countersign.policies.change_requests import (
 )
 from countersign.policies.deciding import Block, History, Hold, Proceed, Verdict, blocked, blocked_before, decide
 from countersign.policies.decisions import Governance, approved_by, sweep
+from countersign.policies.events import tell
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity, Held, register
 
@@ -49,4 +50,5 @@ __all__ = [
     "register",
     "register_change",
     "sweep",
+    "tell",
 ]

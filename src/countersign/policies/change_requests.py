@@ -15,6 +15,7 @@ from countersign.encoding.dates import to_iso
 from countersign.policies import held, store
 from countersign.policies.activity import ChangeActivity, ChangeKind
 from countersign.policies.deciding import Block, Hold, Proceed, decide
+from countersign.policies.events import tell
 from countersign.policies.held import Entity
 from countersign.storage import Row, Transaction
 from countersign.world import World
@@ -25,6 +26,9 @@ ENTITY_KIND = "changeRequest"
 
 # Limits of policies are exact decimals.
 _decode_exactly = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+
+
+Status = Literal["Pending", "Applied", "Rejected", "Failed"]
 
 
 class ChangeRequester(Wire):
@@ -42,7 +46,7 @@ class ChangeRequest(HeldAnswer):
     requester: ChangeRequester
     kind: Literal["Permission", "Assignment", "Policy", "Alias", "SmartContract"]
     operation_kind: Literal["Create", "Update", "Delete"]
-    status: Literal["Pending", "Applied", "Rejected", "Failed"]
+    status: Status
     entity_id: str
     date_created: str
     date_resolved: str | UnsetType = UNSET
@@ -119,24 +123,14 @@ def guard(
     verdict = yield from decide(caller.org_id, activity, entity, world, bypass_approval=bypass_approval)
     if isinstance(verdict, Proceed):
         done = yield from make()
+        if verdict.evaluated:
+            made = _request(caller, change, request_id, "Applied", now)
+            yield from tell(caller.org_id, verdict, change.activity_kind, ENTITY_KIND, made, world)
         return Effect(done.value, done.entities, done.enrolled, done.status, done.code, done.refused)
     refused = verdict if isinstance(verdict, Block) else None
-    request = ChangeRequest(
-        id=request_id,
-        requester=ChangeRequester(
-            user_id=caller.user_id,
-            token_id=caller.token_id if caller.token_kind == "Pat" else UNSET,
-            app_id=UNSET if caller.app_id is None else caller.app_id,
-        ),
-        kind=change.kind,
-        operation_kind=change.operation_kind,
-        status="Pending" if refused is None else "Rejected",
-        entity_id=change.entity_id,
-        date_created=to_iso(now),
-        date_resolved=UNSET if refused is None else to_iso(now),
-        approval_id=verdict.approval_id if isinstance(verdict, Hold) else UNSET,
-        body=_decode_exactly(encode(change.body)),
-    )
+    approval_id = verdict.approval_id if isinstance(verdict, Hold) else None
+    status: Status = "Pending" if refused is None else "Rejected"
+    request = _request(caller, change, request_id, status, now, approval_id)
     row = (
         caller.org_id,
         request_id,
@@ -147,17 +141,40 @@ def guard(
         request.status,
         request.entity_id,
         encode(change.body).decode(),
-        None if request.approval_id is UNSET else request.approval_id,
+        approval_id,
         None if refused is None else refused.reason,
         now,
         None if refused is None else now,
     )
     if not (yield store.INSERT_CHANGE_REQUEST, row):
         raise _pending(None)
+    yield from tell(caller.org_id, verdict, change.activity_kind, ENTITY_KIND, request, world)
     if refused is not None:
         return Effect(request, (request_id, change.entity_id), refused=refused.error)
-    entities = (request_id, *((verdict.approval_id,) if isinstance(verdict, Hold) else ()), change.entity_id)
+    entities = (request_id, *((approval_id,) if approval_id is not None else ()), change.entity_id)
     return Effect(request, entities, status=202)
+
+
+def _request(
+    caller: Caller, change: Change, request_id: str, status: Status, now: int, approval_id: str | None = None
+) -> ChangeRequest:
+    """What is shown of a change; one that does not wait is resolved with the same breath."""
+    return ChangeRequest(
+        id=request_id,
+        requester=ChangeRequester(
+            user_id=caller.user_id,
+            token_id=caller.token_id if caller.token_kind == "Pat" else UNSET,
+            app_id=UNSET if caller.app_id is None else caller.app_id,
+        ),
+        kind=change.kind,
+        operation_kind=change.operation_kind,
+        status=status,
+        entity_id=change.entity_id,
+        date_created=to_iso(now),
+        date_resolved=UNSET if status == "Pending" else to_iso(now),
+        approval_id=UNSET if approval_id is None else approval_id,
+        body=_decode_exactly(encode(change.body)),
+    )
 
 
 def pending(org_id: str, entity_id: str) -> Transaction[ChangeRequest | None]:
@@ -212,6 +229,9 @@ class _ChangeRequests:
     def rejected(self, org_id: str, entity_id: str, reason: str, world: World) -> Transaction[tuple[str, ...]]:
         rows = yield store.RESOLVE_CHANGE_REQUEST, ("Rejected", reason, world.now(), org_id, entity_id)
         return (entity_id,) if rows else ()
+
+    def tell(self, org_id: str, entity_id: str, world: World) -> Transaction[None]:
+        yield from ()
 
     def _waiting(self, org_id: str, entity_id: str) -> Transaction[ChangeRequest | None]:
         rows = yield store.GET_CHANGE_REQUEST, (org_id, entity_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from countersign.policies import store
 from countersign.policies.activity import Activity
 from countersign.policies.approvals import Member, MemberKind, may_approve
 from countersign.policies.book import BOOK, read_revision
-from countersign.policies.evaluate import Blocked, Cleared, Outcome, PendingApproval, evaluate, needed_facts
+from countersign.policies.evaluate import Blocked, Cleared, Evaluated, Outcome, PendingApproval, evaluate, needed_facts
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity
 from countersign.policies.types import ActivityKind, Policy
@@ -27,10 +28,20 @@ EVERYBODY = "*"
 
 
 @dataclass(frozen=True, slots=True)
+class Triggered:
+    """A policy that triggered, and why."""
+
+    policy: Policy
+    reason: str
+    context: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Proceed:
     """The activity goes on. ``evaluated``: whether any policy was asked."""
 
     evaluated: bool
+    triggered: tuple[Triggered, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,7 @@ class Hold:
     """The activity waits for this approval, which is stored."""
 
     approval_id: str
+    triggered: tuple[Triggered, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,7 @@ class Block:
 
     reason: str
     error: ApiError
+    triggered: tuple[Triggered, ...]
 
 
 Verdict = Proceed | Hold | Block
@@ -81,15 +94,25 @@ def decide(
         return Proceed(evaluated=False)
     known = yield from _with_history(org_id, activity, policies, Facts() if facts is None else facts, history)
     outcome = evaluate(activity, policies, known)
+    triggered = _triggered(policies, outcome) if outcome.triggered else ()
     if isinstance(outcome, Blocked):
         yield from _write_verdict(org_id, activity, entity, outcome, outcome.policy_ids, world)
         names = ", ".join(policy.name for policy in policies if policy.id in outcome.policy_ids)
-        return Block(f"blocked by policy: {names}", blocked(activity.kind, entity.id, outcome.policy_ids))
+        return Block(f"blocked by policy: {names}", blocked(activity.kind, entity.id, outcome.policy_ids), triggered)
     if isinstance(outcome, PendingApproval) and not bypass_approval:
-        return Hold((yield from _ask(org_id, activity, entity, outcome, world)))
-    if outcome.triggered:
+        return Hold((yield from _ask(org_id, activity, entity, outcome, world)), triggered)
+    if triggered:
         yield from _write_verdict(org_id, activity, entity, outcome, (), world)
-    return Proceed(evaluated=bool(outcome.triggered or outcome.skipped))
+    return Proceed(evaluated=bool(triggered or outcome.skipped), triggered=triggered)
+
+
+def _triggered(policies: Sequence[Policy], outcome: Outcome) -> tuple[Triggered, ...]:
+    by_id = {policy.id: policy for policy in policies}
+    return tuple(
+        Triggered(by_id[one.policy_id], one.reason, one.context or {})
+        for one in outcome.considered
+        if isinstance(one, Evaluated) and one.triggered
+    )
 
 
 def blocked(kind: ActivityKind, request_id: str, policy_ids: Sequence[str]) -> ApiError:

@@ -11,7 +11,8 @@ from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, confli
 from countersign.keystores import MAX_APPROVALS
 from countersign.policies import approvals, held, store
 from countersign.policies.deciding import EVERYBODY, find_member, member
-from countersign.policies.rows import StoredApproval, show
+from countersign.policies.events import tell_end
+from countersign.policies.rows import StoredApproval, find_approval, show
 from countersign.policies.types import Approval, CreateDecision
 from countersign.storage import Database, Transaction
 from countersign.storage.pagination import page_of
@@ -41,14 +42,6 @@ class Filters:
     statuses: tuple[str, ...] = ()
     initiator_id: str | None = None
     approver_id: str | None = None
-
-
-def get(org_id: str, approval_id: str, now: int) -> Transaction[Approval]:
-    """One approval, as it stands at that time."""
-    rows = yield store.GET_APPROVAL, (org_id, approval_id)
-    if not rows:
-        raise not_found("approval")
-    return (yield from show(org_id, StoredApproval(*rows[0]), now))
 
 
 def list_page(
@@ -100,7 +93,7 @@ def vote(
             if stored.status != "Pending":
                 raise error
             entities = yield from close(org_id, stored, "Expired", "the approval expired", world)
-            return Effect((yield from get(org_id, approval_id, now)), entities, refused=error)
+            return Effect((yield from find_approval(org_id, approval_id, now)), entities, refused=error)
         case approvals.NotEligible(reason):
             raise ApiError("NOT_AN_APPROVER", f"Not eligible to decide: {reason}.")
         case approvals.VotedBefore():
@@ -126,7 +119,7 @@ def vote(
     elif state.status in ("Approved", "Denied"):
         why = f"denied by {caller.user_id}" + (f": {reason_given}" if reason_given else "")
         entities = yield from close(org_id, stored, state.status, why, world)
-    return Effect((yield from get(org_id, approval_id, now)), entities)
+    return Effect((yield from find_approval(org_id, approval_id, now)), entities)
 
 
 def _at_one_instant(world: World) -> World:
@@ -154,6 +147,8 @@ def close(
         changed = yield from entity.approved(org_id, stored.entity_id, world)
     else:
         changed = yield from entity.rejected(org_id, stored.entity_id, why, world)
+    yield from tell_end(org_id, stored.approval_id, stored.entity_kind, world)
+    yield from entity.tell(org_id, stored.entity_id, world)
     return (stored.approval_id, *changed)
 
 

@@ -36,6 +36,10 @@ class Held(Protocol):
         """Refuse it for good; ids of what changed. Does nothing unless it still waits."""
         ...
 
+    def tell(self, org_id: str, entity_id: str, world: World) -> Transaction[None]:
+        """Tell webhooks of its own end, if this was it; comes after what they are told of the approval."""
+        ...
+
 
 _KINDS: dict[str, Held] = {}
 

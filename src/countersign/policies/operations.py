@@ -8,6 +8,7 @@ from countersign.api import UNSET, Call, Page, UnsetType, Wire, operation, page_
 from countersign.policies import decisions, policies
 from countersign.policies.change_requests import ChangeRequest
 from countersign.policies.decisions import Filters, Governance, Signed
+from countersign.policies.rows import find_approval
 from countersign.policies.types import (
     Action,
     ActivityKind,
@@ -120,7 +121,7 @@ async def list_approvals(call: Call, query: ListApprovals) -> ApprovalList:
 @operation("GET", "/v2/policy-approvals/{approvalId}", permission="Policies:Evaluations:Read", user_kinds=_PEOPLE)
 async def get_approval(call: Call) -> Approval:
     """Get an approval, with what it is about as that is now."""
-    return await call.read(lambda: decisions.get(call.org_id, call.params["approvalId"], call.world.now()))
+    return await call.read(lambda: find_approval(call.org_id, call.params["approvalId"], call.world.now()))
 
 
 @operation(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from countersign.api import UNSET
+from countersign.api import UNSET, not_found
 from countersign.encoding.dates import to_iso
 from countersign.policies import held, store
 from countersign.policies.approvals import ApprovalState, Vote, status_at
@@ -46,6 +46,14 @@ class StoredApproval:
         """The same with its votes, as the rules about votes look at it."""
         votes = tuple(Vote(row[0], row[1]) for row in decisions)
         return ApprovalState(self.initiator_id, _groups(self.groups), self.expires_at, votes, self.status)
+
+
+def find_approval(org_id: str, approval_id: str, now: int) -> Transaction[Approval]:
+    """One approval, as it stands at that time; 404 without it."""
+    rows = yield store.GET_APPROVAL, (org_id, approval_id)
+    if not rows:
+        raise not_found("approval")
+    return (yield from show(org_id, StoredApproval(*rows[0]), now))
 
 
 def show(org_id: str, stored: StoredApproval, now: int) -> Transaction[Approval]:

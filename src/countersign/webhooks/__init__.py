@@ -4,5 +4,6 @@ A domain tells of an event with :func:`emit`, inside the transaction of the chan
 """
 
 from countersign.webhooks.events import emit
+from countersign.webhooks.kinds import EventKind
 
-__all__ = ["emit"]
+__all__ = ["EventKind", "emit"]
