@@ -12,7 +12,7 @@ import base64
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ from countersign.keystores.roster_orders import Adoption, Endorsement
 from countersign.world import World
 from tests.keystores.builders import ORG, STORE
 from tests.keystores.people import INSTALLATION, Person, digest
+from tests.support.softhsm import Token as SoftHsm
+from tests.support.softhsm import softhsm_token
 
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP256K1)
 
@@ -93,7 +95,9 @@ async def make_key(client: SignerClient, by: Person, key_id: str) -> KeyRecord:
 
 
 @asynccontextmanager
-async def house(founders: tuple[Founder, ...] | None = None, *, key: bool = True) -> AsyncIterator[House]:
+async def house(
+    founders: tuple[Founder, ...] | None = None, *, key: bool = True, store: str = "sealed"
+) -> AsyncIterator[House]:
     administrator = Person()
     with tempfile.TemporaryDirectory(prefix="ks") as name:
         directory = Path(name)
@@ -110,7 +114,9 @@ async def house(founders: tuple[Founder, ...] | None = None, *, key: bool = True
             return [root]
 
         socket, state = directory / "run" / "signer.sock", directory / "state"
-        supervisor = SignerSupervisor(str(socket), kek, environment="sandbox", extra=("--state", str(state)))
+        supervisor = SignerSupervisor(
+            str(socket), kek, store=store, environment="sandbox", extra=("--state", str(state))
+        )
         client = SignerClient(str(socket), Authoriser(seed), roots, store_id=STORE, world=World())
         await supervisor.start()
         try:
@@ -122,6 +128,20 @@ async def house(founders: tuple[Founder, ...] | None = None, *, key: bool = True
             await supervisor.stop()
 
 
+@pytest.fixture(scope="module")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    yield from softhsm_token(tmp_path_factory.mktemp("hsm"))
+
+
+@pytest.fixture(params=["sealed", "resident", "wrapped"])
+def store(request: pytest.FixtureRequest) -> str:
+    """Where the key is: in the sealed store, or in a hardware module in either mode."""
+    if request.param == "sealed":
+        return "sealed"
+    hsm: SoftHsm = request.getfixturevalue("hsm")
+    return f"{hsm.spec(label='wrapping')}&mode={request.param}"
+
+
 async def refused(doing: Any) -> str:
     with pytest.raises(SignerRefused) as caught:
         await doing
@@ -129,14 +149,14 @@ async def refused(doing: Any) -> str:
     return caught.value.reason
 
 
-async def test_what_was_consented_to_is_signed() -> None:
-    async with house() as it:
+async def test_what_was_consented_to_is_signed(store: str) -> None:
+    async with house(store=store) as it:
         payload = digest()
         assert len((await it.sign(it.wants(payload), payload)).r) == 32
 
 
-async def test_no_signature_with_evidence_of_something_else() -> None:
-    async with house() as it:
+async def test_no_signature_with_evidence_of_something_else(store: str) -> None:
+    async with house(store=store) as it:
         payload, other = digest(), digest()
         right = it.wants(payload)
         assert "another payload to sign" in await refused(it.sign(right, other))
@@ -152,8 +172,8 @@ async def test_no_signature_with_evidence_of_something_else() -> None:
         assert "another installation" in await refused(it.sign(clone, payload))
 
 
-async def test_no_signature_with_forged_evidence() -> None:
-    async with house() as it:
+async def test_no_signature_with_forged_evidence(store: str) -> None:
+    async with house(store=store) as it:
         payload = digest()
         thief = Person()
         assert "not in the roster" in await refused(it.sign(it.wants(payload, thief), payload))
@@ -201,8 +221,21 @@ async def _any_refusal(doing: Any) -> str:
     return str(caught.value)
 
 
-async def test_no_end_of_a_key_that_nobody_asked_for_and_none_back_from_it() -> None:
-    async with house() as it:
+async def test_no_key_of_a_module_comes_out_whoever_consents(hsm: SoftHsm) -> None:
+    for mode in ("resident", "wrapped"):
+        async with house(store=f"{hsm.spec(label='wrapping')}&mode={mode}") as it:
+            wanted = share_envelope.encryption_key(bytearray(os.urandom(32)))
+            body = {
+                "encryptionKey": base64.b64encode(wanted).decode(),
+                "supportedSchemes": [{"protocol": "CGGMP21", "curve": "secp256k1"}],
+            }
+            asked = it.administrator.consents("POST", f"/keys/{it.key.key_id}/export", body)
+            payload = msgspec.msgpack.encode([wanted, "CGGMP21"])
+            assert "can't export" in await _any_refusal(_order(it, "export", "export", payload, asked))
+
+
+async def test_no_end_of_a_key_that_nobody_asked_for_and_none_back_from_it(store: str) -> None:
+    async with house(store=store) as it:
         named = EndedKey(it.key.key_id, it.key.scheme, it.key.public_key)
         payload = digest()
         for op in ("archive", "destroy"):
@@ -219,8 +252,8 @@ async def test_no_end_of_a_key_that_nobody_asked_for_and_none_back_from_it() -> 
         assert "destroyed for good" in await refused(_order(it, "rewrap", "", b""))
 
 
-async def test_no_credential_of_its_own_gets_in() -> None:
-    async with house() as it:
+async def test_no_credential_of_its_own_gets_in(store: str) -> None:
+    async with house(store=store) as it:
         thief, payload = Person(), digest()
         # A row in the database and word of it: pending, and counts for nothing.
         assert await it.enrol(thief, None) == b"pending"

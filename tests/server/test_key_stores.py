@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +144,13 @@ def resident_keys(hsm: Token) -> set[bytes]:
         return {bytes(each[pkcs11.Attribute.ID]) for each in found}
 
 
+def told_of(served: WithModule, key_id: str) -> set[tuple[str, str]]:
+    """Which stores' signers are told of the end of a key."""
+    with closing(sqlite3.connect(served.sandbox.directory / "countersign.db")) as database:
+        rows = database.execute("SELECT op, store_id FROM roster_orders WHERE subject_id = ?", (key_id,))
+        return set(rows.fetchall())
+
+
 def test_a_resident_key_that_is_destroyed_is_gone_from_the_token(served: WithModule) -> None:
     with python_client(served.sandbox.service) as dfns:
         kept, gone = (
@@ -150,6 +159,7 @@ def test_a_resident_key_that_is_destroyed_is_gone_from_the_token(served: WithMod
         )
         assert {kept["id"].encode(), gone["id"].encode()} <= resident_keys(served.hsm)
         dfns.keys.delete_key(gone["id"])
+        assert told_of(served, gone["id"]) == {("archive", served.stores["resident"])}
         assert gone["id"].encode() in resident_keys(served.hsm)
     with Caller(served.sandbox.admin) as caller:
         done = caller.signed("POST", f"/keys/{gone['id']}/destroy", {"publicKey": gone["publicKey"]})

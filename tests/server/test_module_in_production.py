@@ -51,6 +51,12 @@ def test_a_module_is_the_primary_store_and_its_signer_takes_the_consent_of_the_s
     for hsm in softhsm_token(tmp_path / "hsm"):
         spec = f"{hsm.spec(label='wrapping')}&mode=resident"
         production.initialise()
+        production.start_signer()
+        production.start()
+        before, meanwhile = NewKey(), NewKey()
+        with Caller(production.admin) as caller:
+            enrolled(caller, before)
+        production.stop()
         added = production.run("keystore", "add", "--pkcs11", spec, "--kek", f"file:{kek}", "--primary")
         assert added.status == 0, added.errors
         found = re.search(r'id = "([^"]+)"', added.output)
@@ -59,13 +65,11 @@ def test_a_module_is_the_primary_store_and_its_signer_takes_the_consent_of_the_s
         production.settings["key_stores"] = [store]
         production.write_config()
         try:
-            production.start_signer()
             production.start()
             # While the module's signer is away, what it has to be told waits.
-            new = NewKey()
             with Caller(production.admin) as caller:
-                enrolled(caller, new)
-                token = action_with(caller, "POST", "/keys", KEY, new).json()["userAction"]
+                enrolled(caller, meanwhile)
+                token = action_with(caller, "POST", "/keys", KEY, meanwhile).json()["userAction"]
                 assert caller.send("POST", "/keys", KEY, action=token).status_code == 503
             with signer(directory, spec, f"file:{kek}"):
                 production.wait(lambda: production.run("keystore", "roster").status == 0)
@@ -73,9 +77,10 @@ def test_a_module_is_the_primary_store_and_its_signer_takes_the_consent_of_the_s
                 assert [each["state"] for each in (shown, *shown["furtherStores"])] == ["unsealed"] * 2
                 assert not any("G1" in note for note in shown["furtherStores"][0]["notes"])
                 with Caller(production.admin) as caller:
-                    token = action_with(caller, "POST", "/keys", KEY, new).json()["userAction"]
-                    made = caller.send("POST", "/keys", KEY, action=token)
-                    assert made.status_code == 200, made.text
+                    for new in (before, meanwhile):
+                        token = action_with(caller, "POST", "/keys", KEY, new).json()["userAction"]
+                        made = caller.send("POST", "/keys", KEY, action=token)
+                        assert made.status_code == 200, made.text
                     assert caller.send("GET", f"/keys/{made.json()['id']}").json()["store"]["kind"] == "Hsm"
                 with python_client(production.admin) as dfns:
                     key = made.json()
