@@ -230,7 +230,7 @@ BODIES: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/keys", {"scheme": "EdDSA"}, 400, "VALIDATION"),
     ("POST", "/keys", {"scheme": "RSA", "curve": "ed25519"}, 400, "VALIDATION"),
     ("POST", "/keys", {"scheme": "ECDSA", "curve": "ed25519"}, 400, "KEY_UNSUPPORTED"),
-    ("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", "masterKey": True}, 400, "KEY_UNSUPPORTED"),
+    ("POST", "/keys", {"scheme": "DH", "curve": "secp256k1", "masterKey": True}, 400, "VALIDATION"),
     ("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", "name": "a" * 101}, 400, "VALIDATION"),
     ("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", "storeId": "ks-unknown"}, 404, "NOT_FOUND"),
     ("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", "store_id": "a"}, 400, "VALIDATION"),
