@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from countersign.api import UNSET, ApiError, Call, Caller, Effect, Superseded, conflict, not_found, validation
 from countersign.identity.end_users import hold_active_end_user
-from countersign.keys import keys, signers, store
+from countersign.keys import keys, signers, store, telling
 from countersign.keys.ownership import require_usable
 from countersign.keys.rows import NewKey, StoredKey
 from countersign.keys.service import Keys
@@ -15,6 +15,7 @@ from countersign.keys.types import CreateKey, DeriveFrom, Key
 from countersign.keystores import GeneratedKey, Refusal
 from countersign.keystores.derivation_path import parse_path
 from countersign.storage import Transaction
+from countersign.world import World
 
 CHILD_PERMISSION = "Keys:ChildKeys:Create"
 #: How often an index is looked for that others keep taking, of other processes too.
@@ -42,8 +43,7 @@ async def create(service: Keys, call: Call, body: CreateKey) -> Key:
             call.evidence,
             master=new.is_master,
         )
-        now = call.world.now()
-        return await call.commit(lambda: _insert(call.caller, new, made, now))
+        return await call.commit(lambda: _insert(call.caller, new, made, call.world))
 
 
 def check(body: CreateKey, caller: Caller) -> None:
@@ -83,10 +83,10 @@ def _described(call: Call, body: CreateKey, store_id: str) -> NewKey:
     )
 
 
-def _insert(caller: Caller, new: NewKey, made: GeneratedKey, now: int) -> Transaction[Effect[Key]]:
+def _insert(caller: Caller, new: NewKey, made: GeneratedKey, world: World) -> Transaction[Effect[Key]]:
     if new.delegated_to not in (None, caller.user_id):
         yield from require_end_user(new.org_id, new.delegated_to or "")
-    return (yield from keys.insert(new, made, now))
+    return (yield from telling.created(new.org_id, keys.insert(new, made, world.now()), world))
 
 
 def require_end_user(org_id: str, user_id: str) -> Transaction[None]:
@@ -139,8 +139,7 @@ async def _derive_once(service: Keys, call: Call, body: CreateKey, wanted: Deriv
         new = replace(new, delegated_to=place.master.delegated_to)
     with signers.answered(place.master.key_id):
         made = await signer.derive_child(record, new.key_id, place.path, call.request.request_id, call.evidence)
-        now = call.world.now()
-        return await call.commit(lambda: _insert_child(call.caller, place, new, made, now))
+        return await call.commit(lambda: _insert_child(call.caller, place, new, made, call.world))
 
 
 def _require_permission(caller: Caller) -> None:
@@ -176,7 +175,9 @@ def _require_free(org_id: str, master_id: str, path: str) -> Transaction[None]:
         raise conflict(f"Conflicting key at path {path}", entity_id=taken[0][0])
 
 
-def _insert_child(caller: Caller, place: _Place, new: NewKey, made: GeneratedKey, now: int) -> Transaction[Effect[Key]]:
+def _insert_child(
+    caller: Caller, place: _Place, new: NewKey, made: GeneratedKey, world: World
+) -> Transaction[Effect[Key]]:
     """Store the child, if master and path are still what they were when it was derived.
 
     Permissions were read again before, so they are looked at again here.
@@ -195,4 +196,4 @@ def _insert_child(caller: Caller, place: _Place, new: NewKey, made: GeneratedKey
         raise Superseded
     if master.delegated_to is not None and master.delegated_to != new.delegated_to:
         raise ApiError("KEY_DELEGATED")
-    return (yield from _insert(caller, new, made, now))
+    return (yield from _insert(caller, new, made, world))

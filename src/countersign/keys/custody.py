@@ -7,7 +7,7 @@ from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.keys import key_settings, keys, signers, store, views
+from countersign.keys import key_settings, keys, signers, store, telling, views
 from countersign.keys.creation import require_end_user
 from countersign.keys.ownership import require_usable
 from countersign.keys.rows import StoredKey
@@ -16,6 +16,7 @@ from countersign.keys.types import Delegated, Derived, DeriveOutput, DestroyedKe
 from countersign.keystores.roster_orders import SignedStatement
 from countersign.keystores.store import delete_record
 from countersign.storage import Transaction
+from countersign.world import World
 
 _DAY_MS = 86_400_000
 
@@ -23,7 +24,7 @@ _DAY_MS = 86_400_000
 MAX_DOMAIN, MAX_SEED = 4096, 65_536
 
 
-def delegate(caller: Caller, key_id: str, user_id: str) -> Transaction[Effect[Delegated]]:
+def delegate(caller: Caller, key_id: str, user_id: str, world: World) -> Transaction[Effect[Delegated]]:
     """Give an active key that may be delegated to an active end user, once and for good."""
     org_id = caller.org_id
     require_usable((yield from keys.stored(org_id, key_id)), caller)
@@ -32,6 +33,7 @@ def delegate(caller: Caller, key_id: str, user_id: str) -> Transaction[Effect[De
         # Of two at once the second sees here what the first did.
         require_usable((yield from keys.stored(org_id, key_id)), caller)
         raise ApiError("KEY_NOT_DELEGABLE")
+    yield from telling.changed(org_id, key_id, "key.delegated", world)
     return Effect(Delegated(key_id=key_id), (key_id, user_id))
 
 

@@ -28,7 +28,7 @@ async def delegate_key(call: Call, body: DelegateKey) -> Delegated:
 
     From then on only the end user uses the key.
     """
-    return await call.commit(lambda: custody.delegate(call.caller, call.params["keyId"], body.delegate_to))
+    return await call.commit(lambda: custody.delegate(call.caller, call.params["keyId"], body.delegate_to, call.world))
 
 
 @operation("POST", "/keys/{keyId}/derive", permission="Keys:Vrf:Derive", signed=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from countersign import policies
 from countersign.api import UNSET, ApiError, Call, Page, not_found, operation, page_request
 from countersign.identity.end_users import find_user
-from countersign.keys import creation, keys, signatures
+from countersign.keys import creation, keys, signatures, telling
 from countersign.keys.holds import SignatureRequests
 from countersign.keys.ownership import require_visible
 from countersign.keys.service import Keys
@@ -66,7 +66,7 @@ async def update_key(call: Call, body: UpdateKey) -> Key:
 @operation("DELETE", "/keys/{keyId}", permission="Keys:Delete", signed=True, user_kinds=("CustomerEmployee",))
 async def delete_key(call: Call) -> Key:
     """Archive a key for good: it signs nothing from then on."""
-    return await call.commit(lambda: keys.archive(call.org_id, call.params["keyId"], call.world.now()))
+    return await call.commit(lambda: telling.archived(call.org_id, call.params["keyId"], call.world))
 
 
 @operation("POST", "/keys/{keyId}/signatures", permission="Keys:Signatures:Create", signed=True)

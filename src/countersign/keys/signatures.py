@@ -11,7 +11,7 @@ import msgspec
 from countersign import policies
 from countersign.api import UNSET, Caller, Effect, PageRequest, conflict, encode, not_found
 from countersign.api.idempotency import Repeat, Taken, bind
-from countersign.keys import key_settings, keys, store, telling, views
+from countersign.keys import key_settings, keys, store, views
 from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
 from countersign.policies import Block, Entity, History, Hold, PastActivity, WalletActivity, blocked_before, decide
@@ -117,7 +117,6 @@ def start(caller: Caller, new: NewSignature, world: World) -> Transaction[Effect
     if status == "Rejected":
         yield from tell(org_id, "wallet.signature.rejected", request, world)
     started = Started(request, fresh=status == "Executing")
-    yield from telling.signature(org_id, started.request, world)
     entities = (new.signature_id,) if approval_id is None else (new.signature_id, approval_id)
     return Effect(started, entities, refused=verdict.error if isinstance(verdict, Block) else None)
 

@@ -12,7 +12,7 @@ from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.keys import key_settings, keys, signers, store
+from countersign.keys import key_settings, keys, signers, store, telling
 from countersign.keys.ownership import require_usable
 from countersign.keys.rows import NewKey
 from countersign.keys.service import Keys
@@ -33,6 +33,7 @@ from countersign.keystores.sharing import MIN_SIGNERS
 from countersign.keystores.store import ListedSigners, insert_signers, list_signers, newest_root
 from countersign.keystores.transfer_messages import ExportPayload, ImportPayload, SealedSigner, decode_signers, encode
 from countersign.storage import Transaction
+from countersign.world import World
 
 log = structlog.get_logger("countersign.keys")
 
@@ -135,13 +136,12 @@ async def import_key(service: Keys, call: Call, body: ImportKey) -> Key:
             )
         except SignerRefused as error:
             raise _shares_refused(error) from None
-    now = call.world.now()
-    return await call.commit(lambda: _imported(new, made, now))
+    return await call.commit(lambda: _imported(new, made, call.world))
 
 
-def _imported(new: NewKey, made: GeneratedKey, now: int) -> Transaction[Effect[Key]]:
+def _imported(new: NewKey, made: GeneratedKey, world: World) -> Transaction[Effect[Key]]:
     yield from key_settings.require_import(new.org_id)
-    return (yield from keys.insert(new, made, now))
+    return (yield from telling.created(new.org_id, keys.insert(new, made, world.now()), world))
 
 
 async def export_key(service: Keys, call: Call, key_id: str, body: ExportKey) -> ExportedKey:
@@ -225,6 +225,7 @@ def _exported(
         ),
         None,
     )
+    yield from telling.changed(org_id, key_id, "key.exported", call.world)
     return Effect(None, (key_id,))
 
 
