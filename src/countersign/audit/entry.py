@@ -138,9 +138,10 @@ class System(_Entry, tag="System", frozen=True):
     Events: ``Initialised``, ``Bootstrapped``, ``KeyRotated``, ``KeyRetired``, ``CheckpointKeyHandedOver``,
     ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``,
     ``CredentialEnrolledWithCode``, ``Registered``, ``SecurityEvent``, ``IdentityActivated``, ``IdentityDeactivated``,
-    ``RegistrationCodeReissued``, ``KeySettingsChanged``, ``KeyExported`` (whose details name the action, and by its
-    fingerprint the key that the shares were encrypted to), ``KeyDestroyed`` (whose details name the action, the public
-    key, and the signer's statement), ``JobRetried``, ``JobDropped``, ``WebhookFailing``, ``WebhookDisabled``.
+    ``RegistrationCodeReissued``, ``PermissionGranted``, ``PermissionRevoked``, ``KeySettingsChanged``, ``KeyExported``
+    (whose details name the action, and by its fingerprint the key that the shares were encrypted to), ``KeyDestroyed``
+    (whose details name the action, the public key, and the signer's statement), ``JobRetried``, ``JobDropped``,
+    ``WebhookFailing``, ``WebhookDisabled``.
     ``details`` are for people and hold no secret; that of a credential enrolled with a code names, as ``actionId``,
     the action that made the code, that of ``BreakGlass`` its ``step``: ``requested``, ``cancelled`` or ``completed``.
     """

@@ -34,6 +34,7 @@ _HARMLESS = frozenset(
         "KeyRetired",
         "KeyRotated",
         "OriginRemoved",
+        "PermissionRevoked",
         "SecurityEvent",
     }
 )

@@ -10,8 +10,9 @@ import click
 
 from countersign.cli.applications import rotate_token
 from countersign.cli.break_glass import break_glass
-from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
 from countersign.cli.key_settings import keys_command
+from countersign.cli.permissions import permissions
 from countersign.cli.roster import endorse
 from countersign.cli.server import rotate
 
@@ -98,12 +99,7 @@ class _Listing:
 
 def _line(item: Identity) -> str:
     kind = item.facts.get("tokenKind") or item.facts.get("credentialKind") or item.facts.get("userKind") or ""
-    return f"{item.kind:<15}  {item.id}  {item.state:<8}  {kind:<18}  {_printable(item.name)}".rstrip()
-
-
-def _printable(name: str) -> str:
-    """A name without what would move the cursor or reverse the line: names are other people's words."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return f"{item.kind:<15}  {item.id}  {item.state:<8}  {kind:<18}  {printable(item.name)}".rstrip()
 
 
 @identities.command("show")
@@ -123,10 +119,10 @@ def show_command(identity_id: str, config: Path | None, data: Path | None, as_js
         click.echo(json.dumps(shown.document(), indent=2))
         return
     for name, value in shown.identity.document().items():
-        text = str(value).lower() if isinstance(value, bool) else _printable(str(value))
+        text = str(value).lower() if isinstance(value, bool) else printable(str(value))
         click.echo(f"{name:<15}  {text}".rstrip())
     if shown.identity.kind in ("user", "service-account", "application"):
-        click.echo(f"{'permissions':<15}  {_printable(', '.join(shown.permissions)) or 'none'}")
+        click.echo(f"{'permissions':<15}  {printable(', '.join(shown.permissions)) or 'none'}")
     if shown.identity.kind == "user":
         click.echo(f"{'live sessions':<15}  {shown.sessions}")
     for item in (*shown.credentials, *shown.tokens):
@@ -194,7 +190,7 @@ def reissue_code(person: str, config: Path | None, data: Path | None, as_json: b
         }
         click.echo(json.dumps(document, indent=2))
         return
-    click.echo(f"{made.code}   for {_printable(made.username)}, until {to_iso(made.expires_at)}; shown once")
+    click.echo(f"{made.code}   for {printable(made.username)}, until {to_iso(made.expires_at)}; shown once")
 
 
 admin.add_command(rotate, "rotate-keys")
@@ -202,3 +198,4 @@ admin.add_command(rotate_token, "rotate-token")
 admin.add_command(break_glass)
 admin.add_command(endorse)
 admin.add_command(keys_command)
+admin.add_command(permissions)

@@ -86,6 +86,11 @@ def start_refusals() -> tuple[type[Exception], ...]:
     return BadSettings, CannotServe, NotInitialised, SchemaError, ServerSecretWrong, StorageUnavailable
 
 
+def printable(name: str) -> str:
+    """A name without what would move the cursor or reverse the line: names are other people's words."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+
+
 def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
     """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal."""
     descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")

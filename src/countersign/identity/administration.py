@@ -154,7 +154,7 @@ def list_page(
 
 def show(identity_id: str, now_ms: int) -> Transaction[Shown]:
     """One identity, archived or not, with what it holds. Raises ``Impossible`` when there is none."""
-    identity = yield from _find(identity_id)
+    identity = yield from find_identity(identity_id)
     org_id = identity.org_id
     held = yield store.LIST_ASSIGNMENTS_OF, (org_id, identity_id)
     tokens: Sequence[Row] = ()
@@ -186,7 +186,7 @@ def find_person(text: str) -> Transaction[Identity]:
         raise Impossible(f"there is no user {text!r}: expected a user id or a username")
     if len(named) > 1:
         raise Impossible(f"several organisations have a user {text!r}: name the user id")
-    return (yield from _find(named[0][0]))
+    return (yield from find_identity(named[0][0]))
 
 
 def set_state(identity_id: str, state: State, world: World) -> Transaction[bool]:
@@ -195,7 +195,7 @@ def set_state(identity_id: str, state: State, world: World) -> Transaction[bool]
     What it does to sessions, tokens and open actions is what the same change by a request of the API does. Raises
     ``Impossible``, and the ``ApiError`` with which that request would be refused.
     """
-    identity = yield from _find(identity_id)
+    identity = yield from find_identity(identity_id)
     org_id = identity.org_id
     before = yield from _locked(identity)
     if before == "Archived":
@@ -257,7 +257,8 @@ def reissue_code(person: str, code: str, ring: KeyRing, world: World) -> Transac
     return RegistrationCode(user_id, username, code, expires_at)
 
 
-def _find(identity_id: str) -> Transaction[Identity]:
+def find_identity(identity_id: str) -> Transaction[Identity]:
+    """Whoever has this id, archived or not. Raises ``Impossible`` when there is nobody."""
     prefix = identity_id.partition("-")[0]
     for table in _TABLES:
         if table.prefix == prefix:

@@ -96,8 +96,8 @@ LIST_SHOWN = Statement(
 )
 FIND_SHOWN = Statement(
     "find_permission_of_operator",
-    _SHOWN + "JOIN organisations o ON o.org_id = p.org_id WHERE p.permission_id = ? OR p.name = ? "
-    "ORDER BY p.permission_id LIMIT 2",
+    _SHOWN + "JOIN organisations o ON o.org_id = p.org_id "
+    "WHERE (p.permission_id = ? OR p.name = ?) AND (? = '' OR p.org_id = ?) ORDER BY p.permission_id LIMIT 2",
 )
 LIST_HOLDERS = Statement(
     "list_holders",
