@@ -20,6 +20,9 @@ _CHAPTERS = (
     ("/keys/{keyId}/signatures", "Signatures"),
     ("/key-stores", "Key stores"),
     ("/keys", "Keys"),
+    ("/permissions", "Permissions"),
+    ("/v2/policies", "Policies"),
+    ("/v2/policy-approvals", "Approvals"),
     ("/", "Server"),
 )
 _CALLERS = {"Token": "sessions", "ServiceAccount": "service accounts", "Pat": "personal access tokens"}
@@ -55,11 +58,14 @@ def _operation(operation: Operation, paths: dict[str, Any], schemas: dict[str, A
     rows += _body(entry.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema"), schemas)
     if rows:
         lines += ["| in | member | type |", "| --- | --- | --- |", *rows, ""]
-    answer = entry.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {}).get("schema")
-    for variant, prefix in _variants(answer, schemas):
-        names = ", ".join(f"`{name}`" for name in variant.get("properties", {}))
-        if names:
-            lines += [f"Answer{prefix}: {names}", ""]
+    for status, words in (("200", "Answer"), ("202", "Answer 202, where it waits for an approval")):
+        answer = entry.get("responses", {}).get(status, {}).get("content", {}).get("application/json", {}).get("schema")
+        for variant, prefix in _variants(answer, schemas):
+            names = ", ".join(f"`{name}`" for name in variant.get("properties", {}))
+            if names:
+                lines += [f"{words}{prefix}: {names}", ""]
+    if "204" in entry.get("responses", {}):
+        lines += ["Answer 204: nothing", ""]
     return "\n".join(lines)
 
 
