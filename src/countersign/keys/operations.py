@@ -8,6 +8,7 @@ from countersign.identity.end_users import find_user
 from countersign.keys import creation, keys, signatures, telling
 from countersign.keys.holds import SignatureRequests
 from countersign.keys.ownership import require_visible
+from countersign.keys.records import SignatureRecords
 from countersign.keys.service import Keys
 from countersign.keys.signing import Unsupported, to_sign
 from countersign.keys.types import (
@@ -23,6 +24,7 @@ from countersign.keys.types import (
 )
 
 policies.register(signatures.ENTITY_KIND, SignatureRequests())
+policies.register_signing(signatures.ENTITY_KIND, SignatureRecords())
 
 
 @operation("POST", "/keys", permission="Keys:Create", signed=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,14 @@ import msgspec
 from countersign import policies
 from countersign.api import UNSET, Caller, Effect, PageRequest, conflict, encode, not_found
 from countersign.api.idempotency import Repeat, Taken, bind
-from countersign.keys import key_settings, keys, store, views
+from countersign.keys import key_settings, keys, records, store, views
 from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
-from countersign.policies import Block, Entity, History, Hold, PastActivity, WalletActivity, blocked_before, decide
+from countersign.policies import Block, Entity, Hold, blocked_before, decide
 from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
 from countersign.webhooks import EventKind, emit
-from countersign.world import World, encode_id
+from countersign.world import World
 
 ENTITY_KIND = "signatureRequest"
 
@@ -68,11 +67,9 @@ def start(caller: Caller, new: NewSignature, world: World) -> Transaction[Effect
             refused = (yield from blocked_before(org_id, existing.id)) if existing.status == "Rejected" else None
             return Effect(Started(existing, fresh=False), (bound.entity_id,), refused=refused)
     now = world.now()
-    activity = WalletActivity(
-        "signature", (), None, new.body, caller.user_id, now, new.key_id, delegated=key.delegated_to is not None
-    )
+    activity = records.activity(new.key_id, key.delegated_to is not None, new.body, caller.user_id, now)
     entity = Entity(ENTITY_KIND, new.signature_id)
-    verdict = yield from decide(org_id, activity, entity, world, revision=revision, history=_history(org_id))
+    verdict = yield from decide(org_id, activity, entity, world, revision=revision, history=records.history(org_id))
     requester = Requester(user_id=caller.user_id, token_id=caller.token_id if caller.token_kind == "Pat" else UNSET)
     body = encode(new.body).decode()
     status, reason, approval_id, resolved_at = "Executing", None, None, None
@@ -124,21 +121,6 @@ def start(caller: Caller, new: NewSignature, world: World) -> Transaction[Effect
 def tell(org_id: str, kind: EventKind, request: SignatureRequest, world: World) -> Transaction[None]:
     """Tell webhooks what became of a request."""
     yield from emit(org_id, kind, {ENTITY_KIND: request}, world)
-
-
-#: How much earlier (ms) than its request the id of a signature may have been made.
-_ID_BEFORE = 3_600_000
-
-
-def _history(org_id: str) -> History:
-    """Earlier signatures of a key, as velocities count them: none of them has a value that could be read."""
-
-    def read(key_id: str, since: int) -> Transaction[Sequence[PastActivity]]:
-        first = encode_id("sig", max(since - _ID_BEFORE, 0) << 82)
-        rows = yield store.SIGNATURES_SINCE, (org_id, key_id, first, since)
-        return [PastActivity(at, status, {}) for at, status in rows]
-
-    return read
 
 
 def finish(org_id: str, signature_id: str, parts: SignatureParts, now: int) -> Transaction[SignatureRequest | None]:

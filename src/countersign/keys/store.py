@@ -114,6 +114,23 @@ SIGNATURES_SINCE = Statement(
     "SELECT requested_at, status FROM signatures "
     "WHERE org_id = ? AND key_id = ? AND signature_id >= ? AND requested_at > ?",
 )
+# The same as it was when a request was made: those that were made before it.
+SIGNATURES_BETWEEN = Statement(
+    "signatures_between",
+    "SELECT requested_at, status, resolved_at FROM signatures WHERE org_id = ? AND key_id = ? AND signature_id >= ? "
+    "AND requested_at > ? AND (requested_at < ? OR (requested_at = ? AND signature_id < ?))",
+)
+_RECORDED = (
+    "SELECT s.signature_id, s.key_id, s.requester, s.request_body, s.status, s.requested_at, k.delegated_to "
+    "FROM signatures s JOIN keys k ON k.org_id = s.org_id AND k.key_id = s.key_id WHERE s.org_id = ? "
+)
+RECORDED_SIGNATURE = Statement("recorded_signature", _RECORDED + "AND s.signature_id = ?")
+RECORDED_SIGNATURES = Statement(
+    "recorded_signatures", _RECORDED + "AND s.signature_id > ? ORDER BY s.signature_id LIMIT ?"
+)
+COUNT_SIGNATURES = Statement(
+    "count_signatures", "SELECT COUNT(*) FROM signatures WHERE org_id = ? AND signature_id > ?"
+)
 # The end of waiting: it goes on, or not. Only one of several finds it waiting.
 CLEAR_SIGNATURE = Statement(
     "clear_signature",

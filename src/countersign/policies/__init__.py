@@ -16,11 +16,13 @@ from countersign.policies.change_requests import (
     pending,
     register_change,
 )
-from countersign.policies.deciding import Block, History, Hold, Proceed, Verdict, blocked, blocked_before, decide
+from countersign.policies.deciding import Block, Hold, Proceed, Verdict, blocked, blocked_before, decide
 from countersign.policies.decisions import Governance, approved_by, sweep
 from countersign.policies.events import tell
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity, Held, register
+from countersign.policies.judging import History
+from countersign.policies.recorded import Recorded, register_records, register_signing
 
 __all__ = [
     "Applied",
@@ -37,6 +39,7 @@ __all__ = [
     "Hold",
     "PastActivity",
     "Proceed",
+    "Recorded",
     "Verdict",
     "Wallet",
     "WalletActivity",
@@ -49,6 +52,8 @@ __all__ = [
     "pending",
     "register",
     "register_change",
+    "register_records",
+    "register_signing",
     "sweep",
     "tell",
 ]

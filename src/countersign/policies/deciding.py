@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,15 +13,13 @@ from countersign.policies import store
 from countersign.policies.activity import Activity
 from countersign.policies.approvals import Member, MemberKind, may_approve
 from countersign.policies.book import BOOK, read_revision
-from countersign.policies.evaluate import Blocked, Cleared, Evaluated, Outcome, PendingApproval, evaluate, needed_facts
-from countersign.policies.facts import Facts, PastActivity
+from countersign.policies.evaluate import Blocked, Cleared, Evaluated, Outcome, PendingApproval
+from countersign.policies.facts import Facts
 from countersign.policies.held import Entity
+from countersign.policies.judging import History, judge, unknown_history
 from countersign.policies.types import ActivityKind, Policy
 from countersign.storage import Row, Transaction
 from countersign.world import World
-
-#: Earlier activities of a wallet or key since an instant (exclusive, ms), the one that is judged not among them.
-History = Callable[[str, int], Transaction[Sequence[PastActivity]]]
 
 #: In place of user ids: all people of the organisation but the initiator.
 EVERYBODY = "*"
@@ -64,12 +62,6 @@ class Block:
 Verdict = Proceed | Hold | Block
 
 
-def unknown_history(_subject: str, _since: int) -> Transaction[Sequence[PastActivity]]:
-    """Of activities that no velocity looks at."""
-    yield from ()
-    raise LookupError("this kind of activity has no history")
-
-
 def decide(
     org_id: str,
     activity: Activity,
@@ -92,8 +84,7 @@ def decide(
     policies = yield from BOOK.of(org_id, revision, activity.kind)
     if not policies:
         return Proceed(evaluated=False)
-    known = yield from _with_history(org_id, activity, policies, Facts() if facts is None else facts, history)
-    outcome = evaluate(activity, policies, known)
+    outcome = yield from judge(org_id, activity, policies, Facts() if facts is None else facts, history, in_turn=True)
     triggered = _triggered(policies, outcome) if outcome.triggered else ()
     if isinstance(outcome, Blocked):
         yield from _write_verdict(org_id, activity, entity, outcome, outcome.policy_ids, world)
@@ -130,19 +121,6 @@ def blocked_before(org_id: str, entity_id: str) -> Transaction[ApiError | None]:
     """The same 403 for a request that was blocked when it was made; ``None`` for any other."""
     rows = yield store.GET_BLOCK, (org_id, entity_id)
     return blocked(rows[0][0], entity_id, msgspec.json.decode(rows[0][1])) if rows else None
-
-
-def _with_history(
-    org_id: str, activity: Activity, policies: Sequence[Policy], facts: Facts, history: History
-) -> Transaction[Facts]:
-    needed = needed_facts(activity, policies).history
-    # In one order for everybody, so that no two wait for each other.
-    for subject in sorted(needed):
-        yield store.TAKE_TURN, (org_id, subject)
-    past: dict[str, Sequence[PastActivity]] = {}
-    for subject, since in needed.items():
-        past[subject] = yield from history(subject, since)
-    return replace(facts, history=past) if past else facts
 
 
 def _write_verdict(
