@@ -110,14 +110,14 @@ def _change(job_id: str, config: Path | None, data: Path | None, what: str) -> N
 
 @jobs.command("work")
 @config_option
-def work_command(config: Path | None) -> None:
+@data_option
+def work_command(config: Path | None, data: Path | None) -> None:
     """Run jobs in a process of its own, beside servers over one PostgreSQL, until it is stopped."""
-    from countersign.cli.common import read_settings
     from countersign.server import logs
     from countersign.server.jobs import work_alone
     from countersign.world import World
 
-    settings = read_settings(config)
+    settings = installation_settings(config, data)
     if settings.database.startswith("sqlite"):
         raise click.ClickException(
             "SQLite is served by one process, which runs the jobs as well; this needs PostgreSQL"
