@@ -135,11 +135,12 @@ def read_caller(org_id: str, token_id: str, digest: str, now: int) -> Transactio
         permission_revision=row[14],
         operations=_operations(granted, user_id, token_id, kind),
         expires_at=expires_at,
+        delegated_by=row[15],
     )
 
 
 def _refusal(row: Row, digest: str, now: int) -> str | None:
-    _, stored, token_state, _, expires_at, _, _, _, _, _, user_state, _, organisation_active, _, _ = row
+    _, stored, token_state, _, expires_at, _, _, _, _, _, user_state, _, organisation_active, _, _, _ = row
     if not hmac.compare_digest(stored, digest):
         return "not the token that was issued under this id"
     if token_state != "Active":

@@ -52,7 +52,7 @@ READ_IDENTITY = Statement(
     "read_identity",
     "SELECT t.kind, t.hash, t.state, t.epoch, t.expires_at, t.app_id, "
     "u.user_id, u.username, u.kind, u.is_service_account, u.state, u.epoch, "
-    "o.is_active, o.epoch, o.permission_revision "
+    "o.is_active, o.epoch, o.permission_revision, t.delegated_by "
     "FROM tokens t "
     "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
     "JOIN organisations o ON o.org_id = t.org_id "

@@ -21,6 +21,7 @@ class Caller:
 
     ``operations`` is ``None`` for every operation (the immutable administrator permission), else the
     resolved names. ``token_kind`` is ``Token`` (a person's session), ``ServiceAccount`` or ``Pat``.
+    ``delegated_by``: the service account that opened the session, where the person did not log in.
     """
 
     org_id: str
@@ -35,6 +36,7 @@ class Caller:
     permission_revision: int
     operations: frozenset[str] | None
     expires_at: int
+    delegated_by: str | None = None
 
     def may(self, operation: str) -> bool:
         """Whether the caller holds ``operation`` (a name of the permission catalogue)."""

@@ -208,7 +208,7 @@ class ServerCall(Call):
             token_id=caller.token_id,
             token_kind=caller.token_kind,
             app_id=caller.app_id,
-            delegated_by=None,
+            delegated_by=caller.delegated_by,
             method=request.method,
             path=canonical_path(request.target.segments),
             query=consent.signed_query,

@@ -30,8 +30,9 @@ from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
-from countersign.identity import credential_codes
+from countersign.identity import credential_codes, login_codes, mail
 from countersign.identity.credential_operations import Enrolment
+from countersign.identity.entrance import Entrance
 from countersign.jobs.leases import HeldLease
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
@@ -108,6 +109,7 @@ async def running(
         stack.push_async_callback(signer.close)
         stores = await open_stores(settings, database, authoriser, world, stack, {store_id: signer}, first_process)
         runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
+        stack.push_async_callback(runtime.services.get(Entrance).errands.done)
         stack.push_async_callback(runtime.services.get(Webhooks).client.close)
         for work in _background(runtime, world):
             task = asyncio.create_task(_kept_up(work))
@@ -157,11 +159,12 @@ def _assemble(
     router = Router(table)
     identifier = Identifier(database, ring, world)
     consents = Consents(database, ring, installation_id, world, allow_unsigned_query=settings.allow_unsigned_query)
+    counters = Counters(database, world, installation_id, settings.sign_counter_policy)
     ceremony = Ceremony(
         database,
         ring,
         consents,
-        Counters(database, world, installation_id, settings.sign_counter_policy),
+        counters,
         installation_id,
         world,
         challenge_seconds=settings.challenge_seconds,
@@ -180,7 +183,10 @@ def _assemble(
     governance = Governance(settings.service_accounts_approve, recovery.wake)
     webhooks = jobs.webhooks(settings, ring, installation_id)
     others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper, governance, webhooks)
-    services = Services(settings, world, database, ring, signer, installation_id, others)
+    entrance = Entrance(
+        database, counters, installation_id, settings.session_seconds, settings.login_enumeration_protection
+    )
+    services = Services(settings, world, database, ring, signer, installation_id, (*others, entrance))
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)
     corridor = Corridor(router, services, identifier, admission, consents, metrics)
@@ -277,6 +283,8 @@ def _forget(now: int) -> Transaction[None]:
     yield from nonce.forget(now)
     yield from temporary_tokens.forget(now)
     yield from credential_codes.forget(now)
+    yield from login_codes.forget(now)
+    yield from mail.forget(now)
 
 
 async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
