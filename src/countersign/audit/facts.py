@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from countersign.audit.approvals import Approvals
 from countersign.audit.enrolments import shown_fingerprints
 from countersign.audit.entry import Action, Enrolled, Entry, Signature, System
 from countersign.audit.report import LISTED, Broken, Summary, Unasserted
@@ -98,6 +99,7 @@ class Facts:
 
     summary: Summary
     ids: Ids = field(default_factory=Ids)
+    approvals: Approvals = field(default_factory=Approvals)
     _used: dict[_Used, _Place] = field(default_factory=dict)
     _enrolled: dict[str, tuple[Enrolled, _Place]] = field(default_factory=dict)
     _consented: dict[str, _Consented] = field(default_factory=dict)
@@ -118,6 +120,7 @@ class Facts:
             summary.signatures += 1
             summary.failed_signatures += entry.signature is None
             place = _Place(line, position, entry.id)
+            self.approvals.add_signature(entry, place.broken)
             if self._public_keys.setdefault(entry.key_id, entry.public_key) != entry.public_key:
                 self._conflicts.append(place.broken(f"key {entry.key_id} had another public key before"))
             if not self._match(entry, place):
@@ -136,6 +139,7 @@ class Facts:
 
     def _add_action(self, entry: Action, payload: str | None, line: int, position: int | None) -> None:
         self.summary.actions += 1
+        self.approvals.add_action(entry, payload)
         self.summary.redacted_payloads += payload is None
         for factor in (entry, entry.second_factor):
             if factor is not None:
@@ -185,6 +189,7 @@ class Facts:
                     "in this log asks for this signature"
                 )
         yield from self._conflicts
+        yield from self.approvals.contradictions()
         for system, place in self._by_code:
             # One code enrols one credential, and for whoever made it.
             maker = self._codes.pop(system.details.get("actionId", ""), None)
