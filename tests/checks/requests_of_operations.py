@@ -100,6 +100,17 @@ class Stock:
         user_id: str = made.json()["userId"]
         return user_id
 
+    def waiting(self) -> dict[str, Any]:
+        """An end user who has not registered yet."""
+        body = new_end_user()
+        assert self.admin.signed("POST", "/auth/users", body).status_code == 200
+        return body
+
+    def end_user(self) -> str:
+        """The name of an end user who has registered."""
+        made = self.tenants.end_user(self.admin.connection["orgId"])
+        return str(self.tenants.execute("SELECT username FROM users WHERE user_id = ?", made.user_id)[0][0])
+
     def application(self) -> str:
         made = self.admin.signed("POST", "/auth/apps", new_application())
         assert made.status_code == 200, made.text
@@ -182,6 +193,11 @@ def new_permission(*operations: str) -> dict[str, Any]:
     return {"name": f"rights {next(_NUMBER)}", "operations": list(operations or ("Keys:Read",))}
 
 
+def new_end_user() -> dict[str, Any]:
+    """The body that creates or registers an end user."""
+    return {"email": f"end user {next(_NUMBER)}", "kind": "EndUser"}
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Path with query, and body."""
@@ -262,6 +278,9 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "activateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/activate"),
     "deactivateUser": lambda stock: Wanted(f"/auth/users/{stock.user()}/deactivate", {}),
     "deleteUser": lambda stock: Wanted(f"/auth/users/{stock.user()}"),
+    "createDelegatedRegistrationChallenge": lambda stock: Wanted("/auth/registration/delegated", new_end_user()),
+    "restartDelegatedRegistration": lambda stock: Wanted("/auth/registration/delegated/restart", stock.waiting()),
+    "delegatedLogin": lambda stock: Wanted("/auth/login/delegated", {"username": stock.end_user()}),
     "createPersonalAccessToken": lambda stock: Wanted("/auth/pats", new_account()),
     "endorseCredential": _endorse,
     "listApplications": lambda stock: Wanted("/auth/apps"),
@@ -277,6 +296,9 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "getPolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}"),
     "updatePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}", NEW_POLICY),
     "deletePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}"),
+    "simulatePolicies": lambda stock: Wanted(
+        "/policies/simulate", {"activity": {"kind": "Wallets:Sign", "keyId": stock.key(), "body": MESSAGE}}
+    ),
     "listApprovals": lambda stock: Wanted("/v2/policy-approvals"),
     "getApproval": lambda stock: Wanted(f"/v2/policy-approvals/{stock.approval()}"),
     "createApprovalDecision": lambda stock: Wanted(
@@ -334,6 +356,15 @@ OPEN: dict[str, str] = {
     "createCredentialCode": "the caller's own",
     "createCredentialChallengeWithCode": "proves itself by a code",
     "createCredentialWithCode": "proves itself by a challenge that was got with a code",
+    "resendRegistrationCode": "answers everybody alike",
+    "createRegistrationChallenge": "proves itself by a code",
+    "register": "proves itself by a challenge that was got with a code, or through a service account",
+    "registerEndUser": "the same",
+    "sendLoginCode": "answers everybody alike",
+    "createLoginChallenge": "a challenge grants nothing",
+    "login": "proves itself by a credential",
+    "logout": "the caller's own",
+    "logoutByPost": "the caller's own",
     "activateCredential": "the caller's own",
     "deactivateCredential": "the caller's own",
     "deleteCredential": "the caller's own",
@@ -352,6 +383,15 @@ UNSIGNED = {
     "createCredentialChallenge",
     "createCredentialChallengeWithCode",
     "createCredentialWithCode",
+    "resendRegistrationCode",
+    "createRegistrationChallenge",
+    "register",
+    "registerEndUser",
+    "sendLoginCode",
+    "createLoginChallenge",
+    "login",
+    "logout",
+    "logoutByPost",
 }
 
 
