@@ -46,9 +46,9 @@ class Customer:
         """The decoded answer to a reading request."""
         return self._send("GET", path, None, None)
 
-    def signed(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def signed(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         """The decoded answer to a request that the credential signs: challenge, signature, request."""
-        text = json.dumps(body, separators=(",", ":"))
+        text = "" if body is None else json.dumps(body, separators=(",", ":"))
         wish = {"userActionPayload": text, "userActionHttpMethod": method, "userActionHttpPath": path}
         challenge = self._send("POST", "/auth/action/init", json.dumps(wish), None)
         client_data = json.dumps({"type": "key.get", "challenge": challenge["challenge"]}).encode()
@@ -62,7 +62,7 @@ class Customer:
             "firstFactor": {"kind": "Key", "credentialAssertion": assertion},
         }
         action = self._send("POST", "/auth/action", json.dumps(answer), None)["userAction"]
-        return self._send(method, path, text, action)
+        return self._send(method, path, text or None, action)
 
     def _send(self, method: str, path: str, body: str | None, action: str | None) -> Any:
         base = urlsplit(self.base_url)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.common import config_option, read_settings, sandbox_files, start_refusals
+from countersign.cli.listening import listen
 
 if TYPE_CHECKING:
     from countersign.server.sandbox import SandboxFiles
@@ -193,3 +194,6 @@ def mail_command(data: Path, as_json: bool) -> None:
     for letter in letters:
         click.echo(f"To:       {letter.recipient}\nSubject:  {letter.subject}\nDate:     {to_iso(letter.created_at)}\n")
         click.echo(letter.body)
+
+
+sandbox.add_command(listen)
