@@ -13,7 +13,7 @@ from countersign.policies.deciding import Hold, Proceed, Verdict
 from countersign.policies.rows import find_approval
 from countersign.policies.types import ActivityKind, Approval
 from countersign.storage import Transaction
-from countersign.webhooks import emit
+from countersign.webhooks import emit, listening
 from countersign.world import World
 
 
@@ -26,6 +26,8 @@ def tell(
     the entity was asked for.
     """
     if isinstance(verdict, Proceed) and not verdict.evaluated:
+        return
+    if not (yield from listening(org_id)):
         return
     activity = {"kind": kind, entity_kind: shown}
     for triggered in verdict.triggered:
@@ -49,6 +51,8 @@ def tell(
 
 def tell_end(org_id: str, approval_id: str, entity_kind: str, world: World) -> Transaction[None]:
     """Tell that an approval has ended, and what that means for its activity."""
+    if not (yield from listening(org_id)):
+        return
     approval = yield from find_approval(org_id, approval_id, world.now())
     entity = approval.activity[entity_kind]
     yield from emit(org_id, "policy.approval.resolved", _shown(approval, entity), world)

@@ -3,7 +3,7 @@
 A domain tells of an event with :func:`emit`, inside the transaction of the change.
 """
 
-from countersign.webhooks.events import emit
+from countersign.webhooks.events import emit, listening
 from countersign.webhooks.kinds import EventKind
 
-__all__ = ["EventKind", "emit"]
+__all__ = ["EventKind", "emit", "listening"]

@@ -52,6 +52,11 @@ def emit(org_id: str, kind: EventKind, data: Mapping[str, Any], world: World) ->
         yield from enqueue(DELIVER, org_id, pending, None, None, world, lane=lane(url, webhook_id))
 
 
+def listening(org_id: str) -> Transaction[bool]:
+    """Whether any webhook of the organisation is told of anything: spares the making of events for nobody."""
+    return bool((yield store.SUBSCRIBED, (org_id,)))
+
+
 def lane(url: str, webhook_id: str) -> str:
     """What shares a bound on deliveries: the host, and the webhook."""
     return f"{host_of(url)} {webhook_id}"
