@@ -376,7 +376,7 @@ OPEN: dict[str, str] = {
     "deletePersonalAccessToken": "the caller's own",
 }
 
-#: Operations that are no GET and ask for no user action: the steps of signing and of enrolling.
+#: Operations that are no GET and ask for no user action: the steps of signing and enrolling, and what only reads.
 UNSIGNED = {
     "createUserActionChallenge",
     "createUserActionSignature",
@@ -392,6 +392,7 @@ UNSIGNED = {
     "login",
     "logout",
     "logoutByPost",
+    "simulatePolicies",
 }
 
 

@@ -167,6 +167,24 @@ def test_z2_an_own_permission_is_not_given_to_others_nor_a_foreign_assignment_ta
     assert here.signed("DELETE", f"/permissions/{own}/assignments/{assignment}").status_code == 404
 
 
+def test_z2_nothing_of_another_organisation_is_simulated(neighbours: Neighbours) -> None:
+    here = neighbours.here
+    activity = {"kind": "Wallets:Sign", "body": {"kind": "Message", "message": "0x00"}}
+    for members in (
+        [{"activity": {**activity, "keyId": ids["keyId"]}} for ids in (neighbours.foreign, UNKNOWN)],
+        [{"requestId": ids["signatureId"]} for ids in (neighbours.foreign, UNKNOWN)],
+    ):
+        foreign, unknown = (here.send("POST", "/policies/simulate", each) for each in members)
+        assert (foreign.status_code, unknown.status_code) == (404, 404)
+        assert without_id(foreign) == without_id(unknown)
+    users = [neighbours.foreign["userId"], UNKNOWN["userId"]]
+    groups = [[{"quorum": 1, "approvers": {"userId": {"in": [user]}}}] for user in users]
+    drafts = [{**NEW_POLICY, "action": {"kind": "RequestApproval", "approvalGroups": each}} for each in groups]
+    asked = {"activity": {**activity, "keyId": neighbours.stock.key()}}
+    answers = [here.send("POST", "/policies/simulate", {**asked, "policies": [each]}) for each in drafts]
+    assert [answer.status_code for answer in answers] == [400, 400]
+
+
 def test_z2_what_the_other_organisation_tried_changed_nothing(neighbours: Neighbours) -> None:
     for operation in taking_ids():
         called(neighbours.here, operation, neighbours.foreign)

@@ -103,7 +103,7 @@ def test_z1_nobody_without_a_permission_gets_anywhere(shared_sandbox: Sandbox, s
     with Caller(account.connection) as caller:
         for operation in with_permission():
             if not operation.signed and "{" not in operation.path:
-                assert caller.send("GET", operation.path).json()["error"]["code"] == "FORBIDDEN"
+                assert caller.send(operation.method, operation.path).json()["error"]["code"] == "FORBIDDEN"
         assert caller.send("GET", "/auth/credentials").status_code == 200
 
 

@@ -23,7 +23,11 @@ from tests.contract import contract
 OUTSIDE = ("/healthz", "/readyz", "/openapi.json", "/metrics", "/.well-known/")
 
 #: Operations of our own among those of the API: their refusals keep to the envelope, their answers to our types alone.
-OURS = (("POST", "/auth/credentials/{credentialUuid}/endorse"), ("POST", "/keys/{keyId}/destroy"))
+OURS = (
+    ("POST", "/auth/credentials/{credentialUuid}/endorse"),
+    ("POST", "/keys/{keyId}/destroy"),
+    ("POST", "/policies/simulate"),
+)
 _OURS = tuple((method, re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path)))) for method, path in OURS)
 
 

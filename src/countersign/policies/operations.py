@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from countersign.api import UNSET, Call, Page, UnsetType, Wire, operation, page_request
-from countersign.policies import decisions, policies
-from countersign.policies.change_requests import ChangeRequest
+from countersign.policies import decisions, policies, simulation
+from countersign.policies.change_records import ChangeRecords
+from countersign.policies.change_requests import ENTITY_KIND, ChangeRequest
 from countersign.policies.decisions import Filters, Governance, Signed
+from countersign.policies.recorded import register_records
 from countersign.policies.rows import find_approval
+from countersign.policies.simulation import Simulate, Simulation
 from countersign.policies.types import (
     Action,
     ActivityKind,
@@ -19,6 +22,8 @@ from countersign.policies.types import (
     Rule,
 )
 from countersign.policies.types import Filters as PolicyFilters
+
+register_records(ENTITY_KIND, ChangeRecords())
 
 _PEOPLE: tuple[Any, ...] = ("CustomerEmployee",)
 
@@ -99,6 +104,17 @@ async def update_policy(call: Call, body: PolicyInput) -> Policy | ChangeRequest
 async def delete_policy(call: Call) -> Policy | ChangeRequest:
     """Archive a policy for good; a policy about `Policies:Modify` may make it wait for an approval."""
     return await call.commit(lambda: policies.archive(call.caller, call.params["policyId"], call.world))
+
+
+@operation("POST", "/policies/simulate", permission="Policies:Read", user_kinds=_PEOPLE)
+async def simulate_policies(call: Call, body: Simulate) -> Simulation:
+    """Say what would happen with an activity, under the active policies or a draft, and why; nothing is written.
+
+    The policies are asked in the same way as when the activity happens: a request that was made is asked about as of
+    then, with what had been recorded by then.
+    """
+    drafts = simulation.read_drafts(body.policies)
+    return await call.read(lambda: simulation.simulate(call.caller, body, drafts, call.world.now()))
 
 
 @operation("GET", "/v2/policy-approvals", permission="Policies:Evaluations:Read", user_kinds=_PEOPLE)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from countersign.api import ApiError, Caller, Effect, PageRequest, encode, not_found, validation
+from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, encode, not_found, validation
 from countersign.encoding.dates import to_iso
 from countersign.policies import store, validate
 from countersign.policies.book import renew_revision
@@ -28,8 +29,11 @@ from countersign.world import World
 _decode = msgspec.json.Decoder(Policy).decode
 
 
-def read_body(value: Any) -> PolicyBody:
-    """A policy as a client sent it. 400 says what to change; 412 where its rule needs an integration not set up."""
+def read_body(value: Any, at: str = "") -> PolicyBody:
+    """A policy as a client sent it. 400 says what to change; 412 where its rule needs an integration not set up.
+
+    ``at``: the path of the policy in what was sent.
+    """
     # There are no screening providers yet.
     body = validate.read(value, integrations=())
     if isinstance(body, PolicyBody):
@@ -37,7 +41,7 @@ def read_body(value: Any) -> PolicyBody:
     first = body.problems[0]
     if first.status == 412:
         raise ApiError("INTEGRATION_MISSING", f"The policy needs an integration: {body.message}.")
-    issues = [{"path": one.path, "message": one.message} for one in body.problems]
+    issues = [{"path": at + one.path, "message": one.message} for one in body.problems]
     raise ApiError("VALIDATION", f"Bad Request: {body.message}", details={"issues": issues})
 
 
@@ -127,18 +131,29 @@ def _hold(org_id: str, policy_id: str) -> Transaction[Policy]:
     return _decode(rows[0][1])
 
 
-def _require_approvers(org_id: str, body: PolicyBody) -> Transaction[None]:
+def active(policy_id: str, body: PolicyBody) -> Policy:
+    """A policy as it would be in force."""
+    return _policy(policy_id, body, "Active", UNSET, UNSET)
+
+
+def require_approvers(org_id: str, drafts: Sequence[Policy]) -> Transaction[None]:
+    """400 for the first of them that names an approver who could not approve."""
+    for index, policy in enumerate(drafts):
+        yield from _require_approvers(org_id, policy, f"policies[{index}].")
+
+
+def _require_approvers(org_id: str, body: PolicyBody | Policy, at: str = "") -> Transaction[None]:
     """400 for an approver who is nobody of the organisation, an end user or archived."""
     if not isinstance(body.action, RequestApproval):
         return
     for index, group in enumerate(body.action.approval_groups):
         for user_id in sorted(set(group.approvers.user_id.in_)) if group.approvers.user_id else ():
             if not (yield store.IS_POSSIBLE_APPROVER, (org_id, user_id)):
-                path = f"action.approvalGroups[{index}].approvers.userId.in"
+                path = f"{at}action.approvalGroups[{index}].approvers.userId.in"
                 raise validation(path, f"{user_id} is nobody of this organisation who could approve")
 
 
-def _policy(policy_id: str, body: PolicyBody, status: PolicyStatus, created: Any, updated: str) -> Policy:
+def _policy(policy_id: str, body: PolicyBody, status: PolicyStatus, created: Any, updated: Any) -> Policy:
     return Policy(
         id=policy_id,
         name=body.name,

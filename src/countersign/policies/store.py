@@ -143,6 +143,14 @@ GET_CHANGE_REQUEST = Statement("get_change_request", _CHANGE_REQUEST + "WHERE or
 PENDING_CHANGE_REQUEST = Statement(
     "pending_change_request", _CHANGE_REQUEST + "WHERE org_id = ? AND entity_id = ? AND status = 'Pending'"
 )
+# Oldest first, for replays.
+LIST_CHANGE_REQUESTS = Statement(
+    "list_change_requests",
+    _CHANGE_REQUEST + "WHERE org_id = ? AND change_request_id > ? ORDER BY change_request_id LIMIT ?",
+)
+COUNT_CHANGE_REQUESTS = Statement(
+    "count_change_requests", "SELECT COUNT(*) FROM change_requests WHERE org_id = ? AND change_request_id > ?"
+)
 # For a page of entities: those between its last and its first id.
 LIST_PENDING_CHANGE_REQUESTS = Statement(
     "list_pending_change_requests",
