@@ -135,6 +135,18 @@ def test_a_registered_user_logs_in_by_key(admin: Caller, ada: NewKey, tenants: T
     assert with_token(admin, token).json()["items"][0]["credentialId"] == ada.credential_id
 
 
+def test_who_registered_and_logged_in_signs_with_a_key(
+    admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
+) -> None:
+    let_her(tenants)
+    connection = {**admin.connection, "authToken": token_of(log_in(admin, ada)), "credentialId": ada.credential_id}
+    with in_process.caller(connection) as person:
+        person.key = ada.key
+        key = person.create_key()
+        signed = person.signed("POST", f"/keys/{key}/signatures", {"kind": "Message", "message": "0x00"})
+        assert signed.json()["status"] == "Signed"
+
+
 def test_a_passkey_logs_in_by_name_and_without(admin: Caller, in_process: InProcess, tenants: Tenants) -> None:
     made = invited(admin, ADA)
     challenge = begin(admin, ADA, code_for(in_process, ADA)).json()
