@@ -40,6 +40,9 @@ IDS = {
     "tokenId": "to-00000-00000-0000000000000000",
     "appId": "ap-00000-00000-0000000000000000",
     "credentialUuid": "cr-00000-00000-0000000000000000",
+    "permissionId": "pm-00000-00000-0000000000000000",
+    "assignmentId": "as-00000-00000-0000000000000000",
+    "webhookId": "wh-00000-00000-0000000000000000",
     "policyId": "plc-00000-00000-0000000000000000",
     "approvalId": "ap-00000-00000-0000000000000000",
 }
@@ -78,6 +81,17 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"kind": "Hash", "hash": "0x" + "00" * 32, "externalId": "e"},
         {"kind": "Message", "message": "0x00"},
     ],
+    "delegatedLogin": [{"username": "n"}],
+    "createDelegatedRegistrationChallenge": [{"email": "n@example.org", "kind": "EndUser", "externalId": "e"}],
+    "restartDelegatedRegistration": [{"email": "n@example.org", "kind": "EndUser", "externalId": "e"}],
+    "createPermission": [{"name": "n", "operations": ["Keys:Read"]}],
+    "updatePermission": [{"name": "n", "operations": ["Keys:Read"]}],
+    "archivePermission": [{"isArchived": True}],
+    "assignPermission": [{"identityId": IDS["userId"]}],
+    "createWebhook": [
+        {"url": "http://127.0.0.1:9/", "events": ["key.created"], "status": "Enabled", "description": "d"}
+    ],
+    "updateWebhook": [{"description": "d"}],
     "createPolicy": [_POLICY],
     "updatePolicy": [_POLICY],
     "createApprovalDecision": [{"value": "Approved", "reason": "r"}],
