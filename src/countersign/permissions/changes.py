@@ -14,7 +14,7 @@ from countersign.api import ApiError, Caller, Effect
 from countersign.permissions import assignments, permissions
 from countersign.permissions.permissions import Target
 from countersign.permissions.types import Assignment, AssignmentTarget, Permission, PermissionTarget
-from countersign.policies.change_requests import Applied, Change, ChangeRequest, Failed, guard, register_change
+from countersign.policies import Applied, Change, ChangeRequest, Failed, guard, register_change
 from countersign.storage import Transaction
 from countersign.world import World
 

@@ -7,7 +7,7 @@ from msgspec import structs
 from countersign.api import UNSET, PageRequest, not_found
 from countersign.permissions import assignments, permissions, store
 from countersign.permissions.types import AssignmentShown, PermissionShown
-from countersign.policies.change_requests import ChangeRequest, pending_among
+from countersign.policies import ChangeRequest, pending_among
 from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
 

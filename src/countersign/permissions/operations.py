@@ -16,7 +16,7 @@ from countersign.permissions.types import (
     Revocation,
     UpdatePermission,
 )
-from countersign.policies.change_requests import ChangeRequest
+from countersign.policies import ChangeRequest
 from countersign.storage import Transaction
 
 

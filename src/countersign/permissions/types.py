@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from countersign.api import UNSET, UnsetType, Wire
-from countersign.policies.change_requests import ChangeRequest
+from countersign.policies import ChangeRequest
 
 Name = Annotated[str, Meta(min_length=1, max_length=254)]
 #: Names of the catalogue, or older spellings; far more than there are would be a mistake.

@@ -14,6 +14,7 @@ from countersign.policies.change_requests import (
     change_request,
     guard,
     pending,
+    pending_among,
     register_change,
 )
 from countersign.policies.deciding import Block, Hold, Proceed, Verdict, blocked, blocked_before, decide
@@ -50,6 +51,7 @@ __all__ = [
     "decide",
     "guard",
     "pending",
+    "pending_among",
     "register",
     "register_change",
     "register_records",
