@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from functools import partial
 
 import structlog
 
@@ -92,14 +91,17 @@ def workers(services: Services, metrics: Metrics) -> Workers:
     )
 
 
+async def measure(services: Services, metrics: Metrics) -> None:
+    """Bring the metrics of what waits up to date."""
+    names, now = [kind.name for kind in kinds(services)], services.world.now()
+    for kind, state in (await services.database.read(lambda: health(names, now))).items():
+        metrics.set_jobs(kind, 0 if state.oldest_due is None else (now - state.oldest_due) / 1000, state.dead)
+
+
 async def watch(services: Services, metrics: Metrics) -> None:
-    """Keep the metrics of what waits up to date."""
-    names, database, world = [kind.name for kind in kinds(services)], services.database, services.world
+    """Do so for as long as the process runs."""
     while True:
-        now = world.now()
-        found = await database.read(partial(health, names, now))
-        for kind, state in found.items():
-            metrics.set_jobs(kind, 0 if state.oldest_due is None else (now - state.oldest_due) / 1000, state.dead)
+        await measure(services, metrics)
         await asyncio.sleep(_HEALTH_SECONDS)
 
 
