@@ -15,7 +15,7 @@ MISSING = "/keys/key-00000-00000-0000000000000000"
     [
         ("PUT", MISSING, {"name": "a"}),
         ("POST", MISSING + "/signatures", {"kind": "Hash", "hash": "00" * 32}),
-        ("POST", "/keys", {"scheme": "DH", "curve": "secp256k1"}),
+        ("POST", "/keys", {"scheme": "DH", "curve": "ed25519"}),
     ],
 )
 def test_a_refusing_operation_uses_the_action_up(
