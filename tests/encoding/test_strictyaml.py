@@ -3,8 +3,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from countersign.encoding.strictyaml import BadYaml, parse
+from countersign.encoding.strictyaml import BadYaml, parse, write
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,28 @@ def test_no_document_is_nothing() -> None:
 def test_what_could_be_read_in_two_ways_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadYaml, match=words):
         parse(text)
+
+
+_SURROGATES = ("Cs",)
+_TEXTS = st.text(
+    st.characters(exclude_categories=_SURROGATES, min_codepoint=32, exclude_characters="\x7f"), max_size=20
+)
+_LIKE_OTHERS = st.sampled_from(
+    ["0xAbC", "no", "Yes", "1e5", "010", "null", "~", "a: b", "# c", "- d", "", " e", "12:30"]
+)
+_NUMBERS = st.integers(-(10**60), 10**60) | st.decimals("-1e20", "1e20", places=6)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | _NUMBERS | _TEXTS | _LIKE_OTHERS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS | _LIKE_OTHERS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200)
+@given(_VALUES)
+def test_what_is_written_is_read_as_the_same_value(value: object) -> None:
+    assert parse(write(value)) == value
+
+
+def test_numbers_are_written_as_they_are() -> None:
+    assert write({"a": Decimal("0.10"), "b": Decimal("1E+4"), "c": 7}) == "a: 0.10\nb: 10000\nc: 7\n"

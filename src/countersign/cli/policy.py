@@ -1,4 +1,4 @@
-"""``countersign policy``: try policies out in a file, without a server."""
+"""``countersign policy``: try policies out in a file, without a server, and on what a server recorded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from countersign.cli.policy_lab import export_command, replay_command
 
 if TYPE_CHECKING:
     from countersign.policies.scenario import Scenario
@@ -16,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 @click.group()
 def policy() -> None:
-    """Test and check policies with the evaluator of the server, offline."""
+    """Test, check and replay policies with the evaluator of the server, without one."""
 
 
 @policy.command()
@@ -29,7 +31,7 @@ def test(file: Path, verbose: bool, as_json: bool) -> None:
     from countersign.policies import trial
     from countersign.policies.scenario import BadScenario
 
-    scenario = _read(file)
+    scenario = read_file(file)
     if not scenario.cases:
         raise click.ClickException(f"{file} holds no cases")
     try:
@@ -71,7 +73,7 @@ def lint(file: Path, as_json: bool) -> None:
     from countersign.policies.approvals import Member
     from countersign.policies.scenario import BadScenario
 
-    world = trial.world_of(_read(file))
+    world = trial.world_of(read_file(file))
     users = [] if world.users is UNSET else world.users
     try:
         policies = trial.read_policies([] if world.policies is UNSET else world.policies, users)
@@ -96,7 +98,8 @@ def lint(file: Path, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _read(file: Path) -> Scenario:
+def read_file(file: Path) -> Scenario:
+    """A file of policies and of tests of them; what is wrong with it is told in one line."""
     from countersign.encoding import strictyaml
     from countersign.policies.scenario import BadScenario, read_scenario
 
@@ -104,3 +107,7 @@ def _read(file: Path) -> Scenario:
         return read_scenario(strictyaml.parse(file.read_text("utf-8")))
     except (strictyaml.BadYaml, BadScenario, UnicodeDecodeError) as error:
         raise click.ClickException(f"{file}: {error}") from None
+
+
+policy.add_command(replay_command)
+policy.add_command(export_command)

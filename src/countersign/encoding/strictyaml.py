@@ -110,3 +110,33 @@ def _check_depth(node: yaml.Node) -> None:
         if seen > 1_000_000:
             raise BadYaml("it holds more than a million values, counting what aliases repeat")
         level = inner
+
+
+# A text that nobody could take for anything else is written plainly, where YAML lets it; any other in quotes.
+_PLAIN = re.compile(
+    r"(?!(?:true|false|null|yes|no|on|off|y|n)\Z)[A-Za-z][A-Za-z0-9 _:./,()'-]*", re.ASCII | re.IGNORECASE
+)
+_Dumper: Any = type("_Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda _self, _value: True})
+
+
+def _show_text(dumper: Any, value: str) -> yaml.ScalarNode:
+    style = None if _PLAIN.fullmatch(value) else '"'
+    node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+    return node
+
+
+def _show_number(dumper: Any, value: Decimal) -> yaml.ScalarNode:
+    text = format(value, "f")
+    tag = "float" if "." in text else "int"
+    node: yaml.ScalarNode = dumper.represent_scalar(f"tag:yaml.org,2002:{tag}", text)
+    return node
+
+
+_Dumper.add_representer(str, _show_text)
+_Dumper.add_representer(Decimal, _show_number)
+
+
+def write(value: Any) -> str:
+    """A text that :func:`parse` reads as the same value: of objects, lists, texts, whole numbers and ``Decimal``."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text

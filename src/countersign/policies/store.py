@@ -163,6 +163,11 @@ RESOLVE_CHANGE_REQUEST = Statement(
 )
 
 # Users that a policy names as approvers: those who could ever approve.
+LIST_POSSIBLE_APPROVERS = Statement(
+    "list_possible_approvers",
+    "SELECT user_id, kind, is_service_account, state FROM users "
+    "WHERE org_id = ? AND state <> 'Archived' AND kind <> 'EndUser' ORDER BY user_id",
+)
 IS_POSSIBLE_APPROVER = Statement(
     "is_possible_approver",
     "SELECT is_service_account FROM users "
