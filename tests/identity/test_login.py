@@ -294,6 +294,34 @@ def test_a10_wrong_credential_and_locked_user_are_answered_like_an_unknown_one(
         assert refusal(locked) == (400, "USER_DEACTIVATED")
 
 
+def test_a10_the_database_is_asked_the_same_whoever_is_named(admin: Caller, ada: NewKey, in_process: InProcess) -> None:
+    challenge, decoy = ask(admin).json(), ask(admin, "nobody@example.com").json()
+    wrong = NewKey(credential_id=ada.credential_id)
+    pairs = [
+        (lambda: ask(admin), lambda: ask(admin, "nobody@example.com")),
+        (
+            lambda: answer(admin, challenge, wrong.factor(challenge["challenge"])),
+            lambda: answer(admin, decoy, NewKey().factor(decoy["challenge"])),
+        ),
+        (
+            lambda: ask(admin, ADA, loginCode="2222-2222-2222-2222"),
+            lambda: ask(admin, "nobody@example.com", loginCode="2222-2222-2222-2222"),
+        ),
+        (
+            lambda: begin(admin, ADA, "2222-2222-2222-2222"),
+            lambda: begin(admin, "nobody@example.com", "2222-2222-2222-2222"),
+        ),
+    ]
+    for known, unknown in pairs:
+        counted = []
+        for call in (known, unknown):
+            before = in_process.statistics
+            call()
+            now = in_process.statistics
+            counted.append((now.statements - before.statements, now.commits - before.commits))
+        assert counted[0] == counted[1]
+
+
 def test_five_wrong_answers_end_a_challenge_and_no_other(admin: Caller, ada: NewKey) -> None:
     challenge, other = ask(admin).json(), ask(admin).json()
     for _ in range(5):
