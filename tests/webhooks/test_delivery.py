@@ -106,6 +106,8 @@ async def test_retries_follow_the_plan_each_an_attempt_of_its_own(house: House) 
     await house.create()
     start = house.clock.now
     await house.emit({"key": {"name": "\u00fc \u2028", "10": 1, "2": 2.0}})
+    # The id of an attempt is drawn when the one before it failed: a moment later, so that ids tell their order.
+    house.clock.now += 1
     house.endpoint.answers += [Answer(500, b""), Unreached("ETIMEDOUT"), Answer(201, b""), Answer(302, b"")]
     waits = [MINUTE, 11 * MINUTE, 108 * MINUTE, 22 * 60 * MINUTE]
     await house.workers().until_idle()
