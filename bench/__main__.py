@@ -22,13 +22,17 @@ def main() -> None:
     parser.add_argument("--scale-entries", type=int, default=10_000_000)
     parser.add_argument("--scale-directory", type=Path, help="where to make the databases (default: a temporary one)")
     parser.add_argument("--identities", action="store_true", help="the cost of passkeys, and of a caller among many")
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite", help="for --identities")
+    parser.add_argument(
+        "--engine", choices=("sqlite", "postgresql"), default="sqlite", help="for --identities, --governance"
+    )
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--credentials", type=int, default=5_000_000)
     parser.add_argument("--backup", action="store_true", help="backup, restore and drill of many keys")
     parser.add_argument("--backup-keys", type=int, default=100_000)
     parser.add_argument("--signer", action="store_true", help="an order through the signer's socket, and unsealing")
     parser.add_argument("--signer-keys", type=int, default=100_000, help="keys in the large store of --signer")
+    parser.add_argument("--governance", action="store_true", help="signing under policies, running jobs")
+    parser.add_argument("--governance-finished", type=int, default=1_000_000, help="stored events, and dead jobs")
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -51,6 +55,10 @@ def main() -> None:
 
         document = signer.run(rounds, seconds, console, tell)
         document["unsealing"] = unsealing.run(options.signer_keys, rounds, console, tell)
+    elif options.governance:
+        from bench import governance
+
+        document = governance.run(options.engine, options.governance_finished, rounds, seconds, console, tell)
     elif options.identities:
         from bench import identities
 
