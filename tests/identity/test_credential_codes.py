@@ -16,6 +16,7 @@ from countersign.encoding.dates import to_iso
 from countersign.world import World
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, action_with, enrolled, new_body
+from tests.support.entering import all_letters, letters
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Identity, Tenants
 from tests.support.vectors import auth_vectors
@@ -206,6 +207,16 @@ def test_an_enrolment_by_code_is_in_the_log_with_the_action_that_made_the_code(
     assert [item["credentialUuid"] for item in entry["enrolled"]] == [made["credentialUuid"]]
     assert [item["fingerprint"] for item in entry["enrolled"]] == [made["publicKey"]]
     assert code not in str(entries)
+
+
+def test_the_user_is_told_by_mail_of_a_credential_that_was_added_with_a_code(
+    caller: Caller, in_process: InProcess, person: Identity
+) -> None:
+    made = finish(caller, begin(caller, new_code(caller, in_process)).json(), NewKey()).json()
+    (username,) = {letter.recipient for letter in all_letters(in_process)}
+    (letter,) = letters(in_process, username)
+    assert (letter.kind, letter.user_id, letter.code) == ("CredentialAdded", person.user_id, None)
+    assert made["publicKey"] in letter.body
 
 
 def test_programs_make_no_codes(in_process: InProcess, tenants: Tenants, person: Identity) -> None:

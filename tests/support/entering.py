@@ -13,12 +13,16 @@ from tests.support.enrolment import NewKey, NewPasskey
 from tests.support.inprocess import InProcess
 
 
-def letters(server: InProcess, recipient: str) -> list[mail.Mail]:
-    """What was written to somebody, oldest first, once everything behind the answers is done."""
+def all_letters(server: InProcess) -> list[mail.Mail]:
+    """What was written to anybody, oldest first, once everything behind the answers is done."""
     services = server.runtime.services
     server.runner.run(services.get(Entrance).errands.done())
-    found = server.runner.run(services.database.read(lambda: mail.newest(services.ring)))
-    return [letter for letter in found if letter.recipient == recipient]
+    return server.runner.run(services.database.read(lambda: mail.newest(services.ring)))
+
+
+def letters(server: InProcess, recipient: str) -> list[mail.Mail]:
+    """The same to somebody."""
+    return [letter for letter in all_letters(server) if letter.recipient == recipient]
 
 
 def code_for(server: InProcess, recipient: str) -> str:

@@ -17,7 +17,7 @@ from countersign.audit.log import append
 from countersign.credentials.fido2_registration import AttestationPolicy
 from countersign.credentials.outcome import Refused
 from countersign.encoding.dates import to_iso
-from countersign.identity import credential_codes, credentials
+from countersign.identity import credential_codes, credentials, mail
 from countersign.identity import credential_store as store
 from countersign.identity.credential_codes import CodeOwner
 from countersign.identity.credential_types import (
@@ -244,6 +244,8 @@ async def create_credential_with_code(call: Call, body: CreateCredential) -> Cre
             # Whoever calls is nobody yet: what is enrolled here already is not told.
             raise ApiError("ATTESTATION_INVALID", reason=f"{done.what} is enrolled already")
         yield from append(_enrolled_with_code(call, token, enrolment.installation_id, done), None)
+        metadata, key = token.metadata, done.value.public_key
+        yield from mail.tell_of_credential(enrolment.ring, metadata.org_id, metadata.user_id, key, call.world)
         for item in done.enrolled:
             # Nobody countersigned the key: the signer's roster has it as pending, until someone endorses it.
             yield from outgoing.enrol(token.metadata.org_id, item.credential_uuid, None, call.world)

@@ -14,7 +14,7 @@ from countersign.identity import mail_store as store
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
-Kind = Literal["Invitation", "RegistrationCode", "LoginCode", "Registered"]
+Kind = Literal["Invitation", "RegistrationCode", "LoginCode", "Registered", "CredentialAdded"]
 
 #: How long mail is kept: longer than any code in it counts.
 KEPT_MS = 72 * 3_600_000
@@ -98,6 +98,25 @@ def registered(organisation: str, org_id: str, username: str, credential: str, n
         "If it was not you, tell your administrator at once.\n"
     )
     return Letter("Registered", f"You are registered with {organisation}", text)
+
+
+def credential_added(organisation: str, org_id: str, username: str, credential: str, now: int) -> Letter:
+    """A notice of a credential that was added with a code."""
+    text = (
+        f"A credential was added to your account at {organisation}, with a code from a session of yours.\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\n"
+        f"Credential:    {credential}\nAdded:         {to_iso(now)}\n\n"
+        "If it was not you, deactivate it and tell your administrator at once.\n"
+    )
+    return Letter("CredentialAdded", f"A credential was added to your account at {organisation}", text)
+
+
+def tell_of_credential(ring: KeyRing, org_id: str, user_id: str, credential: str, world: World) -> Transaction[None]:
+    """Tell an employee of a new credential with this fingerprint; an end user's name is no mail address."""
+    ((username, kind, organisation),) = yield store.READ_RECIPIENT, (org_id, user_id)
+    if kind == "CustomerEmployee":
+        letter = credential_added(organisation, org_id, username, credential, world.now())
+        yield from put(ring, org_id, user_id, username.strip(), letter, None, world)
 
 
 def put(

@@ -17,5 +17,10 @@ LIST_MAIL = Statement(
     "SELECT m.mail_id, m.org_id, m.user_id, m.kind, m.recipient, m.subject, m.body, m.sealed, m.created_at "
     "FROM mail m JOIN organisations o ON o.org_id = m.org_id ORDER BY m.mail_id DESC LIMIT ?",
 )
+READ_RECIPIENT = Statement(
+    "read_recipient",
+    "SELECT u.username, u.kind, o.name FROM users u JOIN organisations o ON o.org_id = u.org_id "
+    "WHERE u.org_id = ? AND u.user_id = ?",
+)
 FORGET_MAIL = Statement("forget_mail", "DELETE FROM mail WHERE expires_at < ?")
 ORGANISATION_NAME = Statement("organisation_name", "SELECT name FROM organisations WHERE org_id = ?")
