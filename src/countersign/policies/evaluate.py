@@ -6,7 +6,7 @@ another. A triggered ``Block`` blocks; otherwise a triggered ``RequestApproval``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,10 +115,13 @@ class Blocked(_Outcome):
 Outcome = Cleared | PendingApproval | Blocked
 
 
-def evaluate(activity: Activity, policies: Sequence[Policy], facts: Facts) -> Outcome:
+def evaluate(
+    activity: Activity, policies: Sequence[Policy], facts: Facts, scopes: Sequence[Scope | str] | None = None
+) -> Outcome:
     """What happens with the activity; what can't be known triggers. Never raises for what the values hold.
 
-    ``policies``: of the organisation; those of another kind and archived ones may be among them.
+    ``policies``: of the organisation; those of another kind and archived ones may be among them. ``scopes``: of
+    :func:`scopes_of`, where they were worked out before.
     """
     if isinstance(activity, WalletActivity | IncomingTransaction) and activity.delegated:
         return Cleared((), bypass="the wallet or key belongs to an end user, whom policies don't bind")
@@ -126,8 +129,7 @@ def evaluate(activity: Activity, policies: Sequence[Policy], facts: Facts) -> Ou
     considered: list[Evaluated | Ignored] = []
     blocking: list[str] = []
     holding: list[types.RequestApproval] = []
-    for policy in policies:
-        scope = scope_of(policy, activity)
+    for policy, scope in zip(policies, scopes_of(activity, policies) if scopes is None else scopes, strict=True):
         if isinstance(scope, str):
             considered.append(Ignored(policy.id, policy.name, scope))
             continue
@@ -161,7 +163,9 @@ def evaluate(activity: Activity, policies: Sequence[Policy], facts: Facts) -> Ou
     return Cleared(tuple(considered))
 
 
-def needed_facts(activity: Activity, policies: Iterable[Policy]) -> NeededFacts:
+def needed_facts(
+    activity: Activity, policies: Sequence[Policy], scopes: Sequence[Scope | str] | None = None
+) -> NeededFacts:
     """Which facts ``evaluate`` will look at for this activity and these policies, so that no others are loaded."""
     if isinstance(activity, WalletActivity | IncomingTransaction) and activity.delegated:
         return NeededFacts()
@@ -170,11 +174,10 @@ def needed_facts(activity: Activity, policies: Iterable[Policy]) -> NeededFacts:
     currencies: set[Currency] = set()
     history: dict[str, int] = {}
     screenings: set[Provider] = set()
-    for policy in policies:
-        scope = scope_of(policy, activity)
-        if isinstance(scope, str):
-            continue
+    for policy, scope in zip(policies, scopes_of(activity, policies) if scopes is None else scopes, strict=True):
         rule = policy.rule
+        if isinstance(scope, str) or isinstance(rule, types.AlwaysTrigger):
+            continue
         if isinstance(rule, types.TransactionAmountLimit | types.TransactionAmountVelocity):
             currencies.add(rule.configuration.currency)
         if isinstance(rule, types.TransactionAmountVelocity | types.TransactionCountVelocity):
@@ -199,6 +202,20 @@ class Scope:
 
 
 _NO_FILTERS = types.Filters()
+
+
+def scopes_of(activity: Activity, policies: Sequence[Policy]) -> list[Scope | str]:
+    """Whether each policy concerns an activity, or why it does not."""
+    if not isinstance(activity, WalletActivity | IncomingTransaction):
+        return [scope_of(policy, activity) for policy in policies]
+    # Most policies have no filter, and then it is the same for all of them.
+    kind, everything = activity.kind, Scope("it has no filter", activity.subjects)
+    return [
+        everything
+        if policy.filters is UNSET and policy.activity_kind == kind and policy.status == "Active"
+        else scope_of(policy, activity)
+        for policy in policies
+    ]
 
 
 def scope_of(policy: Policy, activity: Activity) -> Scope | str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from countersign.policies import store
 from countersign.policies.activity import Activity
-from countersign.policies.evaluate import Outcome, evaluate, needed_facts
+from countersign.policies.evaluate import Outcome, evaluate, needed_facts, scopes_of
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.types import Policy
 from countersign.storage import Transaction
@@ -36,7 +36,8 @@ def judge(
     ``in_turn``: behind a lock of each wallet or key whose history is read, so that of two activities one counts the
     other; for those that are going to be written down. Without it nothing is written.
     """
-    needed = needed_facts(activity, policies).history
+    scopes = scopes_of(activity, policies)
+    needed = needed_facts(activity, policies, scopes).history
     if in_turn:
         # In one order for everybody, so that no two wait for each other.
         for subject in sorted(needed):
@@ -44,4 +45,4 @@ def judge(
     past: dict[str, Sequence[PastActivity]] = {}
     for subject, since in needed.items():
         past[subject] = yield from history(subject, since)
-    return evaluate(activity, policies, replace(facts, history=past) if past else facts)
+    return evaluate(activity, policies, replace(facts, history=past) if past else facts, scopes)
