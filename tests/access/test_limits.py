@@ -70,10 +70,12 @@ def test_strangers_are_counted_by_address_and_not_with_an_organisation(limits: R
     limits.admit("or-1", "a")
 
 
-def test_a_user_is_counted_whoever_asks_and_in_one_organisation(limits: RateLimits) -> None:
+def test_a_user_is_counted_in_one_organisation_and_for_who_asks_alone(limits: RateLimits) -> None:
     assert admitted(lambda: limits.username("or-1", "ada", "198.51.100.1")) == RATES.username
     assert admitted(lambda: limits.username("or-1", "bob", "198.51.100.1")) == RATES.username
     assert admitted(lambda: limits.username("or-2", "ada", "198.51.100.1")) == RATES.username
+    # Whoever keeps asking about somebody does not keep that person out.
+    assert admitted(lambda: limits.username("or-1", "ada", "198.51.100.2")) == RATES.username
 
 
 def test_public_operations_have_a_count_of_their_own(limits: RateLimits) -> None:
@@ -85,6 +87,11 @@ def test_tries_of_codes_are_counted_by_address_and_all_together(limits: RateLimi
     assert admitted(lambda: limits.code("a")) == RATES.code
     addresses = iter(range(100))
     assert admitted(lambda: limits.code(str(next(addresses)))) == RATES.codes_an_hour - RATES.code
+
+
+def test_tries_of_mailed_codes_are_counted_by_address_alone(limits: RateLimits) -> None:
+    for address in range(100):
+        assert admitted(lambda address=address: limits.mailed_code(str(address))) == RATES.code
 
 
 def test_after_the_seconds_that_were_named_the_request_is_admitted(limits: RateLimits, clock: Clock) -> None:
