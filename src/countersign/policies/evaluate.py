@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from countersign.api.wire import UNSET
 from countersign.policies import types
 from countersign.policies.activity import (
@@ -29,8 +31,8 @@ from countersign.policies.scene import MINUTE_MS, Scene
 from countersign.policies.types import Currency, Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+# Structs, because one is made for every policy that is asked: a frozen dataclass takes three times as long to make.
+class Evaluated(msgspec.Struct, frozen=True):
     """A policy that concerns the activity, and what its rule said.
 
     ``scope``: why it concerns it, in words. ``context``: the values that the rule looked at, for clients.
@@ -46,8 +48,7 @@ class Evaluated:
     context: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """A policy that does not concern the activity, and why; it is not part of the activity's evaluations."""
 
     policy_id: str

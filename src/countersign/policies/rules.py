@@ -7,10 +7,11 @@ equal to a limit passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, assert_never
+
+import msgspec
 
 from countersign.policies import prices, types
 from countersign.policies.activity import Undeterminable, WalletActivity
@@ -28,8 +29,7 @@ _UNSCREENED = {
 _CONTEXT_DIGITS = 15
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """Whether a rule triggered, why, and the values it looked at, as they are shown to clients."""
 
     triggered: bool
@@ -67,6 +67,8 @@ def judge(rule: types.Rule, scene: Scene, subjects: Sequence[str]) -> Verdict:
 
 def provider_of(rule: types.Rule) -> Provider | None:
     """Whose screening result the rule needs, if any."""
+    if isinstance(rule, _UNSCREENING):
+        return None
     match rule:
         case (
             types.ChainalysisTransactionPrescreening()
@@ -82,6 +84,15 @@ def provider_of(rule: types.Rule) -> Provider | None:
             return None
 
 
+# Asked first, because most rules are of these.
+_UNSCREENING = (
+    types.AlwaysTrigger,
+    types.TransactionAmountLimit,
+    types.TransactionAmountLimitNominal,
+    types.TransactionAmountVelocity,
+    types.TransactionCountVelocity,
+    types.TransactionRecipientWhitelist,
+)
 _ALWAYS = Verdict(True, "the rule always triggers")
 
 
