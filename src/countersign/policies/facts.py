@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from countersign.policies.assets import Asset
 from countersign.policies.prices import PriceRules, Quote
 from countersign.policies.types import AlertLevel, Currency
@@ -18,8 +20,8 @@ Provider = Literal["Chainalysis", "GlobalLedger", "Notabene"]
 Unscreened = Literal["unscreenable", "unsupportedNetwork", "unsupportedAsset", "failure"]
 
 
-@dataclass(frozen=True, slots=True)
-class PastActivity:
+# A struct, because a velocity makes one for each activity of its window.
+class PastActivity(msgspec.Struct, frozen=True):
     """An earlier activity of a wallet.
 
     ``at``: when it was requested, milliseconds since the epoch. ``values``: what it was worth then, by currency; a

@@ -75,7 +75,7 @@ class Scene:
         if key not in self._windows:
             past = self.facts.history.get(subject)
             since = self.activity.requested_at - minutes * MINUTE_MS
-            self._windows[key] = None if past is None else [one for one in past if one.counts and one.at > since]
+            self._windows[key] = None if past is None else [one for one in past if one.at > since and one.counts]
         return self._windows[key]
 
     def spent(self, subject: str, minutes: int, currency: Currency) -> Decimal | Unvalued:
