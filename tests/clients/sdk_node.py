@@ -85,8 +85,9 @@ class NodeClient:
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
-        if not ready:
+        waiting = select.poll()  # unlike select it takes any descriptor
+        waiting.register(self._process.stdout, select.POLLIN)
+        if not waiting.poll(PATIENCE * 1000):
             pytest.fail(f"the TypeScript SDK did not come back within {PATIENCE} s")
         line = self._process.stdout.readline()
         if not line:

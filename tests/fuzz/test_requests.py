@@ -68,6 +68,7 @@ def flows(server: InProcess, tenants: Tenants) -> list[Flow]:
     enrolled(caller, key)
     enrolled(caller, passkey, "Fido2")
     bound, signer = tenants.session(org_id, everything=True), Ed25519PrivateKey.generate()
+    tenants.introduce(person, bound)
     pem = signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     body = {"kind": "ServerSideApplication", "name": f"of {person.user_id}", "publicKey": pem}
     made = caller.signed("POST", "/auth/apps", body).json()
