@@ -17,6 +17,7 @@ import hmac
 import logging
 import os
 import struct
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,13 +62,15 @@ def open_file(directory: Path) -> int:
 
 
 class Ledger:
-    """The file behind ``descriptor``; with ``None`` records are only remembered, as a test or a sandbox may do.
+    """The file behind ``descriptor``, which is closed with it; with ``None`` records are only remembered, as in tests.
 
     Several processes of one signer may use one file: each reads what the others appended.
     """
 
     def __init__(self, descriptor: int | None) -> None:
         self._file = descriptor
+        if descriptor is not None:
+            weakref.finalize(self, os.close, descriptor)
         self._reset()
 
     def _reset(self) -> None:
