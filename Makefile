@@ -9,7 +9,8 @@ KILLS ?= 200
 MUTATIONS ?= 100000
 CASES ?= 100000
 SIGNATURES ?= 100000
-WORKERS ?= auto
+# Tests wait for servers about a third of their time.
+WORKERS ?= $(shell echo $$(( $$(nproc) * 3 / 2 )))
 ARGS ?=
 
 .PHONY: help demo up test check lint fmt bench bench-scale faults fuzz nonces lock clean venv-demo venv-test setup-test
