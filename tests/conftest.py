@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from countersign.storage import Database, open_database
-from tests.support import aio
+from tests.support import aio, restored
 from tests.support.databases import ENGINES, PostgresForTests, fresh_postgresql, fresh_sqlite, sqlite_template
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
@@ -105,12 +105,16 @@ def shared_sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     """A running sandbox on each engine, shared by the tests of a module: for those that leave it usable."""
     directory = tmp_path_factory.mktemp("shared") / "data"
     if request.param == "sqlite":
-        with Sandbox(directory) as running:
+        with _as_told(Sandbox(directory)) as running:
             yield running
         return
     for url in fresh_postgresql(request.config.stash[_POSTGRES].server()):
-        with Sandbox(directory, url) as running:
+        with _as_told(Sandbox(directory, url)) as running:
             yield running
+
+
+def _as_told(sandbox: Sandbox) -> Sandbox:
+    return restored.restored(sandbox) if restored.wanted() else sandbox
 
 
 @pytest.fixture(scope="module", params=ENGINES)
