@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from countersign.backup import archive
 from countersign.backup.archive import BadBackup
 from countersign.backup.load import load
+from countersign.backup.save import save
 from countersign.storage.copying import NotEmpty, open_source
 from tests.backup.builders import age_key, backed_up, drilled
 from tests.clients.sdk_python import python_client
@@ -172,3 +176,19 @@ def test_a_drill_names_the_key_that_is_not_what_it_was(tmp_path: Path) -> None:
     assert report["outcome"] == "failed"
     assert [key["keyId"] for key in report["keys"]["failures"]] == [first]
     assert [log["outcome"] for log in report["audit"]] == ["broken"]
+
+
+def test_a_disk_without_hard_links_takes_a_backup_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(target))
+
+    identity, recipient = age_key(tmp_path)
+    with Sandbox(tmp_path / "old") as old:
+        pass
+    monkeypatch.setattr(os, "link", refuse)
+    file, database = tmp_path / "b.age", f"sqlite://{old.directory}/countersign.db"
+    saved = save(database, {}, [archive.recipient(recipient)], file, now=1_700_000_000_000)
+    assert load(file, identities(identity), f"sqlite://{tmp_path / 'copy.db'}").manifest == saved.manifest  # type: ignore[arg-type]
+    with pytest.raises(FileExistsError):
+        save(database, {}, [archive.recipient(recipient)], file, now=1_700_000_000_000)
+    assert not list(tmp_path.glob("*.part"))

@@ -26,7 +26,6 @@ from countersign.backup.load import load
 from countersign.backup.probe import Bench, Failed
 from countersign.backup.save import save
 from countersign.encoding import base64url
-from countersign.encoding.dates import to_iso
 from countersign.keystores import KeyRecord, transcript
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import LockedPage
@@ -250,8 +249,3 @@ def summary(held: transcript.Held) -> list[str]:
         facts = msgspec.json.format(msgspec.json.encode(step.facts), indent=2).decode().replace("\n", "\n    ")
         lines.append(f"{step.time}  {step.step}\n    {facts}")
     return lines
-
-
-def when(now: int) -> str:
-    """For a file's name: the time without colons."""
-    return to_iso(now)[:19].replace(":", "") + "Z"

@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -180,7 +181,7 @@ async def _use_keys(database: Database, store_id: str, bench: Bench, progress: P
     failures: list[FailedKey] = []
     done = failed = 0
     after = ("", "")
-    while records := await database.read(lambda after=after: list_records(store_id, after, _PAGE)):  # type: ignore[misc]
+    while records := await database.read(partial(list_records, store_id, after, _PAGE)):
         for record in records:
             schemes[f"{record.scheme} {record.curve}"] += 1
             reason = bench.use(record)

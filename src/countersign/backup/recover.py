@@ -18,6 +18,7 @@ from pyrage import x25519
 from countersign.backup import archive
 from countersign.backup.archive import BadBackup, SavedTable
 from countersign.backup.load import Restored, load, read_manifest
+from countersign.encoding import base64url
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
@@ -112,19 +113,13 @@ def _look(source: Path, keys: Sequence[x25519.Identity]) -> _Found:
                 found.store_id = row["store_id"]
                 found.root_version = max(found.root_version, row["version"])
             elif table == "server_keys" and (row["purpose"], row["state"]) == ("authoriser", "Active"):
-                found.authoriser = _decode(row["public_key"])
+                found.authoriser = base64url.decode(row["public_key"])
 
     with source.open("rb") as file:
         archive.read(file, keys, take)
     if not found.store_id or not found.authoriser:
         raise CannotRecover("the backup holds no sealed key store")
     return found
-
-
-def _decode(text: str) -> bytes:
-    from countersign.encoding import base64url
-
-    return base64url.decode(text)
 
 
 def _named(table: SavedTable, rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:

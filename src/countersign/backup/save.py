@@ -63,11 +63,24 @@ def save(
                 file.flush()
                 os.fsync(file.fileno())
             size = partial.stat().st_size
-            os.link(partial, output)  # unlike a rename it never replaces what appeared meanwhile
+            _name(partial, output)
         finally:
             partial.unlink(missing_ok=True)
     _sync_directory(output.parent)
     return Saved(work.manifest, work.summary, size)
+
+
+def _name(partial: Path, output: Path) -> None:
+    """Give the whole file its name, without replacing what appeared under it meanwhile."""
+    try:
+        os.link(partial, output)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A removable disk may have no hard links; a rename is next best.
+        if output.exists():
+            raise FileExistsError(17, os.strerror(17), str(output)) from None
+        partial.rename(output)
 
 
 def _sync_directory(path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,26 +166,21 @@ def read_identities(path: Path) -> Sequence[x25519.Identity]:
     return archive.identities(path.read_text(encoding="utf-8", errors="replace"))
 
 
-class refusals:  # noqa: N801 - used like a function
+@contextmanager
+def refusals(*more: type[Exception]) -> Iterator[None]:
     """Tells in one line what is wrong with a backup or the place it goes to."""
+    from countersign.backup.archive import BadBackup
+    from countersign.backup.probe import Failed
+    from countersign.storage import SchemaError, StorageUnavailable
+    from countersign.storage.copying import NotEmpty
 
-    def __init__(self, *more: type[Exception]) -> None:
-        self._more = more
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from countersign.backup.archive import BadBackup
-        from countersign.backup.probe import Failed
-        from countersign.storage import SchemaError, StorageUnavailable
-        from countersign.storage.copying import NotEmpty
-
-        known = (BadBackup, Failed, NotEmpty, SchemaError, StorageUnavailable, ValueError, *self._more)
-        if isinstance(error, known):
-            raise click.ClickException(str(error)) from None
-        if isinstance(error, OSError):
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    known: tuple[type[Exception], ...] = (BadBackup, Failed, NotEmpty, SchemaError, StorageUnavailable, ValueError)
+    try:
+        yield
+    except (*known, *more) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 @click.command()

@@ -14,6 +14,7 @@ from countersign.credentials.public_key import PublicKey
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import store
+from countersign.identity.sessions import open_session
 from countersign.identity.usernames import username_key
 from countersign.keystores import Founder
 from countersign.keystores.store import insert_root, insert_store
@@ -218,25 +219,12 @@ def first_session(
     org_id: str, user_id: str, username: str, installation_id: str, ring: KeyRing, lifetime: int, world: World
 ) -> Transaction[str]:
     """A session token minted by a local command, never over HTTP; audited as what it is."""
-    token_id, now = world.new_id("uj"), world.now()
-    token, digest = keyring.mint(
-        ring,
-        org_id=org_id,
-        user_id=user_id,
-        username=username,
-        token_id=token_id,
-        kind="Token",
-        lifetime=lifetime,
-        now_ms=now,
-    )
-    yield from keyring.insert(
-        org_id, token_id, user_id, "local session", digest, None, now, now + lifetime * 1000, kind="Token"
-    )
+    token_id, token = yield from open_session(ring, org_id, user_id, username, lifetime, world, name="local session")
     entry = System(
         installation_id=installation_id,
         org_id=org_id,
         id=world.new_id("uj"),
-        date_performed=to_iso(now),
+        date_performed=to_iso(world.now()),
         entity_ids=(token_id,),
         event="Bootstrapped",
         user_id=user_id,
