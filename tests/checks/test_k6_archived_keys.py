@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from countersign.keys import keys, signatures
+from countersign.keys.finishing import Finishing
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Finish, finish
 from countersign.keys.signing import Unsupported, to_sign
@@ -149,7 +150,7 @@ async def test_k6_the_recovery_asks_no_signer_for_an_archived_key(database: Data
     await database.write(lambda: keys.archive(ORG, key.key_id, START))
     signer = FakeSigner([builders.value(1)])
     read: Callable[..., Any] = Actions(new, other).read
-    job = Recovery(database, builders.service(signer), read, Clock(START + 60_000).world())
+    job = Recovery(Finishing(database, builders.service(signer), read), Clock(START + 60_000).world())
     assert await job.sweep(5_000) == 2
     assert [order.request_id for order in signer.orders] == [other.signature_id]
     failed = await stored(database, new)

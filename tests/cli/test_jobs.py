@@ -7,6 +7,7 @@ from typing import Any
 
 from countersign.jobs import queue
 from countersign.jobs.work import Failed, Kind
+from countersign.policies.deciding import END_APPROVAL
 from countersign.storage import Statement, Transaction, open_database
 from countersign.world import World
 from tests.support import aio
@@ -41,15 +42,15 @@ def entries(sandbox: Sandbox) -> list[dict[str, Any]]:
     return aio.run(work())
 
 
-def made(sandbox: Sandbox, *, dead: bool) -> str:
-    """A job of a kind that no server runs."""
+def made(sandbox: Sandbox, *, dead: bool, name: str = "test.none") -> str:
+    """A job of a kind that no server runs, or of another that is never due."""
     world, org_id = World(), sandbox.values["orgId"]
 
     async def work() -> str:
         database = await open_database((sandbox.directory / "database.url").read_text().strip(), migrate=False)
         try:
             job_id = await database.write(
-                lambda: queue.enqueue("test.none", org_id, {"a": 1}, world.now() if dead else FAR, None, world)
+                lambda: queue.enqueue(name, org_id, {"a": 1}, world.now() if dead else FAR, None, world)
             )
             if dead:
                 (job,) = await database.write(lambda: queue.take("test.none", {"": 1}, "me", world.now(), 1000))
@@ -81,6 +82,9 @@ def test_jobs_are_listed_shown_tried_again_and_dropped_and_the_log_tells(shared_
     run(shared_sandbox, "drop", waiting, "--yes")
     gone = countersign("jobs", "drop", dead, "--yes", "--data", shared_sandbox.directory)
     assert (gone.status, "there is no job" in gone.errors) == (1, True)
+    kept = made(shared_sandbox, dead=False, name=END_APPROVAL)
+    refused = countersign("jobs", "drop", kept, "--yes", "--data", shared_sandbox.directory)
+    assert (refused.status, "would never end" in refused.errors) == (1, True)
     events = [entry.get("event") for entry in entries(shared_sandbox)]
     assert (events.count("JobDropped"), events.count("JobRetried")) == (2, 1)
 

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from countersign.audit.entry import Outcome, encode
+from countersign.keys.finishing import Finishing
 from countersign.keys.recovery import Recovery
 from countersign.keys.signatures import NewSignature
 from countersign.keystores import SignerRefused, SignerSealed, SignerUnavailable
@@ -48,7 +49,7 @@ class Actions:
 
 
 def recovery(database: Database, signer: FakeSigner, clock: Clock, *requests: NewSignature) -> Recovery:
-    return Recovery(database, service(signer), Actions(*requests).read, clock.world())
+    return Recovery(Finishing(database, service(signer), Actions(*requests).read), clock.world())
 
 
 async def test_a_request_left_over_is_signed_under_its_own_id_with_its_own_evidence(database: Database) -> None:
@@ -150,7 +151,7 @@ async def test_a_payload_that_does_not_open_is_not_signed(database: Database) ->
         return (yield from actions.read(org_id, action_id))
 
     signer = FakeSigner([value(1)])
-    job = Recovery(database, service(signer), read, Clock(START + AGE + 1).world())
+    job = Recovery(Finishing(database, service(signer), read), Clock(START + AGE + 1).world())
     assert await job.sweep(AGE) == 1
     assert [order.request_id for order in signer.orders] == [kept.signature_id]
 
@@ -184,6 +185,6 @@ async def test_what_was_not_consented_to_is_not_signed(database: Database, chang
         return encode(entry).decode(), kept
 
     signer = FakeSigner([value(1)])
-    assert await Recovery(database, service(signer), read, Clock(START + AGE + 1).world()).sweep(AGE) == 0
+    assert await Recovery(Finishing(database, service(signer), read), Clock(START + AGE + 1).world()).sweep(AGE) == 0
     assert signer.orders == []
     assert (await stored(database, asked)).status == "Executing"

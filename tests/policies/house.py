@@ -5,6 +5,7 @@ Nothing runs in the background, so that a test says when work goes on: :meth:`Ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 
 import httpx
 
-from countersign import policies
+from countersign.jobs.workers import Workers
+from countersign.keys.approved_signatures import SIGN_APPROVED
+from countersign.policies.deciding import END_APPROVAL
+from countersign.server import jobs
 from tests.support.caller import Caller
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Identity, Tenants, beside
@@ -83,11 +87,22 @@ class House:
 
     def execute(self) -> int:
         """Take up what was approved; how much there was."""
-        return self.server.runner.run(self.server.runtime.recovery.sweep(60_000))
+        return self._work(SIGN_APPROVED)
 
     def expire(self) -> int:
-        """Write down what has ended by the clock; how much there was."""
-        return self.server.runner.run(policies.sweep(self.server.runtime.services.database, self.server.world))
+        """Write down what has ended by the clock; for how many the time was over, ended before or not."""
+        return self._work(END_APPROVAL)
+
+    def _work(self, kind: str) -> int:
+        """Run the jobs of a kind that are due; how many are done."""
+        ended: Counter[str] = Counter()
+        services = self.server.runtime.services
+        kinds = [each for each in jobs.kinds(services) if each.name == kind]
+        workers = Workers(
+            services.database, kinds, "test", self.server.world, count=lambda _, ending: ended.update([ending])
+        )
+        self.server.runner.run(workers.until_idle())
+        return ended["done"]
 
     def entries(self, kind: str) -> list[str]:
         """Audit entries of a kind as JSON text."""

@@ -72,7 +72,7 @@ def test_a_decision_at_its_end_comes_too_late_whoever_swept(house: House) -> Non
     assert code(house.ada.decide(early["approvalId"])) == (412, "APPROVAL_CLOSED")
     assert house.request(early)["status"] == "Rejected"
     assert house.request(late)["status"] == "Pending"
-    assert house.expire() == 1
+    assert house.expire() == 2
     assert house.request(late)["reason"] == "the approval expired"
     assert code(house.ada.decide(late["approvalId"])) == (412, "APPROVAL_CLOSED")
     assert house.expire() == house.execute() == 0

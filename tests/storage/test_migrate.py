@@ -134,3 +134,30 @@ async def test_another_process_that_holds_the_lock_for_long_is_an_outage(
         await storage.migrate_database(url)
     await holder.rollback()
     await holder.close()
+
+
+async def test_what_was_approved_or_waited_before_approvals_had_jobs_gets_one(empty_url: str) -> None:
+    session, known = await session_of(empty_url), list(migrate.shipped())
+    await migrate.apply(session, [each for each in known if each.version < 8])
+    await session.begin()
+    signature = "INSERT INTO signatures (org_id, signature_id, key_id, requester, request_body, status, action_id, "
+    for number, status, approval in ((1, "Executing", "'ap-1'"), (2, "Executing", "NULL"), (3, "Signed", "'ap-3'")):
+        await session.fetch(
+            f"{signature} requested_at, approval_id) VALUES ('o', 'sig-{number}', 'k', '', '', '{status}', "
+            f"'a-{number}', 7, {approval})"
+        )
+    approval = (
+        "INSERT INTO policy_approvals (org_id, approval_id, initiator_id, activity_kind, entity_kind, entity_id, "
+        "status, groups, evaluations, expires_at, created_at, updated_at) VALUES ('o', 'ap-{}', '', '', '', '', "
+        "'{}', '', '', {}, 5, 5)"
+    )
+    for number, status, ends in ((1, "Approved", 9), (4, "Pending", 9), (5, "Pending", "NULL")):
+        await session.fetch(approval.format(number, status, ends))
+    await session.commit()
+    await migrate.apply(session, known)
+    rows = await session.fetch("SELECT job_id, kind, unique_key, payload, due_at FROM jobs ORDER BY kind")
+    assert [tuple(row) for row in rows] == [
+        ("job-1", "keys.sign_approved", "sig-1", '{"signatureId":"sig-1"}', 7),
+        ("job-4", "policies.end_approval", "ap-4", '{"approvalId":"ap-4"}', 9),
+    ]
+    await session.close()

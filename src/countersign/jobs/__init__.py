@@ -8,6 +8,6 @@ once.
 
 from countersign.jobs.plan import RetryPlan
 from countersign.jobs.queue import enqueue
-from countersign.jobs.work import Done, Failed, Job, Kind, Outcome
+from countersign.jobs.work import Done, Failed, Job, Kind, Later, Outcome
 
-__all__ = ["Done", "Failed", "Job", "Kind", "Outcome", "RetryPlan", "enqueue"]
+__all__ = ["Done", "Failed", "Job", "Kind", "Later", "Outcome", "RetryPlan", "enqueue"]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from countersign.jobs import store
-from countersign.jobs.work import Done, Failed, Job, Kind
+from countersign.jobs.work import Done, Job, Kind, Later, Outcome
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
@@ -49,13 +49,18 @@ def take(kind: str, lanes: Mapping[str, int], owner: str, now: int, lease_ms: in
     return taken
 
 
-def settle(kind: Kind, job: Job, outcome: Done | Failed, now: int, chance: float) -> Transaction[str | None]:
-    """Record how a run ended: ``done``, ``retried`` or ``dead``; ``None``, and nothing written, when another has it."""
+def settle(kind: Kind, job: Job, outcome: Outcome, now: int, chance: float) -> Transaction[str | None]:
+    """Record how a run ended: ``done``, ``later``, ``retried`` or ``dead``; ``None``, and nothing written, when another
+    has it.
+    """
     if isinstance(outcome, Done):
         if not (yield from _end(kind, job, now)):
             return None
         yield from outcome.write()
         return "done"
+    if isinstance(outcome, Later):
+        arguments = (outcome.at, job.attempt - 1, outcome.reason, job.payload, job.org_id, job.job_id, job.fence)
+        return "later" if (yield store.POSTPONE, arguments) else None
     next_at = None if outcome.final else kind.plan.next_at(job.attempt, now, chance)
     payload = job.payload if outcome.payload is None else outcome.payload
     if next_at is not None:

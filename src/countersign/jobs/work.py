@@ -68,7 +68,18 @@ class Failed:
     final: bool = False
 
 
-Outcome: TypeAlias = Done | Failed
+@dataclass(frozen=True, slots=True)
+class Later:
+    """It could not be done yet, and nothing was wrong with it: it runs again at ``at`` (ms), its attempts untouched.
+
+    ``reason``: what it waits for, for people.
+    """
+
+    reason: str
+    at: int
+
+
+Outcome: TypeAlias = Done | Failed | Later
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _PAUSE_SECONDS = 1.0
 #: Of the oldest due jobs, how many are looked at for lanes with room.
 _PAGE = 256
 
-#: Told of each outcome: kind, and ``done``, ``retried``, ``dead`` or ``lost`` (another worker had it meanwhile).
+#: Told of each outcome: kind, and ``done``, ``later``, ``retried``, ``dead``, or ``lost`` when another worker had it.
 Count = Callable[[str, str], None]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from countersign.api import ApiError, Wire
 from countersign.encoding.dates import to_iso
 from countersign.keys import key_settings, keys, store, views
+from countersign.keys.approved_signatures import sign_later
 from countersign.keys.signatures import tell
 from countersign.storage import Transaction
 from countersign.webhooks import EventKind
@@ -12,7 +13,7 @@ from countersign.world import World
 
 
 class SignatureRequests:
-    """What is approved becomes ``Executing``, and the recovery takes it up, whichever process is there to do it."""
+    """What is approved becomes ``Executing``, with a job that signs it: both in the transaction that approves."""
 
     def show(self, org_id: str, entity_id: str) -> Transaction[Wire]:
         """The request as it is now."""
@@ -25,6 +26,8 @@ class SignatureRequests:
         now = world.now()
         if reason is None:
             changed = yield store.CLEAR_SIGNATURE, (now, org_id, entity_id)
+            if changed:
+                yield from sign_later(org_id, entity_id, world)
         else:
             changed = yield store.END_PENDING_SIGNATURE, ("Failed", reason, now, org_id, entity_id)
         return (entity_id,) if changed else ()

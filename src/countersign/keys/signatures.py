@@ -14,7 +14,7 @@ from countersign.keys import key_settings, keys, records, store, views
 from countersign.keys.ownership import require_usable
 from countersign.keys.types import Requester, SignatureParts, SignatureRequest
 from countersign.policies import Block, Entity, Hold, blocked_before, decide
-from countersign.storage import Transaction
+from countersign.storage import Row, Transaction
 from countersign.storage.pagination import page_of
 from countersign.webhooks import EventKind, emit
 from countersign.world import World
@@ -165,9 +165,19 @@ class Unfinished:
 
 
 def unfinished(before: int, limit: int) -> Transaction[list[Unfinished]]:
-    """Requests of any organisation that are ``Executing`` and were made before that time (ms), or approved."""
-    rows = yield store.LIST_EXECUTING, (before, limit)
-    return [
-        Unfinished(org_id, signature_id, key_id, msgspec.json.decode(body), action_id, approval_id)
-        for org_id, signature_id, key_id, body, action_id, approval_id in rows
-    ]
+    """Requests of any organisation that are ``Executing`` and were made before that time (ms); none that waited.
+
+    What was approved has a job of its own.
+    """
+    return [_unfinished(row) for row in (yield store.LIST_EXECUTING, (before, limit))]
+
+
+def approved(org_id: str, signature_id: str) -> Transaction[Unfinished | None]:
+    """One request that was approved and is to be signed; ``None`` when it was signed, or failed."""
+    rows = yield store.GET_EXECUTING, (org_id, signature_id)
+    return _unfinished(rows[0]) if rows else None
+
+
+def _unfinished(row: Row) -> Unfinished:
+    org_id, signature_id, key_id, body, action_id, approval_id = row
+    return Unfinished(org_id, signature_id, key_id, msgspec.json.decode(body), action_id, approval_id)

@@ -170,12 +170,15 @@ FAIL_PENDING_SIGNATURES = Statement(
     "UPDATE signatures SET status = 'Failed', reason = ? WHERE org_id = ? AND key_id = ? AND status = 'Pending' "
     "RETURNING signature_id",
 )
+_EXECUTING = "SELECT org_id, signature_id, key_id, request_body, action_id, approval_id FROM signatures "
+# Those that were never held: a younger one may be in the hands of the call that asked for it.
 LIST_EXECUTING = Statement(
     "list_executing",
-    # What was approved is nobody's yet; what was not may be in the hands of the call that asked for it.
-    "SELECT org_id, signature_id, key_id, request_body, action_id, approval_id FROM signatures "
-    "WHERE status = 'Executing' AND (requested_at < ? OR approval_id IS NOT NULL) "
+    _EXECUTING + "WHERE status = 'Executing' AND requested_at < ? AND approval_id IS NULL "
     "ORDER BY org_id, requested_at, signature_id LIMIT ?",
+)
+GET_EXECUTING = Statement(
+    "get_executing", _EXECUTING + "WHERE org_id = ? AND signature_id = ? AND status = 'Executing'"
 )
 UNFINISHED_OF_KEY = Statement(
     "unfinished_of_key",

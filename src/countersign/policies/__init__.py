@@ -18,7 +18,7 @@ from countersign.policies.change_requests import (
     register_change,
 )
 from countersign.policies.deciding import Block, Hold, Proceed, Verdict, blocked, blocked_before, decide
-from countersign.policies.decisions import Governance, approved_by, sweep
+from countersign.policies.decisions import Governance, approved_by
 from countersign.policies.events import tell
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity, Held, register
@@ -56,6 +56,5 @@ __all__ = [
     "register_change",
     "register_records",
     "register_signing",
-    "sweep",
     "tell",
 ]

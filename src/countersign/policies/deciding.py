@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from countersign.api import ApiError, encode
+from countersign.jobs import enqueue
 from countersign.policies import store
 from countersign.policies.activity import Activity
 from countersign.policies.approvals import Member, MemberKind, may_approve
@@ -23,6 +24,14 @@ from countersign.world import World
 
 #: In place of user ids: all people of the organisation but the initiator.
 EVERYBODY = "*"
+#: The kind of job that ends an approval when its time is over.
+END_APPROVAL = "policies.end_approval"
+
+
+class Ends(msgspec.Struct, frozen=True, rename="camel"):
+    """What that job holds."""
+
+    approval_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,8 @@ def _ask(org_id: str, activity: Activity, entity: Entity, outcome: PendingApprov
         now,
     )
     yield store.INSERT_APPROVAL, row
+    if outcome.expires_at is not None:
+        yield from enqueue(END_APPROVAL, org_id, Ends(approval_id), outcome.expires_at, approval_id, world)
     for approver_id in (yield from _approvers(org_id, outcome, initiator_id)):
         yield store.INSERT_APPROVER, (org_id, approver_id, approval_id)
     return approval_id

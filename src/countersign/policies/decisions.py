@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, not_found
@@ -14,17 +12,16 @@ from countersign.policies.deciding import EVERYBODY, find_member, member
 from countersign.policies.events import tell_end
 from countersign.policies.rows import StoredApproval, find_approval, show
 from countersign.policies.types import Approval, CreateDecision
-from countersign.storage import Database, Transaction
+from countersign.storage import Transaction
 from countersign.storage.pagination import page_of
 from countersign.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Governance:
-    """``service_accounts_allowed``: whether service accounts may approve at all. ``wake``: something goes on."""
+    """``service_accounts_allowed``: whether service accounts may approve at all."""
 
     service_accounts_allowed: bool = True
-    wake: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +158,12 @@ def expire(org_id: str, approval_id: str, world: World) -> Transaction[None]:
         yield from close(org_id, stored, "Expired", "the approval expired", world)
 
 
-def expired(now: int, limit: int) -> Transaction[list[tuple[str, str]]]:
-    """Organisation and id of approvals that have ended by the clock, and nobody wrote it down."""
-    return [(row[0], row[1]) for row in (yield store.LIST_EXPIRED, (now, limit))]
+def find(org_id: str, approval_id: str) -> Transaction[StoredApproval | None]:
+    """An approval as it is stored."""
+    rows = yield store.GET_APPROVAL, (org_id, approval_id)
+    return StoredApproval(*rows[0]) if rows else None
 
 
 def approved_by(org_id: str, approval_id: str) -> Transaction[list[str]]:
     """Ids of the actions by which people approved whose credentials still count; the first of them, as they came."""
     return [row[0] for row in (yield store.LIST_APPROVING, (org_id, approval_id, MAX_APPROVALS))]
-
-
-_BATCH = 100
-
-
-async def sweep(database: Database, world: World) -> int:
-    """Write down every approval that has ended by the clock; how many there were."""
-    done = 0
-    while found := await database.read(lambda: expired(world.now(), _BATCH)):
-        for org_id, approval_id in found:
-            await database.write(partial(expire, org_id, approval_id, world))
-        done += len(found)
-    return done

@@ -154,7 +154,4 @@ async def create_approval_decision(call: Call, body: CreateDecision) -> Approval
     """
     governance, approval_id = call.service(Governance), call.params["approvalId"]
     signed = Signed(call.action_id, call.evidence.credential_uuid)
-    decided = await call.commit(lambda: decisions.vote(call.caller, approval_id, body, signed, governance, call.world))
-    if decided.status == "Approved":
-        governance.wake()
-    return decided
+    return await call.commit(lambda: decisions.vote(call.caller, approval_id, body, signed, governance, call.world))

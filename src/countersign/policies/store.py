@@ -123,11 +123,6 @@ RESOLVE_APPROVAL = Statement(
 TOUCH_APPROVAL = Statement(
     "touch_approval", "UPDATE policy_approvals SET updated_at = ? WHERE org_id = ? AND approval_id = ?"
 )
-LIST_EXPIRED = Statement(
-    "list_expired_approvals",
-    "SELECT org_id, approval_id FROM policy_approvals "
-    "WHERE status = 'Pending' AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?",
-)
 
 INSERT_CHANGE_REQUEST = Statement(
     "insert_change_request",

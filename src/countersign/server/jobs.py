@@ -13,10 +13,15 @@ from countersign.access.keyring import KeyRing
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
+from countersign.identity.local_commands import Impossible
 from countersign.jobs import Done, Job, Kind, Outcome, queue
-from countersign.jobs.inspection import Shown, drop, health, retry
+from countersign.jobs.inspection import Shown, drop, find, health, retry
 from countersign.jobs.workers import Workers
+from countersign.keys.approved_signatures import SIGN_APPROVED, ApprovedSignatures
+from countersign.keys.finishing import Finishing
 from countersign.outgoing import OutgoingClient, Rules
+from countersign.policies.deciding import END_APPROVAL
+from countersign.policies.expiry import Expiry
 from countersign.server.metrics import Metrics
 from countersign.server.services import Services
 from countersign.server.settings import Settings
@@ -27,6 +32,8 @@ from countersign.world import World
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _HEALTH_SECONDS = 5.0
+#: Jobs that are not dropped while they may still run.
+_KEPT = frozenset({SIGN_APPROVED, END_APPROVAL})
 
 log = structlog.get_logger("countersign.jobs")
 
@@ -35,7 +42,13 @@ def kinds(services: Services) -> tuple[Kind, ...]:
     """Every kind of job that this server knows; a new one is added here."""
     settings, database, world = services.settings, services.database, services.world
     deliveries = Deliveries(services.get(Webhooks), database, world)
-    return (_forget_dead(settings, database, world), *deliveries.kinds())
+    approved = ApprovedSignatures(services.get(Finishing), world)
+    return (
+        _forget_dead(settings, database, world),
+        *deliveries.kinds(),
+        approved.kind(),
+        Expiry(database, world).kind(),
+    )
 
 
 def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
@@ -119,8 +132,13 @@ async def work_alone(settings: Settings, world: World) -> None:
 
 
 def change_by_command(what: str, job_id: str, installation_id: str, world: World) -> Transaction[Shown | None]:
-    """``retry`` or ``drop`` a job, with an entry in the audit log of its organisation; ``None`` when it cannot be."""
+    """``retry`` or ``drop`` a job, with an entry in the audit log of its organisation; ``None`` when it cannot be.
+
+    Raises ``Impossible`` for one that what was promised to somebody rests on, unless it is dead.
+    """
     now = world.now()
+    if what == "drop" and (found := (yield from find(job_id, now))) and found.kind in _KEPT and found.state != "Dead":
+        raise Impossible(f"{job_id} carries what an approval is about to its end: dropped, that would never end")
     job = yield from (drop if what == "drop" else retry)(job_id, now)
     if job is not None and job.org_id:
         yield from append(

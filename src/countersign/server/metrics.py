@@ -39,7 +39,7 @@ class Metrics:
         self._counted = dict.fromkeys(self._sql, 0)
         self._jobs = Counter(
             "countersign_jobs_total",
-            "Runs of jobs by how they ended: done, retried, dead, or lost to another worker",
+            "Runs of jobs by how they ended: done, later, retried, dead, or lost to another worker",
             ["kind", "outcome"],
             registry=self.registry,
         )

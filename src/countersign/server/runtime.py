@@ -34,13 +34,13 @@ from countersign.identity import credential_codes, login_codes, mail
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.entrance import Entrance
 from countersign.jobs.leases import HeldLease
+from countersign.keys.finishing import Finishing
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
 from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.store import list_roots
 from countersign.policies import Governance
-from countersign.policies import sweep as sweep_approvals
 from countersign.server import documents, jobs
 from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
@@ -54,12 +54,11 @@ from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.table import operations
-from countersign.storage import Database, StorageUnavailable, Transaction, open_database
+from countersign.storage import Database, Transaction, open_database
 from countersign.webhooks.delivery import Webhooks
 from countersign.world import World
 
 _COUNT_SECONDS = 5.0
-_SWEEP_SECONDS = 1.0
 
 log = structlog.get_logger("countersign.runtime")
 
@@ -179,10 +178,22 @@ def _assemble(
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
     keeper = RosterKeeper(database, stores.signers, world)
-    recovery = Recovery(database, keys, read_action(log.open_payload), world)
-    governance = Governance(settings.service_accounts_approve, recovery.wake)
+    finishing = Finishing(database, keys, read_action(log.open_payload))
+    governance = Governance(settings.service_accounts_approve)
     webhooks = jobs.webhooks(settings, ring, installation_id)
-    others = (ceremony, keys, routes, document, log, _limits(settings, world), enrolment, keeper, governance, webhooks)
+    others = (
+        ceremony,
+        keys,
+        routes,
+        document,
+        log,
+        _limits(settings, world),
+        enrolment,
+        keeper,
+        governance,
+        webhooks,
+        finishing,
+    )
     entrance = Entrance(
         database, counters, installation_id, settings.session_seconds, settings.login_enumeration_protection
     )
@@ -202,7 +213,7 @@ def _assemble(
     )
     origins = None if settings.profile == "sandbox" else Origins(database, world, services.get(RateLimits))
     face = Face(corridor, settings.trusted_proxies, origins)
-    return Runtime(settings, services, face, metrics, supervisor, sequencer, recovery)
+    return Runtime(settings, services, face, metrics, supervisor, sequencer, Recovery(finishing, world))
 
 
 def _limits(settings: Settings, world: World) -> RateLimits:
@@ -246,22 +257,11 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         lambda: jobs.watch(runtime.services, runtime.metrics),
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
-        lambda: _end_approvals(runtime.services.database, world),
         lambda: _refresh_keys(runtime, world),
         BreakGlassNotices(runtime.services.database, world).run,
         runtime.services.get(RosterKeeper).run,
         lambda: _count_sql(runtime.metrics),
     ]
-
-
-async def _end_approvals(database: Database, world: World) -> None:
-    """Approvals end by the clock; this writes it down, and tells of it."""
-    while True:
-        try:
-            await sweep_approvals(database, world)
-        except StorageUnavailable as error:
-            log.warning("the end of approvals waits for the database", reason=error.reason)
-        await asyncio.sleep(_SWEEP_SECONDS)
 
 
 async def _refresh_keys(runtime: Runtime, world: World) -> None:

@@ -1,0 +1,83 @@
+"""Signing what was approved: a job, written in the transaction of the decision that approved it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+
+from countersign.audit.entry import System
+from countersign.audit.log import append
+from countersign.encoding.dates import to_iso
+from countersign.jobs import Done, Failed, Job, Kind, Later, Outcome, RetryPlan, enqueue
+from countersign.keys import signatures
+from countersign.keys.finishing import ContradictedByConsent, Finishing
+from countersign.keys.service import Finish, finish
+from countersign.keystores import SignerSealed, SignerUnavailable
+from countersign.storage import Transaction
+from countersign.world import World
+
+SIGN_APPROVED = "keys.sign_approved"
+_MINUTE = 60_000
+#: For what is stored and contradicts its consent: time for an operator to mend it, before the request fails for good.
+_PLAN = RetryPlan((_MINUTE, 10 * _MINUTE, 60 * _MINUTE))
+#: How long a job leaves a signer alone that is away or sealed.
+_PAUSE_MS = 2_000
+
+
+class _Approved(msgspec.Struct, frozen=True, rename="camel"):
+    signature_id: str
+
+
+def sign_later(org_id: str, signature_id: str, world: World) -> Transaction[None]:
+    """Have an approved request signed, once the transaction that this is part of is committed."""
+    yield from enqueue(SIGN_APPROVED, org_id, _Approved(signature_id), None, signature_id, world)
+
+
+class ApprovedSignatures:
+    """The kind of job that signs what was approved, whichever process is there to do it."""
+
+    def __init__(self, finishing: Finishing, world: World) -> None:
+        self._finishing = finishing
+        self._world = world
+
+    def kind(self) -> Kind:
+        """As the workers know it."""
+        return Kind(SIGN_APPROVED, self.run, _PLAN)
+
+    async def run(self, job: Job) -> Outcome:
+        """Ask the signer; the outcome is recorded together with the end of the job. Nothing if it was before."""
+        signature_id = job.read(_Approved).signature_id
+        left = await self._finishing.database.read(partial(signatures.approved, job.org_id, signature_id))
+        if left is None:
+            return Done()
+        try:
+            if not self._finishing.service.available:
+                raise SignerUnavailable("no key store is connected")
+            done = await self._finishing.ask(left)
+        except (SignerUnavailable, SignerSealed) as error:
+            return Later(f"waits for the signer: {error}", self._world.now() + _PAUSE_MS)
+        except ContradictedByConsent as error:
+            reason = f"the request cannot be read back: {error}"
+            return Failed(reason, partial(self._given_up, job.org_id, signature_id, reason))
+        return Done(partial(self._record, done))
+
+    def _record(self, done: Finish) -> Transaction[None]:
+        yield from finish(done, self._world)
+
+    def _given_up(self, org_id: str, signature_id: str, reason: str, next_at: int | None) -> Transaction[None]:
+        """The last attempt ends the request as well, with an entry in the audit log; before, it waits to be mended."""
+        request = None if next_at is not None else (yield from signatures.fail(org_id, signature_id, reason))
+        if request is None:
+            return
+        entry = System(
+            installation_id=self._finishing.service.installation_id,
+            org_id=org_id,
+            id=self._world.new_id("uj"),
+            date_performed=to_iso(self._world.now()),
+            entity_ids=(signature_id,),
+            event="SignatureGivenUp",
+            details={"reason": reason},
+        )
+        yield from append(entry, None)
+        yield from signatures.tell(org_id, "wallet.signature.failed", request, self._world)
