@@ -23,7 +23,10 @@ def main() -> None:
     parser.add_argument("--scale-directory", type=Path, help="where to make the databases (default: a temporary one)")
     parser.add_argument("--identities", action="store_true", help="the cost of passkeys, and of a caller among many")
     parser.add_argument(
-        "--engine", choices=("sqlite", "postgresql"), default="sqlite", help="for --identities, --governance"
+        "--engine",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="for --identities, --governance, --webhooks",
     )
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--credentials", type=int, default=5_000_000)
@@ -32,7 +35,11 @@ def main() -> None:
     parser.add_argument("--signer", action="store_true", help="an order through the signer's socket, and unsealing")
     parser.add_argument("--signer-keys", type=int, default=100_000, help="keys in the large store of --signer")
     parser.add_argument("--governance", action="store_true", help="signing under policies, running jobs")
-    parser.add_argument("--governance-finished", type=int, default=1_000_000, help="stored events, and dead jobs")
+    parser.add_argument(
+        "--governance-finished", type=int, default=1_000_000, help="stored events, and dead jobs; for --webhooks too"
+    )
+    parser.add_argument("--webhooks", action="store_true", help="deliveries next to a bare client")
+    parser.add_argument("--webhook-events", type=int, default=10_000, help="that wait, in each round")
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -59,6 +66,11 @@ def main() -> None:
         from bench import governance
 
         document = governance.run(options.engine, options.governance_finished, rounds, seconds, console, tell)
+    elif options.webhooks:
+        from bench import webhooks
+
+        events, finished = options.webhook_events, options.governance_finished
+        document = webhooks.run(options.engine, events, finished, rounds, 10 * seconds, console, tell)
     elif options.identities:
         from bench import identities
 

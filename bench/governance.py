@@ -61,7 +61,8 @@ def run(
     return _report(engine, finished, signing, jobs, console)
 
 
-def _server(name: str, place: Path, postgres: PostgresServer | None, core: set[int]) -> Server:
+def prepared(name: str, place: Path, postgres: PostgresServer | None, core: set[int]) -> Server:
+    """A server that is not started yet, over a database of its own."""
     url = f"sqlite://{place}/{name}/bench.db" if postgres is None else postgres.new_database(migrated=False)
     server = Server(name, place / name, url, core)
     server.prepare()
@@ -109,7 +110,7 @@ def _signing(
     with ExitStack() as stack:
         load = Load(client_core)
         stack.callback(load.close)
-        servers = {name: _server(name, place, postgres, server_core) for name in ("none", "policies")}
+        servers = {name: prepared(name, place, postgres, server_core) for name in ("none", "policies")}
         asyncio.run(_put(servers["policies"], policies(POLICIES)))
         for server in servers.values():
             stack.enter_context(server)
@@ -135,9 +136,9 @@ def _jobs(
     tell: Callable[[str], None],
 ) -> dict[str, list[float]]:
     """Microseconds of this process for each: a bare update, and a job, in a database with nothing and with much."""
-    servers = {name: _server(f"jobs-{name}", place, postgres, core) for name in ("empty", "full")}
+    servers = {name: prepared(f"jobs-{name}", place, postgres, core) for name in ("empty", "full")}
     begun = time.perf_counter()
-    _fill(servers["full"], finished)
+    fill(servers["full"], finished)
     tell(f"{finished:,} events and {finished:,} dead jobs, put in in {time.perf_counter() - begun:.0f} s")
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
@@ -154,7 +155,8 @@ def _jobs(
     return measured
 
 
-def _fill(server: Server, number: int) -> None:
+def fill(server: Server, number: int, webhook_id: str = "wh-1") -> None:
+    """Put in so many events of a webhook, and as many jobs that failed for good."""
     now = World().now()
     with filling(server.database) as database:
         made: list[tuple[str, int]] = []
@@ -164,7 +166,7 @@ def _fill(server: Server, number: int) -> None:
                 continue
             columns = "org_id webhook_id event_id kind date data status sent_at failed attempt"
             rows = [
-                (server.org_id, "wh-1", id_, "wallet.signature.signed", at, "{}" * 100, "200", at // 1000, 0, 1)
+                (server.org_id, webhook_id, id_, "wallet.signature.signed", at, "{}" * 100, "200", at // 1000, 0, 1)
                 for id_, at in made
             ]
             database.insert("webhook_events", columns, rows)
@@ -233,8 +235,10 @@ def _left() -> Transaction[int]:
     return int((yield _COUNT, ())[0][0])
 
 
-def _verdict(ratio: float, limit: float) -> list[str]:
-    return [f"{ratio:.2f}", f"≤ {limit}", "[green]holds" if ratio <= limit else "[bold red]missed"]
+def verdict(ratio: float, limit: float, *, least: bool = False) -> list[str]:
+    """A ratio, its limit and whether it holds, for a table. ``least``: it may not be less, instead of more."""
+    holds = ratio >= limit if least else ratio <= limit
+    return [f"{ratio:.2f}", f"{'≥' if least else '≤'} {limit}", "[green]holds" if holds else "[bold red]missed"]
 
 
 def _report(
@@ -251,15 +255,15 @@ def _report(
     for (name, clients), each in signing.items():
         row = each.as_dict()
         cpu = row["serverCpuMicroseconds"] + row["signerCpuMicroseconds"]
-        verdict = ["", "", ""]
+        shown = ["", "", ""]
         if name == "policies":
             bare = signing["none", clients].as_dict()
             ratio = cpu / (bare["serverCpuMicroseconds"] + bare["signerCpuMicroseconds"])
             ratios[f"signing, {clients} clients"] = ratio
-            verdict = _verdict(ratio, SIGN_LIMIT)
+            shown = verdict(ratio, SIGN_LIMIT)
         number = str(POLICIES if name == "policies" else 0)
         numbers = [f"{row[of]:.0f}" for of in ("serverCpuMicroseconds", "signerCpuMicroseconds")]
-        table.add_row(str(clients), number, f"{each.rate:,.0f}", f"{row['p50Milliseconds']:.2f}", *numbers, *verdict)
+        table.add_row(str(clients), number, f"{each.rate:,.0f}", f"{row['p50Milliseconds']:.2f}", *numbers, *shown)
     console.print(table)
     median = {name: sorted(values)[len(values) // 2] for name, values in jobs.items()}
     table = Table(title=f"a job, {engine}; full: {finished:,} events and dead jobs", title_justify="left")
@@ -276,7 +280,7 @@ def _report(
             if name == "full":
                 base, against, limit = median[f"{what} empty"], "empty", FULL_LIMIT
             ratios[f"{what}, {name}"] = took / base
-            table.add_row(what, name, f"{took:.0f}", against, *_verdict(took / base, limit))
+            table.add_row(what, name, f"{took:.0f}", against, *verdict(took / base, limit))
     console.print(table)
     return {
         "engine": engine,

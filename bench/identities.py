@@ -165,7 +165,7 @@ def _public(key: ec.EllipticCurvePublicKey) -> PublicKey:
 def seed(server: Server, users: int, each: int) -> list[str]:
     """Users with so many credentials each, in a database that no server has open; sessions of users at random."""
     org_id = server.org_id
-    ring = asyncio.run(_key_ring(server))
+    ring = asyncio.run(key_ring(server))
     end = int(time.time() * 1000) - 60_000
     with filling(server.database) as database:
         (pem,) = database.one("SELECT public_key FROM credentials LIMIT 1")
@@ -222,7 +222,7 @@ def _sessions(ring: KeyRing, database: Filling, org_id: str, users: list[str], e
     return tokens
 
 
-async def _key_ring(server: Server) -> KeyRing:
+async def key_ring(server: Server) -> KeyRing:
     """The server's own keys."""
     database = await open_database(server.database, migrate=False)
     try:

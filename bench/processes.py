@@ -131,6 +131,7 @@ class Server:
     directory: Path
     database: str
     core: set[int]
+    settings: dict[str, Any] = field(default_factory=dict)
     port: int = 0
     admin_port: int = 0
     cold_start: float = 0.0
@@ -169,6 +170,7 @@ class Server:
             "signer_kek": f"file:{self.directory / 'kek'}",
             "organisation_requests_per_minute": UNLIMITED,
             "address_requests_per_minute": UNLIMITED,
+            **self.settings,
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
         return {**inherited, **{f"COUNTERSIGN_{name.upper()}": str(value) for name, value in settings.items()}}
