@@ -4,8 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from countersign.policies.assets import native
-from countersign.policies.prices import PinnedPrices, Priced, PriceRules, Quote, Unpriced, choose, total, value
+from countersign.policies.prices import Priced, PriceRules, Quote, Unpriced, choose, total, value
 
 NOW = 1_700_000_000_000
 RULES = PriceRules()
@@ -62,10 +61,3 @@ def test_value_is_exact_for_the_largest_amounts_and_smallest_prices() -> None:
 def test_sum_is_exact_or_nothing() -> None:
     assert total([Decimal("0.1")] * 3) == Decimal("0.3")
     assert total([Decimal("1e1500"), Decimal("1e-1500")]) is None
-
-
-def test_pinned_price_belongs_to_one_asset_of_one_network() -> None:
-    pinned = PinnedPrices({(native("Ethereum"), "USD"): Decimal(2500)})
-    assert pinned.quote(native("Ethereum"), "USD").price == 2500
-    assert pinned.quote(native("Base"), "USD").price is None
-    assert pinned.quote(native("Ethereum"), "EUR").price is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.policy_lab import export_command, replay_command
+from countersign.cli.prices import prices_command
 
 if TYPE_CHECKING:
     from countersign.policies.scenario import Scenario
@@ -111,3 +112,4 @@ def read_file(file: Path) -> Scenario:
 
 policy.add_command(replay_command)
 policy.add_command(export_command)
+policy.add_command(prices_command)

@@ -18,7 +18,7 @@ from countersign.outgoing.rules import Rules, check_url
 #: Seconds for name, connection and TLS, and for the whole exchange.
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 10.0
-#: Bytes of an answer that are read; the rest is left unread and its connection closed.
+#: Bytes of an answer to a POST that are read; the rest is left unread and its connection closed.
 ANSWER_BYTES = 4096
 #: An idle connection is used again for that long; its address was checked when it was made. Less than servers usually
 #: keep one, so that none is closed just as it is used.
@@ -41,7 +41,7 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and the beginning of the body as it came, at most ``ANSWER_BYTES``.
+    """Status and the beginning of the body as it came, at most as much as was asked for.
 
     ``public``: whether it came from a public address. Text from any other is not for customers: with it the server
     would read for them what lies inside the operator's network.
@@ -143,15 +143,24 @@ class OutgoingClient:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Unreached:
         """POST once. Never raises for what the URL or its server does."""
+        return await self._send("POST", url, body, headers, ANSWER_BYTES)
+
+    async def get(self, url: str, headers: Mapping[str, str], *, most: int) -> Answer | Unreached:
+        """GET once; ``most`` bytes of the answer. Never raises for what the URL or its server does."""
+        return await self._send("GET", url, None, headers, most)
+
+    async def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], most: int
+    ) -> Answer | Unreached:
         if check_url(url, self.rules) is not None:
             return Unreached("BLOCKED_ADDRESS")
         try:
             async with asyncio.timeout(self._total):
-                request = self._http.build_request("POST", url, content=body, headers=dict(headers))
+                request = self._http.build_request(method, url, content=body, headers=dict(headers))
                 answer = await self._http.send(request, stream=True)
                 self._http.cookies.clear()
                 try:
-                    return Answer(answer.status_code, await _beginning(answer), _is_public(answer))
+                    return Answer(answer.status_code, await _beginning(answer, most), _is_public(answer))
                 finally:
                     await answer.aclose()
         except TimeoutError:
@@ -172,13 +181,13 @@ class OutgoingClient:
             self._own.close()
 
 
-async def _beginning(answer: httpx.Response) -> bytes:
+async def _beginning(answer: httpx.Response, most: int) -> bytes:
     found = b""
     async for part in answer.aiter_raw():
         found += part
-        if len(found) >= ANSWER_BYTES:
+        if len(found) >= most:
             break
-    return found[:ANSWER_BYTES]
+    return found[:most]
 
 
 def _is_public(answer: httpx.Response) -> bool:

@@ -47,6 +47,30 @@ EVM_NETWORKS = frozenset(name for name, _, _ in _EVM_ROWS)
 CHAIN_IDS = {name: int(chain_id) for name, _, chain_id in _EVM_ROWS if chain_id != "-"}
 NATIVE_SYMBOLS = {name: symbol for name, symbol, _ in _EVM_ROWS if symbol != "-"}
 NATIVE_SYMBOLS.update((name, symbol) for name, symbol in (row.split(":") for row in _OTHERS.split()))
+
+#: Digits behind the point of the native asset, by network; 18 on all EVM networks but those that follow.
+_DECIMALS = """
+6:Algorand,AlgorandTestnet,BabylonGenesis,BabylonTestnet5,Cardano,CardanoPreprod,Concordium,ConcordiumTestnet,CosmosHub4
+6:CosmosIcsTestnet,Polymesh,PolymeshTestnet,Tezos,TezosGhostnet,TezosShadownet,Tron,TronNile,XrpLedger,XrpLedgerTestnet
+7:Stellar,StellarTestnet
+8:Aptos,AptosTestnet,Bitcoin,BitcoinCash,BitcoinCashTestnet,BitcoinSignet,BitcoinTestnet3,BitcoinTestnet4,Dogecoin
+8:DogecoinTestnet,Hedera,HederaTestnet,InternetComputer,Kaspa,KaspaTestnet11,Litecoin,LitecoinTestnet,Movement
+8:MovementTestnet,Origyn
+9:Ion,IonTestnet,Iota,IotaTestnet,IotaZodianet,Solana,SolanaDevnet,Sui,SuiTestnet,Ton,TonTestnet
+10:Canton,CantonDevnet,CantonTestnet,Paseo,PaseoAssetHub,Polkadot,PolkadotAssetHub
+12:Kusama,KusamaAssetHub,Westend,WestendAssetHub
+18:Starknet,StarknetSepolia
+24:Near,NearTestnet
+"""
+#: Of these the digits are not known for sure, or not the same as seen by a contract.
+_UNSURE = frozenset({"ArcTestnet", "Rayls", "RaylsTestnet", "Tempo", "TempoAndantino", "TempoModerato"})
+
+NATIVE_DECIMALS = {
+    network: int(digits)
+    for digits, networks in (row.split(":") for row in _DECIMALS.split())
+    for network in networks.split(",")
+}
+NATIVE_DECIMALS.update((network, 18) for network in EVM_NETWORKS - _UNSURE if network in NATIVE_SYMBOLS)
 KNOWN_NETWORKS = EVM_NETWORKS | NATIVE_SYMBOLS.keys()
 
 

@@ -9,6 +9,7 @@ from countersign.policies import decisions, policies, simulation
 from countersign.policies.change_records import ChangeRecords
 from countersign.policies.change_requests import ENTITY_KIND, ChangeRequest
 from countersign.policies.decisions import Filters, Governance, Signed
+from countersign.policies.pricing import Pricing
 from countersign.policies.recorded import register_records
 from countersign.policies.rows import find_approval
 from countersign.policies.simulation import Simulate, Simulation
@@ -114,7 +115,9 @@ async def simulate_policies(call: Call, body: Simulate) -> Simulation:
     then, with what had been recorded by then.
     """
     drafts = simulation.read_drafts(body.policies)
-    return await call.read(lambda: simulation.simulate(call.caller, body, drafts, call.world.now()))
+    question = await call.read(lambda: simulation.prepare(call.caller, body, drafts, call.world.now()))
+    facts = await call.service(Pricing).facts(question.needed)
+    return await call.read(lambda: simulation.simulate(call.org_id, question, facts))
 
 
 @operation("GET", "/v2/policy-approvals", permission="Policies:Evaluations:Read", user_kinds=_PEOPLE)

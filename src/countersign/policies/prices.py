@@ -6,12 +6,9 @@ zero, and rules that need the price trigger. Prices belong to an exact (network,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
-
-from countersign.policies.assets import Asset
-from countersign.policies.types import Currency
 
 #: Arithmetic that is exact or fails: more digits than any value needs, and no rounding allowed.
 EXACT = Context(prec=2000, Emax=10_000, Emin=-10_000, traps=[Inexact, InvalidOperation, Overflow])
@@ -23,19 +20,20 @@ DISPLAY = Context(prec=2000, Emax=10_000, Emin=-10_000)
 class Quote:
     """What one source answered: the price of one whole unit, and when it was true (milliseconds; None: always).
 
-    ``price`` is None where the source has no price for the asset, or did not answer.
+    ``price`` is None where the source has no price for the asset, or did not answer; then ``fault`` may say why.
     """
 
     source: str
     price: Decimal | None
     at: int | None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PriceRules:
     """``max_age_ms``: older answers are no answers. ``max_deviation``: of two sources, as a part of the lower price.
 
-    ``cross_check``: compare the first two fresh answers; a price that only one source has is then taken as it is.
+    ``cross_check``: compare the first two fresh answers; a price that only one source has is taken as it is.
     """
 
     max_age_ms: int = 600_000
@@ -62,10 +60,13 @@ def choose(quotes: Sequence[Quote], rules: PriceRules, now: int) -> Priced | Unp
     """The price out of the answers, which stand in the order of the sources; ``now`` in milliseconds."""
     answered = [quote for quote in quotes if quote.price is not None]
     if not answered:
-        return Unpriced("no source has a price for it")
+        return Unpriced(
+            "no source has a price for it" + _each(f"{one.source}: {one.fault or 'none'}" for one in quotes)
+        )
     fresh = [quote for quote in answered if _fresh(quote, rules, now)]
     if not fresh:
-        return Unpriced(f"no price is younger than {rules.max_age_ms // 1000} seconds")
+        ages = _each(f"{one.source}: {_age(one, now)}" for one in answered)
+        return Unpriced(f"no price is younger than {rules.max_age_ms // 1000} seconds{ages}")
     usable = [(quote.price, quote.source) for quote in fresh if quote.price is not None and _sane(quote.price)]
     if len(usable) != len(fresh):
         return Unpriced("a source gave a price that is no positive number")
@@ -103,20 +104,20 @@ def total(values: Sequence[Decimal]) -> Decimal | None:
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class PinnedPrices:
-    """The operator's own table: prices that hold until he changes them, also for networks without a market."""
-
-    table: Mapping[tuple[Asset, Currency], Decimal]
-
-    def quote(self, asset: Asset, currency: Currency) -> Quote:
-        """The table's answer, which does not age."""
-        return Quote("pinned", self.table.get((asset, currency)), None)
-
-
 def _fresh(quote: Quote, rules: PriceRules, now: int) -> bool:
     # A price from the future is one from a wrong clock; it does not get any younger by that.
     return quote.at is None or abs(now - quote.at) <= rules.max_age_ms
+
+
+def _age(quote: Quote, now: int) -> str:
+    seconds = (now - (now if quote.at is None else quote.at)) // 1000
+    return f"{seconds:,} seconds old" if seconds >= 0 else f"{-seconds:,} seconds ahead"
+
+
+def _each(said: Iterable[str]) -> str:
+    """What each source said, behind what follows from it."""
+    text = "; ".join(said)
+    return f" ({text})" if text else ""
 
 
 def _sane(price: Decimal) -> bool:

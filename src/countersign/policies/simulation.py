@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -20,8 +21,8 @@ from countersign.policies.activity import (
     WalletApi,
 )
 from countersign.policies.book import BOOK, read_revision
-from countersign.policies.evaluate import Blocked, Cleared, Outcome, PendingApproval
-from countersign.policies.facts import Facts
+from countersign.policies.evaluate import Blocked, Cleared, Outcome, PendingApproval, needed_facts
+from countersign.policies.facts import Facts, NeededFacts
 from countersign.policies.judging import History, judge, no_history
 from countersign.policies.types import ActivityKind, ApprovalGroup, Policy
 from countersign.storage import Transaction
@@ -95,8 +96,21 @@ class Simulation(Wire):
     reason: str | UnsetType = UNSET
 
 
-def simulate(caller: Caller, asked: Simulate, drafts: Sequence[Policy] | None, now: int) -> Transaction[Simulation]:
-    """Ask the policies. ``drafts``: of :func:`read_drafts`. 404 for a key or a request that does not exist."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An activity, the policies to ask about it, and what they have to be told that no transaction can bring.
+
+    Of what was asked for before, prices are not needed: they were others then.
+    """
+
+    activity: Activity
+    policies: Sequence[Policy]
+    history: History
+    needed: NeededFacts
+
+
+def prepare(caller: Caller, asked: Simulate, drafts: Sequence[Policy] | None, now: int) -> Transaction[Question]:
+    """What to ask. ``drafts``: of :func:`read_drafts`. 404 for a key or a request that does not exist."""
     org_id = caller.org_id
     if (asked.activity is UNSET) == (asked.request_id is UNSET):
         raise validation("activity", "give either an activity or a requestId")
@@ -107,7 +121,15 @@ def simulate(caller: Caller, asked: Simulate, drafts: Sequence[Policy] | None, n
     else:
         activity, history = yield from _recorded(org_id, str(asked.request_id))
     chosen = yield from policies_for(org_id, activity.kind, drafts, added=asked.mode == "Add")
-    return show(activity, (yield from judge(org_id, activity, chosen, Facts(), history, in_turn=False)))
+    needed = NeededFacts() if asked.activity is UNSET else needed_facts(activity, chosen)
+    return Question(activity, chosen, history, needed)
+
+
+def simulate(org_id: str, question: Question, facts: Facts) -> Transaction[Simulation]:
+    """Ask the policies; ``facts``: what is needed, as far as it is known."""
+    activity = question.activity
+    outcome = yield from judge(org_id, activity, question.policies, facts, question.history, in_turn=False)
+    return show(activity, outcome)
 
 
 def policies_for(

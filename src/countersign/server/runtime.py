@@ -41,6 +41,7 @@ from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.store import list_roots
 from countersign.policies import Governance
+from countersign.policies.pricing import Pricing
 from countersign.server import documents, jobs
 from countersign.server.attestation import attestation_policy
 from countersign.server.corridor import Corridor
@@ -50,6 +51,7 @@ from countersign.server.key_stores import OpenStores, open_stores
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import BreakGlassNotices
+from countersign.server.prices import pricing
 from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
@@ -110,6 +112,7 @@ async def running(
         runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
         stack.push_async_callback(runtime.services.get(Entrance).errands.done)
         stack.push_async_callback(runtime.services.get(Webhooks).client.close)
+        stack.push_async_callback(runtime.services.get(Pricing).close)
         for work in _background(runtime, world):
             task = asyncio.create_task(_kept_up(work))
             stack.push_async_callback(_cancelled, task)
@@ -181,6 +184,7 @@ def _assemble(
     finishing = Finishing(database, keys, read_action(log.open_payload))
     governance = Governance(settings.service_accounts_approve)
     webhooks = jobs.webhooks(settings, ring, installation_id)
+    prices = pricing(settings, world)
     others = (
         ceremony,
         keys,
@@ -193,6 +197,7 @@ def _assemble(
         governance,
         webhooks,
         finishing,
+        prices,
     )
     entrance = Entrance(
         database, counters, installation_id, settings.session_seconds, settings.login_enumeration_protection

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -47,6 +48,29 @@ class KeyStoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __post_init__(self) -> None:
         if self.embedded and not (self.store and self.kek):
             raise ValueError(f"key_stores: an embedded signer needs store and kek ({self.id})")
+
+
+class PriceSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One source of prices: ``pinned`` is ``price_table``, ``coingecko`` any service that speaks CoinGecko's API."""
+
+    kind: Annotated[Literal["pinned", "coingecko"], _about("`pinned` or `coingecko`.")]
+    name: Annotated[str, _about("As explanations name it; the kind by default.", max_length=40)] = ""
+    url: Annotated[str, _about("Base of the service, https.")] = "https://api.coingecko.com/api/v3"
+    key_file: Annotated[str, _about("File with the key that the service wants.")] = ""
+    key_header: Annotated[str, _about("Header that carries it.", pattern="^[A-Za-z0-9-]{1,60}$")] = "x-cg-pro-api-key"
+    private: Annotated[bool, _about("Let the host lead to an address that is not public.")] = False
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.kind
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.url)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "::1")):
+            raise ValueError(f"price_sources: {self.called}: url is https, or http to 127.0.0.1")
+        if not url.hostname or url.query or url.fragment or self.url.endswith("/"):
+            raise ValueError(f"price_sources: {self.called}: url is a base such as https://host/api/v3")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,6 +210,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool,
         _about("Whether service accounts may approve what policies hold, where a policy lists them and lets them."),
     ] = True
+    price_table: Annotated[
+        str,
+        _about(
+            "YAML file with decimals of assets, pinned prices and ids at price services, for policies about values; "
+            "read again when it changes. Empty for none."
+        ),
+    ] = ""
+    price_sources: Annotated[
+        tuple[PriceSourceSettings, ...],
+        _about(
+            "Where prices come from, in this order: each a table with `kind` (`pinned`, the `price_table`, or "
+            "`coingecko`, with `url`, and if it takes them `name`, `key_file`, `key_header`, `private`); in the "
+            "environment as JSON. Empty for the `price_table` alone."
+        ),
+    ] = ()
+    price_max_age_seconds: Annotated[
+        int, _about("How old a price may be; an older one is no price.", ge=1, le=86_400)
+    ] = 600
+    price_max_deviation_percent: Annotated[
+        int,
+        _about(
+            "By how much the first two fresh prices may differ, in percent of the lower one; more, and there is none. "
+            "0 compares nothing.",
+            ge=0,
+            le=100,
+        ),
+    ] = 5
+    price_timeout_milliseconds: Annotated[
+        int, _about("How long a request waits for a price source.", ge=100, le=10_000)
+    ] = 1500
     key_refresh_seconds: Annotated[
         int,
         _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),
@@ -323,6 +377,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             for network in getattr(self, name):
                 if not _is_network(network):
                     raise ValueError(f"{name}: {network} is neither an address nor a network such as 10.0.0.0/8")
+        called = [source.called for source in self.price_sources]
+        if len(set(called)) != len(called):
+            raise ValueError("price_sources: two have the same name")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         if self.processes > 1 and self.database.startswith("sqlite"):

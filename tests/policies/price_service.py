@@ -1,0 +1,83 @@
+"""A price service in a process of its own, which answers as a file says: ``python price_service.py DIRECTORY``.
+
+It prints its port, answers each GET with ``status`` and ``body`` of ``answer.json`` after ``hold`` is gone, and notes
+path and key of each request in ``asked``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class PriceService:
+    """The process, as a test steers it."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self._directory = directory
+        self.url = f"http://127.0.0.1:{port}/api/v3"
+
+    def says(self, body: Any, status: int = 200) -> None:
+        """What it answers from now on; text as it is, so that a test can write a number as it likes."""
+        text = body if isinstance(body, str) else json.dumps(body)
+        written = self._directory / "new"
+        written.write_text(json.dumps({"status": status, "body": text}))
+        written.replace(self._directory / "answer.json")
+
+    def hold(self) -> None:
+        """Answer nothing any more."""
+        (self._directory / "hold").touch()
+
+    @property
+    def asked(self) -> list[str]:
+        """Path and key of each request so far."""
+        file = self._directory / "asked"
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@contextmanager
+def price_service(directory: Path) -> Iterator[PriceService]:
+    """A running service for the time of the block."""
+    directory.mkdir()
+    command = [sys.executable, __file__, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            service = PriceService(directory, int(process.stdout.readline()))
+            service.says({})
+            yield service
+        finally:
+            process.kill()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    directory: Path
+
+    def do_GET(self) -> None:
+        with (self.directory / "asked").open("a") as file:
+            file.write(f"{self.path} {self.headers.get('x-cg-pro-api-key', '-')}\n")
+        while (self.directory / "hold").exists():
+            time.sleep(0.01)
+        answer = json.loads((self.directory / "answer.json").read_text())
+        body = answer["body"].encode()
+        self.send_response(answer["status"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+if __name__ == "__main__":
+    _Handler.directory = Path(sys.argv[1])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
