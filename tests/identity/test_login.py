@@ -344,6 +344,25 @@ def test_a_challenge_ends_with_its_time_and_with_the_state_of_its_user(
     assert log_in(admin, ada).status_code == 200
 
 
+def test_threat_32_only_who_holds_a_passkey_is_told_why_it_is_not_taken(
+    admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
+) -> None:
+    session = token_of(log_in(admin, ada))
+    passkey = NewPasskey(user_id_of(tenants))
+    with in_process.caller({**admin.connection, "authToken": session, "credentialId": ada.credential_id}) as person:
+        person.key = ada.key
+        enrolled(person, passkey, "Fido2")
+    stranger = NewPasskey(passkey.user_id, credential=passkey.credential)
+    told = []
+    for each in (passkey, stranger, NewPasskey(passkey.user_id)):
+        challenge = ask(admin).json()
+        first = each.factor(challenge["challenge"], origin="https://elsewhere.localhost")
+        refused = answer(admin, challenge, first)
+        assert refusal(refused) == (401, "ASSERTION_INVALID")
+        told.append(refused.json()["error"]["details"].get("cause"))
+    assert told == ["origin", None, None]
+
+
 def test_threat_16_a_challenge_of_another_purpose_does_not_log_in(
     admin: Caller, ada: NewKey, in_process: InProcess
 ) -> None:

@@ -154,6 +154,34 @@ def test_a6_an_assertion_for_another_relying_party_is_refused(caller: Caller, pa
     assert refusal(sign(caller, passkey)) == (401, "ASSERTION_INVALID")
 
 
+def test_the_holder_of_a_passkey_is_told_what_to_mend(caller: Caller, person: Identity, passkey: NewPasskey) -> None:
+    def cause(answer: httpx.Response) -> str:
+        return str(answer.json()["error"]["details"].get("cause"))
+
+    for counter in (2, 1):
+        passkey.counter = counter
+        last = sign(caller, passkey)
+    assert cause(last) == "signatureCounter"
+    challenge = caller.challenge("POST", "/keys", KEY)
+    for flags, members, expected in (
+        (UP, {}, "userVerification"),
+        (UP | UV, {"origin": "https://app.localhost:8443"}, "origin"),
+        (UP | UV, {"challenge": "AAAA"}, "None"),
+    ):
+        factor = passkey.factor(challenge["challenge"], flags, **members)
+        assert cause(caller.answer(challenge, firstFactor=factor)) == expected
+    passkey.rp_id = "localhost.example"
+    assert cause(sign(caller, passkey)) == "relyingParty"
+    challenge = challenge_for(caller, "Fido2")
+    for new, flags, expected in (
+        (NewPasskey(person.user_id, rp_id="localhost.example"), UP | UV | AT, "relyingParty"),
+        (NewPasskey(person.user_id, origin="https://localhost:1"), UP | UV | AT, "origin"),
+        (NewPasskey(person.user_id), UP | AT, "userVerification"),
+    ):
+        body = new_body(challenge, new.info(challenge["challenge"], flags))
+        assert cause(caller.signed("POST", "/auth/credentials", body)) == expected
+
+
 def test_a6_cut_and_extended_authenticator_data_are_refused(caller: Caller, passkey: NewPasskey) -> None:
     for change in (lambda data: data[:-1], lambda data: data + b"\x00", lambda data: b""):
         challenge = caller.challenge("POST", "/keys", KEY)

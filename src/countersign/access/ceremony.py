@@ -30,7 +30,7 @@ from countersign.access.types import (
     TotpFactor,
     UserActionChallenge,
 )
-from countersign.api import UNSET, ApiError, Caller, Epochs
+from countersign.api import UNSET, ApiError, Caller, Epochs, evidence_error
 from countersign.consent.action_token import (
     ActionClaims,
     ActionEpochs,
@@ -301,7 +301,7 @@ class Ceremony:
             proven = Refused("another challenge was signed")
         if isinstance(proven, Refused):
             self._count_failure(challenge.id)
-            raise ApiError("ASSERTION_INVALID", reason=proven.reason)
+            raise evidence_error("ASSERTION_INVALID", proven)
         return _Proof(credential, evidence, key, proven.answer)
 
     async def _step_counter(self, caller: Caller, proof: _Proof, challenge: ActionChallenge) -> None:
@@ -309,10 +309,10 @@ class Ceremony:
         # An authenticator that does not count, as those of synchronised passkeys, costs no write.
         if answer is None or answer.authenticator_data.sign_count == proof.credential.sign_count == 0:
             return
-        reason = await self._counters.step(caller, proof.credential.uuid, answer)
-        if reason is not None:
+        refusal = await self._counters.step(caller, proof.credential.uuid, answer)
+        if refusal is not None:
             self._count_failure(challenge.id)
-            raise ApiError("ASSERTION_INVALID", reason=reason)
+            raise evidence_error("ASSERTION_INVALID", refusal)
 
     def _count_failure(self, challenge_id: str) -> None:
         self._attempts[challenge_id] = self._attempts.pop(challenge_id, 0) + 1

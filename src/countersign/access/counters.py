@@ -12,6 +12,7 @@ from countersign.api import ApiError
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.credentials.fido2_assertion import Advanced, Answer, Cloned, Unmoved, step_counter
+from countersign.credentials.outcome import Refused
 from countersign.encoding.dates import to_iso
 from countersign.storage import Database, Transaction
 from countersign.world import World
@@ -44,6 +45,9 @@ class Holder(Protocol):
         ...
 
 
+_RAN_BACK = Refused("the signature counter ran back: another authenticator may hold this key", "signatureCounter")
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """The credential is not active any more."""
@@ -58,7 +62,7 @@ class Counters:
         self._installation_id = installation_id
         self._policy = policy
 
-    async def step(self, holder: Holder, credential_uuid: str, answer: Answer) -> str | None:
+    async def step(self, holder: Holder, credential_uuid: str, answer: Answer) -> Refused | None:
         """Step the counter for a proven answer; says why the answer must be refused.
 
         A counter that did not move on is a security event: logged, audited and noted with the credential, whether it
@@ -66,7 +70,7 @@ class Counters:
         """
         stepped = await self._database.write(lambda: _step(holder.org_id, credential_uuid, answer))
         if isinstance(stepped, Gone):
-            return "the credential is not active"
+            return Refused("the credential is not active")
         if not isinstance(stepped, Cloned):
             return None
         cloned = stepped
@@ -79,7 +83,7 @@ class Counters:
             received=cloned.received,
         )
         await self._database.write(lambda: self._report(holder, credential_uuid, cloned))
-        return "the signature counter ran back: another authenticator may hold this key" if self._rejects else None
+        return _RAN_BACK if self._rejects else None
 
     @property
     def _rejects(self) -> bool:

@@ -3,7 +3,7 @@
 from countersign.api.call import Call, Superseded
 from countersign.api.caller import Caller, Epochs
 from countersign.api.effect import Effect, Enrolled
-from countersign.api.errors import CATALOGUE, ApiError, conflict, not_found, validation
+from countersign.api.errors import CATALOGUE, ApiError, conflict, evidence_error, not_found, validation
 from countersign.api.operation import Operation, declared, operation
 from countersign.api.pages import PageRequest, page_request
 from countersign.api.request import Request, Response
@@ -30,6 +30,7 @@ __all__ = [
     "conflict",
     "declared",
     "encode",
+    "evidence_error",
     "not_found",
     "operation",
     "page_request",

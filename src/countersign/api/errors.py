@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from countersign.credentials.outcome import Cause, Refused
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorKind:
@@ -265,6 +267,22 @@ def validation(path: str, message: str) -> ApiError:
     """400 for one member: ``path`` is where it stands, ``message`` what was expected."""
     text = f"{path}: {message}" if path else message
     return ApiError("VALIDATION", f"Bad Request: {text}", details={"issues": [{"path": path, "message": message}]})
+
+
+#: What a caller is told of each cause, and can do.
+CAUSES: Mapping[Cause, str] = {
+    "origin": "Sign on a page whose origin the organisation has listed for the relying party.",
+    "relyingParty": "Use a passkey of a relying party that the organisation has listed.",
+    "userVerification": "Have the authenticator verify the user: userVerification is required.",
+    "signatureCounter": "Stop using this passkey: another authenticator seems to hold its key.",
+}
+
+
+def evidence_error(code: str, refused: Refused) -> ApiError:
+    """What a caller is told about evidence that does not hold: its cause in ``details``, where it has one to tell."""
+    if refused.cause is None:
+        return ApiError(code, reason=refused.reason)
+    return ApiError(code, details={"cause": refused.cause, "hint": CAUSES[refused.cause]}, reason=refused.reason)
 
 
 def not_found(thing: str) -> ApiError:

@@ -106,11 +106,11 @@ def refuse_authenticator(
 ) -> Refused | None:
     """Why the authenticator did not do what a ceremony of this relying party needs; ``None`` if it did."""
     if data.rp_id_hash != rp_id_hash:
-        return Refused("authenticatorData: rpIdHash is that of another relying party")
+        return Refused("authenticatorData: rpIdHash is that of another relying party", "relyingParty")
     if not data.user_present:
         return Refused("authenticatorData: the user was not present (UP)")
     if require_user_verification and not data.user_verified:
-        return Refused("authenticatorData: the user was not verified (UV)")
+        return Refused("authenticatorData: the user was not verified (UV)", "userVerification")
     return None
 
 

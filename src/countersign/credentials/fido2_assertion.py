@@ -112,18 +112,30 @@ def verify_assertion(
 
     ``expected_challenge`` is the challenge string as issued, ``user_id`` the owner of the credential;
     ``user_handle_required`` where nobody said who logs in. That the credential is active, and that its
-    counter moved on (``step_counter``), is for the caller to see to. Never raises for bad input.
+    counter moved on (``step_counter``), is for the caller to see to. Never raises for bad input; a refusal has a
+    cause only if the signature holds.
     """
     evidence = assertion.credential_assertion
     answer = read_answer(evidence.client_data, evidence.authenticator_data, context)
     if isinstance(answer, Refused):
-        return answer
+        # Who does not hold the key learns nothing about it, not even that somebody does.
+        told = answer.cause is None or _is_signed(evidence, public_key)
+        return answer if told else Refused(answer.reason)
     if not answers(answer.client_data, expected_challenge):
         return Refused("clientData names another challenge")
     refusal = refuse_user_handle(evidence.user_handle, user_id, required=user_handle_required) or verify_answer(
         answer, evidence.signature, evidence.algorithm, public_key
     )
     return refusal or Proven(evidence.cred_id, answer.client_data.origin, answer)
+
+
+def _is_signed(evidence: Fido2CredentialAssertion, public_key: PublicKey) -> bool:
+    """Whether the key signed both parts of an answer, whatever stands in them."""
+    client = read_web_client_data(evidence.client_data, CLIENT_DATA_TYPE, MAX_CLIENT_DATA)
+    data = decode_authenticator_data(evidence.authenticator_data, MAX_AUTHENTICATOR_DATA)
+    if isinstance(client, Refused) or isinstance(data, Refused):
+        return False
+    return verify_answer(Answer(client, data), evidence.signature, evidence.algorithm, public_key) is None
 
 
 def read_answer(

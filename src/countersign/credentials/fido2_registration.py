@@ -168,7 +168,7 @@ def _read_object(text: str) -> _Statement | Refused:
 def _find_party(
     parties: Sequence[RelyingParty], data: AuthenticatorData, client_data: WebClientData
 ) -> RelyingParty | Refused:
-    outcome: RelyingParty | Refused = Refused("authenticatorData: rpIdHash is that of no relying party")
+    outcome: RelyingParty | Refused = Refused("authenticatorData: rpIdHash is that of no relying party", "relyingParty")
     for party in parties:
         if party.rp_id_hash == data.rp_id_hash:
             refusal = party.refusal(client_data)

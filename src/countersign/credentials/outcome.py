@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+#: What a passkey's holder can do something about.
+Cause = Literal["origin", "relyingParty", "userVerification", "signatureCounter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The evidence does not hold; ``reason`` is for the log, callers are told no details."""
+    """The evidence does not hold; ``reason`` is for the log. Callers are told ``cause`` at most."""
 
     reason: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

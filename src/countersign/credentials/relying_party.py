@@ -45,7 +45,7 @@ class RelyingParty:
         if self.origins is None:
             return None
         if client_data.origin not in self.origins:
-            return Refused("clientData: the origin is not one of the relying party's")
+            return Refused("clientData: the origin is not one of the relying party's", "origin")
         if client_data.cross_origin and self.top_origins is None:
             return Refused("clientData: crossOrigin is not allowed")
         if client_data.top_origin is not None and client_data.top_origin not in (self.top_origins or ()):

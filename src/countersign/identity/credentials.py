@@ -11,7 +11,7 @@ import msgspec
 from countersign.access import temporary_tokens
 from countersign.access.stored_credentials import Passkey
 from countersign.access.temporary_tokens import TemporaryToken
-from countersign.api import UNSET, ApiError, Effect, Enrolled, UnsetType, not_found
+from countersign.api import UNSET, ApiError, Effect, Enrolled, UnsetType, evidence_error, not_found
 from countersign.credentials.fido2_registration import AttestationPolicy, Fido2Attestation, verify_registration
 from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.key_attestation import CredentialInfo, KeyAttestation, verify_attestation
@@ -196,7 +196,7 @@ def _collision(org_id: str, user_id: str, key: str, fingerprint: str) -> Transac
 def refusal_error(refused: Refused) -> ApiError:
     """What a caller is told about an attestation that does not hold."""
     code = "PUBLIC_KEY_REFUSED" if isinstance(refused, KeyRefused) else "ATTESTATION_INVALID"
-    return ApiError(code, reason=refused.reason)
+    return evidence_error(code, refused)
 
 
 def taken_error(taken: Taken) -> ApiError:

@@ -18,7 +18,7 @@ from countersign.access.types import (
     TotpFactor,
     UserActionChallenge,
 )
-from countersign.api import UNSET, ApiError, Call, Effect, operation, validation
+from countersign.api import UNSET, ApiError, Call, Effect, evidence_error, operation, validation
 from countersign.credentials.outcome import Refused
 from countersign.identity import delegated_sessions, login_codes, logins, sessions
 from countersign.identity.credential_operations import Enrolment
@@ -174,7 +174,7 @@ async def _prove(call: Call, token: TemporaryToken, subject: Subject, factors: l
         if isinstance(proven, Refused):
             entrance.wrong_answers.note(token.id)
             log.info("login failed", organisation=org_id, reason=proven.reason)
-            raise ApiError("ASSERTION_INVALID", reason=proven.reason)
+            raise evidence_error("ASSERTION_INVALID", proven)
         proofs.append(proven)
     return proofs
 
@@ -184,10 +184,10 @@ async def _step_counter(call: Call, token: TemporaryToken, proof: Proven) -> Non
     # An authenticator that does not count, as those of synchronised passkeys, costs no write.
     if answer is None or answer.authenticator_data.sign_count == holder.sign_count == 0:
         return
-    reason = await entrance.counters.step(holder, holder.credential_uuid, answer)
-    if reason is not None:
+    refusal = await entrance.counters.step(holder, holder.credential_uuid, answer)
+    if refusal is not None:
         entrance.wrong_answers.note(token.id)
-        raise ApiError("ASSERTION_INVALID", reason=reason)
+        raise evidence_error("ASSERTION_INVALID", refusal)
 
 
 @operation("POST", "/auth/login/delegated", permission="Auth:Delegated:Login", signed=True, callers=("ServiceAccount",))
