@@ -13,7 +13,7 @@ SIGNATURES ?= 100000
 WORKERS ?= $(shell echo $$(( $$(nproc) * 3 / 2 )))
 ARGS ?=
 
-.PHONY: help demo up test check lint fmt bench bench-scale faults fuzz nonces lock clean venv-demo venv-test setup-test
+.PHONY: help demo up console test check lint fmt bench bench-scale faults fuzz nonces lock clean venv-demo venv-test setup-test
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ demo: venv-demo ## Watch a key sign only what was countersigned: server, officia
 
 up: venv-demo ## Run a sandbox server in the foreground (PORT=8170 DATA=.local/sandbox)
 	@exec $(BIN)/countersign up --port $(PORT) --data $(DATA) $(ARGS)
+
+console: ## Build the pages of the web console from console/ (needs npm; what is built is committed)
+	@cd console && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
+	@cd console && npm run --silent build
 
 test: setup-test ## Run every test, on SQLite and PostgreSQL (ARGS='tests/keys -k name' for some, WORKERS=0 in one process)
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
@@ -71,5 +75,5 @@ lock: venv-test ## Write the lock files anew (ARGS=--upgrade for newer versions)
 
 clean: ## Remove everything that was installed or made here, the sandbox's data excepted
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis build dist
-	@rm -rf tests/clients/node/node_modules
+	@rm -rf tests/clients/node/node_modules console/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

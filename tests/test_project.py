@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGE_LOCKS = [ROOT / "tests/clients/node/package-lock.json", ROOT / "console/package-lock.json"]
 LOCKS = sorted(ROOT.glob("requirements/*.txt"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
@@ -17,7 +18,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OF_THE_SIGNER = {"consent", "credentials", "encoding", "keystores", "world"}
 
 
-@pytest.mark.parametrize("path", [*LOCKS, ROOT / "tests/clients/node/package-lock.json"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*LOCKS, *PACKAGE_LOCKS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_lock_files_hold_no_address(path: Path) -> None:
     assert "://" not in path.read_text(encoding="utf-8")
 

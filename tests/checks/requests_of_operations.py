@@ -348,6 +348,8 @@ OPEN: dict[str, str] = {
     "readyz": "the same for database and signer",
     "jwks": "public keys",
     "openapi": "the same for everyone",
+    "console": "the same for everyone",
+    "consoleFile": "the same for everyone",
     "createUserActionChallenge": "a challenge grants nothing; the permission is asked where the action is used",
     "createUserActionSignature": "the same",
     "listCredentials": "the caller's own",
@@ -365,6 +367,8 @@ OPEN: dict[str, str] = {
     "login": "proves itself by a credential",
     "logout": "the caller's own",
     "logoutByPost": "the caller's own",
+    "listSessions": "the caller's own",
+    "endSession": "the caller's own",
     "activateCredential": "the caller's own",
     "deactivateCredential": "the caller's own",
     "deleteCredential": "the caller's own",
@@ -392,6 +396,7 @@ UNSIGNED = {
     "login",
     "logout",
     "logoutByPost",
+    "endSession",
     "simulatePolicies",
 }
 

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
+from countersign.server.documents import APART
 from countersign.server.table import operations
 from tests.checks.requests_of_operations import Stock, new_account
 from tests.support.caller import Caller
@@ -84,13 +85,13 @@ def sent(scene: Scene, case: Any, *, signed: bool, existing: bool) -> httpx.Resp
 
 
 #: Ends the caller's own session or credential: everything after it would be 401.
-_LEFT_OUT = {"deactivateCredential", "deleteCredential", "logout", "logoutByPost"}
+_LEFT_OUT = {"deactivateCredential", "deleteCredential", "endSession", "logout", "logoutByPost"}
 
 
 @pytest.mark.parametrize("operation", [o for o in operations() if o.id not in _LEFT_OUT], ids=lambda o: o.id)
 def test_no_generated_request_is_a_fault_of_the_server(scene: Scene, operation: Any) -> None:
-    if operation.path in ("/healthz", "/readyz"):
-        return  # not in the document: they take nothing
+    if operation.path.startswith(APART):
+        return  # not in the document: no client calls them
     described = scene.schema[operation.path][operation.method]
     takes_nothing = "{" not in operation.path and operation.body is None and operation.query is None
     for mode in [GenerationMode.POSITIVE] if takes_nothing else [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]:

@@ -20,10 +20,12 @@ from jsonschema import Draft202012Validator
 from tests.contract import contract
 
 #: What the server offers beside the API: the contract does not speak of it.
-OUTSIDE = ("/healthz", "/readyz", "/openapi.json", "/metrics", "/.well-known/")
+OUTSIDE = ("/healthz", "/readyz", "/openapi.json", "/metrics", "/.well-known/", "/console")
 
 #: Operations of our own among those of the API: their refusals keep to the envelope, their answers to our types alone.
 OURS = (
+    ("DELETE", "/auth/sessions/{sessionId}"),
+    ("GET", "/auth/sessions"),
     ("POST", "/auth/credentials/{credentialUuid}/endorse"),
     ("POST", "/keys/{keyId}/destroy"),
     ("POST", "/policies/simulate"),

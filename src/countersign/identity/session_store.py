@@ -14,3 +14,14 @@ END_SESSION = Statement(
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
     "WHERE org_id = ? AND token_id = ? AND kind = 'Token' AND state <> 'Archived'",
 )
+END_OWN_SESSION = Statement(
+    "end_own_session",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND user_id = ? AND token_id = ? AND kind = 'Token' AND state = 'Active' RETURNING token_id",
+)
+LIST_SESSIONS = Statement(
+    "list_sessions",
+    "SELECT token_id, name, created_at, expires_at, credential_uuid, delegated_by FROM tokens "
+    "WHERE org_id = ? AND user_id = ? AND kind = 'Token' AND state = 'Active' AND expires_at > ? "
+    "ORDER BY token_id DESC LIMIT 100",
+)

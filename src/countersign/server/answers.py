@@ -42,6 +42,10 @@ class Outbox:
                 log.exception("an answer could not be written")
 
 
+#: Without a body, a length would be that of another answer (RFC 9110 section 8.6).
+_BODILESS = {204: b"HTTP/1.1 204 No Content\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
+
+
 @lru_cache(maxsize=256)
 def _status_and_type(status: int, media_type: str) -> bytes:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {media_type}\r\ncontent-length: ".encode()
@@ -50,8 +54,9 @@ def _status_and_type(status: int, media_type: str) -> bytes:
 def serialise(response: Response, headers: tuple[tuple[bytes, bytes], ...], *, close: bool, head: bool) -> bytes:
     """The bytes of an answer. ``head``: to a HEAD request, which is told the length of a body it does not get."""
     parts: list[bytes]
-    if response.status == HTTPStatus.NO_CONTENT:
-        parts = [b"HTTP/1.1 204 No Content\r\n"]
+    bodiless = _BODILESS.get(response.status)
+    if bodiless is not None:
+        parts = [bodiless]
     else:
         parts = [_status_and_type(response.status, response.media_type), b"%d\r\n" % len(response.content)]
     if response.headers:

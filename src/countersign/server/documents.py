@@ -15,6 +15,8 @@ from countersign import __version__
 from countersign.api import CATALOGUE, Held, Operation, Response
 
 _ERROR_REF = {"$ref": "#/components/responses/Error"}
+#: What browsers and probes fetch, and no client of the API calls.
+APART = ("/healthz", "/readyz", "/console")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -46,7 +48,7 @@ def _types(operations: Iterable[Operation]) -> list[Any]:
 
 def openapi(operations: Iterable[Operation], base_url: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document; schemas are those that requests are read with."""
-    listed = [operation for operation in operations if not operation.path.startswith(("/healthz", "/readyz"))]
+    listed = [operation for operation in operations if not operation.path.startswith(APART)]
     kinds = _types(listed)
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(kinds, schemas, strict=True))

@@ -30,6 +30,7 @@ from countersign.audit.checkpoint import Ed25519CheckpointKey
 from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
+from countersign.console import Console
 from countersign.identity import credential_codes, login_codes, mail
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.entrance import Entrance
@@ -157,7 +158,7 @@ def _assemble(
     stores: OpenStores,
 ) -> Runtime:
     installation_id = installation["installation_id"]
-    table = operations()
+    table = [operation for operation in operations() if settings.console or operation.tag != "console"]
     router = Router(table)
     identifier = Identifier(database, ring, world)
     consents = Consents(database, ring, installation_id, world, allow_unsigned_query=settings.allow_unsigned_query)
@@ -198,6 +199,7 @@ def _assemble(
         webhooks,
         finishing,
         prices,
+        Console(installation_id, sandbox=settings.profile == "sandbox"),
     )
     entrance = Entrance(
         database, counters, installation_id, settings.session_seconds, settings.login_enumeration_protection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -20,6 +21,7 @@ from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.access.server_keys import read_server_secret
 from countersign.credentials import public_key
+from countersign.identity.application_administration import add_origin
 from countersign.identity.bootstrap import (
     Founded,
     Plan,
@@ -29,6 +31,7 @@ from countersign.identity.bootstrap import (
     prepare_keys,
     sandbox_account,
 )
+from countersign.identity.local_commands import Impossible
 from countersign.keystores import create_root
 from countersign.keystores.kek import open_provider
 from countersign.server.runtime import Runtime
@@ -271,6 +274,10 @@ async def announce(files: SandboxFiles, runtime: Runtime, port: int) -> dict[str
     await renew_token(files, services.database, services.ring, services.installation_id, 86_400)
     scheme = "https" if runtime.settings.tls_certificate else "http"
     host = runtime.settings.host if runtime.settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    with contextlib.suppress(Impossible):
+        # The console's, wherever this start listens; whoever took the application away wants no passkeys there.
+        origin, app_id = f"{scheme}://localhost:{port}", read_connection(files)["appId"]
+        await services.database.write(lambda: add_origin(app_id, origin, services.world))
     base_url = runtime.settings.public_url or f"{scheme}://{host}:{port}{runtime.settings.mount_prefix}"
     values = {**read_connection(files), "baseUrl": base_url}
     _write_connection(files, values)

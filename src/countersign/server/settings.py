@@ -359,6 +359,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     checkpoint_milliseconds: Annotated[
         int, _about("How often the audit log is put in order and its head signed.", ge=50, le=60_000)
     ] = 500
+    console: Annotated[bool, _about("Serve the web console at `/console`; off, its paths do not exist.")] = True
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
 

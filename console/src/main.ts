@@ -1,0 +1,91 @@
+// Pages by the fragment of the address. What a fragment holds, a code above all, never leaves the browser; it is taken
+// out of the address as soon as it has been read.
+
+import { readSettings } from "./api"
+import { button, h, say } from "./dom"
+import { account, logOut } from "./pages/account"
+import { code } from "./pages/code"
+import { login } from "./pages/login"
+import { recover } from "./pages/recover"
+import { register } from "./pages/register"
+import { sign } from "./pages/sign"
+import { clearForPage, explain, show, unusable } from "./problems"
+import { session } from "./session"
+
+type Page = (query: URLSearchParams, next: string) => Node | Promise<Node>
+
+const OPEN: Record<string, [title: string, page: Page]> = {
+  "/login": ["Log in", login],
+  "/register": ["Finish your registration", register],
+  "/code": ["Add a passkey with a code", code],
+  "/recover": ["Recover your account", recover],
+}
+const OF_A_SESSION: Record<string, [title: string, page: Page]> = {
+  "/account": ["Your account", account],
+  "/sign": ["Sign a request", sign],
+}
+
+let turn = 0
+/** Where somebody wanted to go before the login. */
+let wanted = "#/account"
+
+async function render(first: boolean): Promise<void> {
+  const mine = (turn += 1)
+  const [path = "", query = ""] = location.hash.replace(/^#/, "").split("?")
+  const known = session()
+  if (OF_A_SESSION[path] !== undefined && known === null) {
+    wanted = location.hash
+    return void location.replace("#/login")
+  }
+  const found = OPEN[path] ?? OF_A_SESSION[path]
+  if (found === undefined) return void location.replace(known === null ? "#/login" : "#/account")
+  if (query !== "") history.replaceState(null, "", `#${path}`)
+  clearForPage()
+  const [title, page] = found
+  let content: Node
+  try {
+    content = await page(new URLSearchParams(query), wanted)
+  } catch (error) {
+    show(explain(error))
+    content = h("section", {}, h("h1", {}, title), h("p", {}, "This page could not be loaded."))
+  }
+  if (mine !== turn) return
+  if (path === "/login") wanted = "#/account"
+  document.title = `${title} · Countersign`
+  header(path, known?.username)
+  const main = document.getElementById("main")!
+  main.replaceChildren(content)
+  // Screen readers say where they are; on the first page they do so by themselves.
+  if (!first) focusHeading(main)
+}
+
+function focusHeading(main: HTMLElement): void {
+  const heading = main.querySelector("h1")!
+  heading.tabIndex = -1
+  heading.focus()
+}
+
+function header(path: string, username: string | undefined): void {
+  const link = (to: string, text: string) => {
+    return h("a", { href: `#${to}`, ...(path === to ? { attributes: { "aria-current": "page" } } : {}) }, text)
+  }
+  const items = username === undefined
+    ? [link("/login", "Log in")]
+    : [link("/account", "Account"), link("/sign", "Sign"), button("Log out", () => void logOut(), "link")]
+  document.getElementById("top")!.replaceChildren(
+    h("span", { className: "brand" }, "Countersign"),
+    h("nav", { attributes: { "aria-label": "Pages" } }, ...items),
+  )
+}
+
+addEventListener("hashchange", () => void render(false))
+void render(true)
+
+readSettings().then(
+  ({ sandbox }) => {
+    if (sandbox) document.body.prepend(h("p", { className: "sandbox" }, "Sandbox: for development, guards nothing of value."))
+  },
+  () => say("The settings of the server could not be read."),
+)
+const problem = unusable()
+if (problem) show(problem, true)

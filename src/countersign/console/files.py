@@ -1,0 +1,86 @@
+"""The files of the console: an exact table, read once, so that no request names a file of the system."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+
+import msgspec
+
+from countersign.api import Response
+
+PAGE = "index.html"
+SETTINGS = "settings.json"
+#: Every file that was built, with its media type; nothing else is served, whatever lies beside them.
+BUILT: Mapping[str, str] = {
+    PAGE: "text/html; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "app.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # No text becomes markup or a script, whatever a mistake in the page would let through.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = {
+    # Asked for anew each time, and answered 304: a page and a script of two versions never meet.
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "publickey-credentials-create=(self), publickey-credentials-get=(self), camera=(), display-capture=(), "
+        "geolocation=(), microphone=(), payment=(), serial=(), usb=()"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Console:
+    """Answers with the files, and with what the page must know of this installation.
+
+    ``installation_id`` is part of what a signature commits to; ``sandbox``: whether the page says that it guards
+    nothing.
+    """
+
+    def __init__(self, installation_id: str, *, sandbox: bool) -> None:
+        folder = resources.files("countersign.console") / "static"
+        settings = msgspec.json.encode({"installationId": installation_id, "sandbox": sandbox})
+        self._table = {name: _File(kind, (folder / name).read_bytes()) for name, kind in BUILT.items()}
+        self._table[SETTINGS] = _File("application/json", settings)
+
+    def answer(self, name: str, if_none_match: str | None) -> Response | None:
+        """The file of this name, 304 if the client has it, ``None`` if there is none."""
+        file = self._table.get(name)
+        return None if file is None else file.unchanged if file.is_known(if_none_match) else file.whole
+
+
+class _File:
+    """Both answers with it, made once."""
+
+    def __init__(self, media_type: str, content: bytes) -> None:
+        self._tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        headers = {**HEADERS, "ETag": self._tag}
+        self.whole = Response(200, content, media_type, headers)
+        self.unchanged = Response(304, b"", media_type, headers)
+
+    def is_known(self, if_none_match: str | None) -> bool:
+        """Whether the client's list of versions holds this one (RFC 9110 section 13.1.2: compared weakly)."""
+        if if_none_match is None:
+            return False
+        tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+        return self._tag in tags or "*" in tags
