@@ -37,24 +37,24 @@ def test_jitter_lengthens_a_wait_by_a_tenth_at_most(failed: int, chance: float) 
 
 def test_a_full_lane_leaves_room_to_the_others() -> None:
     bounds = Bounds(10, (3, 2))
-    due = ["slow.test one"] * 20 + ["quick.test two"]
+    due = [("slow.test one", 20), ("quick.test two", 1)]
     assert choose(due, {}, 10, bounds) == {"slow.test one": 2, "quick.test two": 1}
 
 
 def test_lanes_that_share_a_word_share_its_bound() -> None:
     bounds = Bounds(10, (3, 2))
-    due = ["slow.test one", "slow.test two", "slow.test one", "slow.test two"]
+    due = [("slow.test one", 2), ("slow.test two", 2)]
     assert choose(due, {}, 10, bounds) == {"slow.test one": 2, "slow.test two": 1}
 
 
 def test_what_runs_counts() -> None:
-    assert choose(["a x", "b y"], {(0, "a"): 3}, 10, Bounds(10, (3, 2))) == {"b y": 1}
-    assert choose(["", "", ""], {}, 2, Bounds(10)) == {"": 2}
+    assert choose([("a x", 1), ("b y", 1)], {(0, "a"): 3}, 10, Bounds(10, (3, 2))) == {"b y": 1}
+    assert choose([("", 3)], {}, 2, Bounds(10)) == {"": 2}
 
 
-@given(st.lists(st.sampled_from(["a x", "a y", "b x", "b z", ""])), st.integers(0, 8))
-def test_no_bound_is_ever_exceeded(due: list[str], free: int) -> None:
-    taken = choose(due, {}, free, Bounds(8, (3, 2)))
+@given(st.dictionaries(st.sampled_from(["a x", "a y", "b x", "b z", ""]), st.integers(1, 9)), st.integers(0, 8))
+def test_no_bound_is_ever_exceeded(due: dict[str, int], free: int) -> None:
+    taken = choose(due.items(), {}, free, Bounds(8, (3, 2)))
     assert sum(taken.values()) <= free
     for place, most in enumerate((3, 2)):
         for word in {lane.split()[place] for lane in taken if lane}:

@@ -53,22 +53,25 @@ def words(lane: str) -> list[tuple[int, str]]:
     return list(enumerate(lane.split()))
 
 
-def choose(due: Iterable[str], running: Mapping[tuple[int, str], int], free: int, bounds: Bounds) -> dict[str, int]:
-    """How many jobs to take from which lane: of ``due``, lanes of the jobs that are due, the oldest first.
+def choose(
+    due: Iterable[tuple[str, int]], running: Mapping[tuple[int, str], int], free: int, bounds: Bounds
+) -> dict[str, int]:
+    """How many jobs to take from which lane: of ``due``, lanes and how many jobs of them are due, the oldest first.
 
     ``running`` counts by place and word; ``free`` is the room of the kind.
     """
     taken: dict[str, int] = {}
     counts = dict(running)
-    for lane in due:
+    for lane, number in due:
         if free <= 0:
             break
-        parts = [(place, word) for place, word in words(lane) if place < len(bounds.lanes)]
-        if all(counts.get(part, 0) < bounds.lanes[part[0]] for part in parts):
+        parts = [part for part in words(lane) if part[0] < len(bounds.lanes)]
+        room = min([free, number, *(bounds.lanes[part[0]] - counts.get(part, 0) for part in parts)])
+        if room > 0:
             for part in parts:
-                counts[part] = counts.get(part, 0) + 1
-            taken[lane] = taken.get(lane, 0) + 1
-            free -= 1
+                counts[part] = counts.get(part, 0) + room
+            taken[lane] = room
+            free -= room
     return taken
 
 

@@ -103,10 +103,16 @@ def _bury(kind: Kind, job: Job, payload: str, reason: str, now: int) -> Transact
     return True
 
 
+def place(job: Job) -> tuple[str, str, str]:
+    """The one order in which a transaction goes through several jobs."""
+    return job.org_id, job.lane, job.job_id
+
+
 def renew(jobs: Sequence[Job], until: int) -> Transaction[list[Job]]:
     """Hold jobs that still run until then; answers those that are no longer the worker's."""
     lost = []
-    for job in jobs:
+    # In the order in which outcomes are recorded, so that neither waits for the other's rows.
+    for job in sorted(jobs, key=place):
         if not (yield store.RENEW, (until, job.org_id, job.job_id, job.fence)):
             lost.append(job)
     return lost
@@ -114,19 +120,19 @@ def renew(jobs: Sequence[Job], until: int) -> Transaction[list[Job]]:
 
 def release(jobs: Sequence[Job], now: int) -> Transaction[None]:
     """Let others have what was taken and not run to its end."""
-    for job in jobs:
+    for job in sorted(jobs, key=place):
         yield store.RELEASE, (now, job.org_id, job.job_id, job.fence)
 
 
-def due_lanes(kind: str, now: int, limit: int) -> Transaction[list[str]]:
-    """The lanes of the jobs that are due, the oldest first, one for each job, up to ``limit``."""
-    return [str(row[0]) for row in (yield store.DUE_LANES, (kind, now, limit))]
+def due_lanes(kind: str, now: int, limit: int) -> Transaction[list[tuple[str, int]]]:
+    """The lanes of the ``limit`` oldest jobs that are due, the oldest first, and how many of these are of each."""
+    return [(str(lane), int(number)) for lane, number in (yield store.DUE_LANES, (kind, now, limit))]
 
 
-def all_due_lanes(kind: str, now: int) -> Transaction[list[str]]:
-    """Each lane that has a due job, once; the costlier look, for when the oldest jobs are all of full lanes."""
+def all_due_lanes(kind: str, now: int) -> Transaction[list[tuple[str, int]]]:
+    """Each lane that has a due job, and one; the costlier look, for when the oldest jobs are all of full lanes."""
     rows = yield store.ALL_DUE_LANES, (kind, kind, kind)
-    return [str(lane) for lane, oldest in rows if oldest <= now]
+    return [(str(lane), 1) for lane, oldest in rows if oldest <= now]
 
 
 def ensure(kind: Kind, world: World) -> Transaction[None]:

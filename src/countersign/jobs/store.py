@@ -12,7 +12,12 @@ INSERT = Statement(
     " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?) ON CONFLICT DO NOTHING RETURNING job_id",
 )
 
-DUE_LANES = Statement("jobs.due_lanes", "SELECT lane FROM jobs WHERE kind = ? AND due_at <= ? ORDER BY due_at LIMIT ?")
+# Of the oldest that are due.
+DUE_LANES = Statement(
+    "jobs.due_lanes",
+    "SELECT lane, COUNT(*) FROM (SELECT lane, due_at FROM jobs WHERE kind = ? AND due_at <= ? ORDER BY due_at LIMIT ?)"
+    " AS oldest GROUP BY lane ORDER BY MIN(due_at)",
+)
 
 # Every lane that has something due, from one to the next along the index: what is due in between is not read.
 ALL_DUE_LANES = Statement(

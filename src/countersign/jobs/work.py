@@ -87,6 +87,8 @@ class Kind:
     """How jobs of one kind are run.
 
     ``every_ms``: there is always one job of it, which comes back after that time, whatever its outcome.
+    ``together``: outcomes are recorded several in one transaction, in the order of organisation and lane; for a kind
+    that has many, each of which writes little and locks no row but in that order.
     """
 
     name: str
@@ -94,3 +96,4 @@ class Kind:
     plan: RetryPlan = field(default_factory=RetryPlan)
     bounds: Bounds = field(default_factory=lambda: Bounds(8))
     every_ms: int | None = None
+    together: bool = False

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from countersign.jobs import queue, store
 from countersign.jobs.plan import choose, given_up, words
+from countersign.jobs.recording import Recorder
 from countersign.jobs.work import Failed, Job, Kind, Outcome
 from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
@@ -22,7 +23,7 @@ log = structlog.get_logger("countersign.jobs")
 
 #: How often it is looked for what is due when no commit of this process gives a hint.
 POLL_SECONDS = 0.25
-#: An outcome is recorded again that often while the database is away, until the lease has ended anyway.
+#: It is looked again that often while the database is away.
 _PAUSE_SECONDS = 1.0
 #: Of the oldest due jobs, how many are looked at for lanes with room.
 _PAGE = 256
@@ -35,18 +36,48 @@ def _uncounted(_kind: str, _outcome: str) -> None:
     """For workers whose outcomes nobody counts."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
-    """What one kind has under way; ``more``: at the last look there was more due than room."""
+    """What one kind has under way; ``more``: at the last look there was more due than room.
+
+    ``tasks`` run or are being recorded; ``runs``, by id and fence, and ``parts`` are those that run, which is what
+    bounds are about: others are taken while it is recorded how these ended.
+    """
 
     kind: Kind
-    tasks: dict[asyncio.Task[None], Job]
-    parts: Counter[tuple[int, str]]
+    recorder: Recorder
+    tasks: dict[asyncio.Task[None], Job] = field(default_factory=dict)
+    parts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    runs: set[tuple[str, int]] = field(default_factory=set)
     more: bool = False
 
     @property
     def free(self) -> int:
-        return self.kind.bounds.running - len(self.tasks)
+        most = self.kind.bounds.running
+        # What is being recorded is bounded too: it has a lease to keep, and is in memory.
+        return min(most - len(self.runs), 3 * most - len(self.tasks))
+
+    def begin(self, job: Job) -> None:
+        """Count one that runs from now on."""
+        self.runs.add((job.job_id, job.fence))
+        self.parts.update(words(job.lane))
+
+    def end(self, job: Job) -> None:
+        """Count one no more, once."""
+        if (job.job_id, job.fence) not in self.runs:
+            return
+        self.runs.remove((job.job_id, job.fence))
+        self.parts.subtract(words(job.lane))
+        for part in words(job.lane):
+            if not self.parts[part]:
+                del self.parts[part]
+
+    def has_room(self, lane: str) -> bool:
+        """Whether there is more, and enough of this lane has ended: each look costs the database a transaction."""
+        bounds = self.kind.bounds
+        free = [(self.free, bounds.running)]
+        free += [(most - self.parts[part], most) for most, part in zip(bounds.lanes, words(lane), strict=False)]
+        return self.more and all(4 * number >= most for number, most in free)
 
 
 class Workers:
@@ -63,12 +94,14 @@ class Workers:
         count: Count = _uncounted,
     ) -> None:
         self._database = database
-        self._running = {kind.name: _Running(kind, {}, Counter()) for kind in kinds}
+        self._running = {kind.name: _Running(kind, Recorder(database, kind)) for kind in kinds}
         self._owner = owner
         self._world = world
         self._lease_ms = lease_ms
         self._count = count
         self._awake = asyncio.Event()
+        # What is looked for when awake.
+        self._wanted: set[_Running] = set()
         database.on_commit(store.INSERT, self.wake)
 
     @property
@@ -78,6 +111,7 @@ class Workers:
 
     def wake(self) -> None:
         """Look for due jobs now."""
+        self._wanted.update(self._running.values())
         self._awake.set()
 
     async def run(self) -> None:
@@ -91,10 +125,16 @@ class Workers:
                 except StorageUnavailable as error:
                     log.warning("jobs wait for the database", reason=error.reason)
                     await asyncio.sleep(_PAUSE_SECONDS)
+            loop, looked = asyncio.get_running_loop(), -POLL_SECONDS
             while True:
                 self._awake.clear()
+                # A kind that is always busy must not keep the others from being looked at.
+                if loop.time() - looked >= POLL_SECONDS:
+                    looked = loop.time()
+                    self._wanted.update(self._running.values())
+                wanted, self._wanted = self._wanted, set()
                 try:
-                    await self.look()
+                    await self._look(wanted)
                 except StorageUnavailable as error:
                     log.warning("jobs wait for the database", reason=error.reason)
                     await asyncio.sleep(_PAUSE_SECONDS)
@@ -112,13 +152,19 @@ class Workers:
 
     async def look(self) -> int:
         """Take what is due and has room, and start it; how many jobs that were."""
-        return sum([await self._fill(each) for each in self._running.values() if each.free > 0])
+        return await self._look(self._running.values())
+
+    async def _look(self, wanted: Iterable[_Running]) -> int:
+        return sum([await self._fill(each) for each in wanted if each.free > 0])
 
     async def until_idle(self) -> None:
         """Run everything that is due, and what that brings about, to its end."""
-        while await self.look() or self._tasks():
-            if tasks := self._tasks():
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        while True:
+            self._awake.clear()
+            if not await self.look() and not self._tasks():
+                return
+            if self._tasks():
+                await self._awake.wait()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for each in self._running.values() for task in each.tasks]
@@ -127,10 +173,10 @@ class Workers:
         bounds, name, now = each.kind.bounds, each.kind.name, self._world.now()
         due = await self._database.read(partial(queue.due_lanes, name, now, _PAGE))
         lanes = choose(due, each.parts, each.free, bounds)
-        if not lanes and len(due) == _PAGE:
+        if not lanes and sum(number for _, number in due) == _PAGE:
             due = await self._database.read(partial(queue.all_due_lanes, name, now))
             lanes = choose(due, each.parts, each.free, bounds)
-        each.more = len(due) > sum(lanes.values())
+        each.more = sum(number for _, number in due) > sum(lanes.values())
         if not lanes:
             return 0
         taken = await self._database.write(partial(queue.take, name, lanes, self._owner, now, self._lease_ms))
@@ -139,36 +185,45 @@ class Workers:
         return len(taken)
 
     def _start(self, each: _Running, job: Job) -> None:
-        task = asyncio.create_task(self._work(each.kind, job))
+        each.begin(job)
+        task = asyncio.create_task(self._work(each, job))
         each.tasks[task] = job
-        each.parts.update(words(job.lane))
         task.add_done_callback(partial(self._ended, each))
 
     def _ended(self, each: _Running, task: asyncio.Task[None]) -> None:
         job = each.tasks.pop(task)
-        each.parts.subtract(words(job.lane))
-        for part in words(job.lane):
-            if not each.parts[part]:
-                del each.parts[part]
+        # Again: one may have been cancelled before its first step, and what is recorded made room as well.
+        self._free(each, job)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the outcome of a job was not recorded", kind=job.kind, job=job.job_id, error=repr(error))
-        # One look for several that ended: each costs the database a transaction.
-        if each.more and each.free * 4 >= each.kind.bounds.running:
-            self.wake()
+        if not each.tasks:
+            self._awake.set()
 
-    async def _work(self, kind: Kind, job: Job) -> None:
+    def _free(self, each: _Running, job: Job) -> None:
+        each.end(job)
+        if each.has_room(job.lane):
+            self._wanted.add(each)
+            self._awake.set()
+
+    async def _work(self, each: _Running, job: Job) -> None:
         """Run it and record the outcome. Nobody else has the job as long as the lease lasts."""
+        kind = each.kind
         # This taking is one of the lost as long as it has no outcome.
         given = given_up(job.lost - 1)
-        if given is not None:
-            why: str | None = given
-            recorded = await self._recorded(lambda: queue.bury(kind, job, given, self._world.now()))
-        else:
-            outcome = await self._outcome(kind, job)
-            why = outcome.reason if isinstance(outcome, Failed) else None
-            chance = random.random()  # noqa: S311 - spreads retries, no secret
-            recorded = await self._recorded(lambda: queue.settle(kind, job, outcome, self._world.now(), chance))
-        self._tell(job, recorded or "lost", why)
+        try:
+            outcome = Failed(given) if given is not None else await self._outcome(kind, job)
+        finally:
+            self._free(each, job)
+        why = outcome.reason if isinstance(outcome, Failed) else None
+        chance = random.random()  # noqa: S311 - spreads retries, no secret
+
+        def settled() -> Transaction[str | None]:
+            now = self._world.now()
+            if given is not None:
+                return queue.bury(kind, job, given, now)
+            return queue.settle(kind, job, outcome, now, chance)
+
+        self._tell(job, await each.recorder.record(job, settled) or "lost", why)
 
     async def _outcome(self, kind: Kind, job: Job) -> Outcome:
         try:
@@ -179,15 +234,6 @@ class Workers:
             # A defect of one kind must not stop the others; the job is kept, with the name of the defect.
             log.exception("a job failed in an unforeseen way", kind=job.kind, job=job.job_id)
             return Failed(f"unforeseen: {type(error).__name__}")
-
-    async def _recorded(self, make: Callable[[], Transaction[str | None]]) -> str | None:
-        """Write, again while the database is away: the work is done, and would be done twice. The fence keeps order."""
-        while True:
-            try:
-                return await self._database.write(make)
-            except StorageUnavailable as error:
-                log.warning("the outcome of a job waits for the database", reason=error.reason)
-                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _tell(self, job: Job, what: str, reason: str | None) -> None:
         self._count(job.kind, what)
@@ -226,6 +272,8 @@ class Workers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for each in self._running.values():
+            await each.recorder.stop()
         if jobs:
             with contextlib.suppress(StorageUnavailable):
                 await self._database.write(lambda: queue.release(jobs, self._world.now()))

@@ -113,7 +113,7 @@ class Deliveries:
         """One for deliveries, one that forgets what is past its time."""
         limits = self._webhooks.limits
         return (
-            Kind(DELIVER, self.deliver, PLAN, Bounds(IN_FLIGHT, (limits.per_host, limits.per_webhook))),
+            Kind(DELIVER, self.deliver, PLAN, Bounds(IN_FLIGHT, (limits.per_host, limits.per_webhook)), together=True),
             Kind("webhooks.forget_events", self.forget, every_ms=_HOUR_MS),
         )
 
