@@ -206,7 +206,7 @@ async def test_the_last_administrator_stays_and_an_archived_identity_too(databas
 async def test_a_new_code_voids_the_old_one_and_only_its_mac_is_kept(database: Database) -> None:
     house, ring = await installed(database)
     user = await house.person("Ann@example.com")
-    old, new = (registration_codes.new_code(house.world) for _ in range(2))
+    old, new = (codes.new_mailed_code(house.world) for _ in range(2))
 
     async def reissue(person: str, code: str) -> administration.RegistrationCode:
         return await database.write(lambda: administration.reissue_code(person, code, ring, house.world))
@@ -259,7 +259,7 @@ async def test_a_username_of_several_organisations_is_not_guessed(database: Data
 def test_a_registration_code_has_the_documented_shape() -> None:
     shape = VECTORS["mailed_codes"]
     assert VECTORS["alphabet"] == codes.ALPHABET
-    made = {registration_codes.new_code(World()) for _ in range(200)}
+    made = {codes.new_mailed_code(World()) for _ in range(200)}
     assert len(made) == 200
     assert {len(code.replace("-", "")) * 5 for code in made} == {shape["bits"]}
     assert {"".join("-" if symbol == "-" else "X" for symbol in code) for code in made} == {shape["shape"]}

@@ -168,8 +168,9 @@ def _set_state(identity_id: str, state: State, config: Path | None, data: Path |
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reissue_code(person: str, config: Path | None, data: Path | None, as_json: bool) -> None:
     """Print a new registration code for USER (id or username), who is not registered yet; the old code is void."""
+    from countersign.access import codes
     from countersign.encoding.dates import to_iso
-    from countersign.identity import administration, registration_codes
+    from countersign.identity import administration
     from countersign.server.maintenance import find_installation, key_ring
 
     settings = installation_settings(config, data)
@@ -177,7 +178,7 @@ def reissue_code(person: str, config: Path | None, data: Path | None, as_json: b
     async def work(database: Database, _secret: bytes, world: World) -> RegistrationCode:
         installation = await find_installation(database)
         ring = await key_ring(settings, database, installation["installation_id"], world)
-        code = registration_codes.new_code(world)
+        code = codes.new_mailed_code(world)
         return await database.write(lambda: administration.reissue_code(person, code, ring, world))
 
     made = run_local(settings, work)

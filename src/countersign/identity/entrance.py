@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from countersign.access import codes
 from countersign.access.counters import Counters
+from countersign.access.keyring import KeyRing
 from countersign.access.limits import RateLimits
 from countersign.access.relying_parties import shown_party
 from countersign.access.types import RelyingParty
 from countersign.api import UNSET, ApiError, Call, UnsetType, validation
 from countersign.identity import registration
 from countersign.identity.attempts import Attempts
+from countersign.identity.credential_types import Message
 from countersign.identity.errands import Errands
+from countersign.identity.registration_types import UserLookup
 from countersign.identity.usernames import username_key
 from countersign.storage import Database, Transaction
+from countersign.world import World
 
 #: Stands for the key of a name that nobody can have, so that it is looked for like any other.
 _NOBODY = "-\n-"
+
+SendCode = Callable[[KeyRing, str, str, str, World], Transaction[bool]]
+"""Sends a new code to who has a username key in an organisation: of ring, organisation, key, code and world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,16 @@ def check_code(call: Call, stored: str | None, subject: str, *, good: bool) -> N
     if not good:
         attempts.note(tried)
         raise ApiError("INVALID_CODE")
+
+
+async def mail_code(call: Call, body: UserLookup, send: SendCode) -> Message:
+    """Have a code sent to whom a request names; the answer is the same for every username."""
+    org_id = await named_organisation(call, body.org_id)
+    key = named_user(call, org_id, body.username)
+    ring, world = call.service(KeyRing), call.world
+    code = codes.new_mailed_code(world)
+    answer_first(call, lambda: call.write(lambda: send(ring, org_id, key, code, world)))
+    return Message()
 
 
 def answer_first(call: Call, work: Callable[[], Awaitable[object]]) -> None:

@@ -20,15 +20,15 @@ from countersign.access.types import (
 )
 from countersign.api import UNSET, ApiError, Call, Effect, evidence_error, operation, validation
 from countersign.credentials.outcome import Refused
-from countersign.identity import delegated_sessions, login_codes, logins, sessions
+from countersign.identity import delegated_sessions, logins, mailed_codes, sessions
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.credential_types import Message
 from countersign.identity.entrance import (
     Entrance,
-    answer_first,
     check_code,
     count_code_try,
     default_party,
+    mail_code,
     named_organisation,
     named_user,
 )
@@ -48,12 +48,7 @@ async def send_login_code(call: Call, body: UserLookup) -> Message:
 
     The answer is the same for every username. At most five an hour are sent to one user.
     """
-    org_id = await named_organisation(call, body.org_id)
-    key = named_user(call, org_id, body.username)
-    ring, world = call.service(KeyRing), call.world
-    code = login_codes.new_code(world)
-    answer_first(call, lambda: call.write(lambda: login_codes.send(ring, org_id, key, code, world)))
-    return Message()
+    return await mail_code(call, body, partial(mailed_codes.send, "login"))
 
 
 @operation("POST", "/auth/login/init", public=True)
@@ -89,12 +84,12 @@ async def create_login_challenge(call: Call, body: CreateLoginChallenge) -> User
 async def _use_code(call: Call, org_id: str, key: str, named: Named | None, typed: str) -> None:
     count_code_try(call)
     good = logins.code_is_good(call.service(KeyRing), named, typed, call.world.now())
-    stored = None if named is None else named.code_hash
+    stored = None if named is None else named.code.hash
     check_code(call, stored, f"login {org_id} {key}", good=good)
     assert named is not None
     assert stored is not None
     user_id, hashed = named.user_id, stored
-    if not await call.write(lambda: login_codes.take(org_id, user_id, hashed)):
+    if not await call.write(lambda: mailed_codes.take(org_id, user_id, "login", hashed)):
         raise ApiError("INVALID_CODE", reason="used meanwhile")
 
 

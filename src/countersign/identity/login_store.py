@@ -1,4 +1,4 @@
-"""SQL of login: what a name may log in with, the holder of a credential, login codes."""
+"""SQL of login: what a name may log in with, the holder of a credential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIND_NAMED = Statement(
     "SELECT u.user_id, u.state, u.epoch, o.is_active, o.epoch, l.code_hash, l.user_epoch, l.expires_at, "
     "c.kind, c.credential_id, c.encrypted_private_key "
     "FROM users u JOIN organisations o ON o.org_id = u.org_id "
-    "LEFT JOIN login_codes l ON l.org_id = u.org_id AND l.user_id = u.user_id "
+    "LEFT JOIN mailed_codes l ON l.org_id = u.org_id AND l.user_id = u.user_id AND l.purpose = 'login' "
     "LEFT JOIN credentials c ON c.org_id = u.org_id AND c.user_id = u.user_id AND c.token_id = '' "
     "AND c.state = 'Active' AND c.kind <> 'RecoveryKey' "
     "WHERE u.org_id = ? AND u.is_service_account = 0 AND u.username_key = ? AND u.state <> 'Archived' "
@@ -36,26 +36,6 @@ HOLD_CREDENTIAL = Statement(
     postgresql="SELECT c.state, c.epoch FROM users u JOIN credentials c ON c.org_id = u.org_id "
     "AND c.user_id = u.user_id WHERE u.org_id = $1 AND u.user_id = $2 AND c.credential_uuid = $3 FOR SHARE OF u, c",
 )
-
-# Whom a login code is sent to: an active person with a password-protected key.
-FIND_PROTECTED = Statement(
-    "find_user_of_protected_key",
-    "SELECT u.user_id, u.username, u.kind, u.epoch, o.name FROM users u JOIN organisations o ON o.org_id = u.org_id "
-    "WHERE u.org_id = ? AND u.is_service_account = 0 AND u.username_key = ? AND u.state = 'Active' "
-    "AND o.is_active = 1 AND EXISTS (SELECT 1 FROM credentials c WHERE c.org_id = u.org_id AND c.user_id = u.user_id "
-    "AND c.token_id = '' AND c.state = 'Active' AND c.kind = 'PasswordProtectedKey')",
-)
-PUT_CODE = Statement(
-    "put_login_code",
-    "INSERT INTO login_codes (org_id, user_id, code_hash, user_epoch, created_at, expires_at) "
-    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, user_id) DO UPDATE SET code_hash = excluded.code_hash, "
-    "user_epoch = excluded.user_epoch, created_at = excluded.created_at, expires_at = excluded.expires_at",
-)
-TAKE_CODE = Statement(
-    "take_login_code",
-    "DELETE FROM login_codes WHERE org_id = ? AND user_id = ? AND code_hash = ? RETURNING user_id",
-)
-FORGET_CODES = Statement("forget_login_codes", "DELETE FROM login_codes WHERE expires_at < ?")
 
 FIND_DELEGATED = Statement(
     "find_user_for_delegated_login",

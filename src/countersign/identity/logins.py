@@ -35,8 +35,9 @@ from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import PublicKey
 from countersign.credentials.relying_party import RelyingParty
 from countersign.encoding import base64url
-from countersign.identity import login_codes, sessions
 from countersign.identity import login_store as store
+from countersign.identity import mailed_codes, sessions
+from countersign.identity.mailed_codes import Stored
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
@@ -46,8 +47,6 @@ SignedFactor = Fido2Factor | KeyFactor | PasswordProtectedKeyFactor
 ANYBODY, NOBODY = "", "-"
 _SUBJECT = struct.Struct(">64sqq?")
 _DECOY = b"countersign.login.decoy.v1|"
-#: Stands for the hash of a code where there is none, so that the comparison is made all the same.
-_NO_HASH = "0" * 64
 #: Public keys under which the answers of nobody are checked: the P-256 base point, and test 1 of RFC 8032.
 _DECOY_P256 = """-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
@@ -96,16 +95,14 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The person behind a name, with what they may log in with; times in milliseconds."""
+    """The person behind a name, with what they may log in with, and the code that they were mailed."""
 
     user_id: str
     state: str
     user_epoch: int
     org_active: bool
     org_epoch: int
-    code_hash: str | None
-    code_epoch: int | None
-    code_expires_at: int | None
+    code: Stored
     offered: tuple[Offered, ...]
 
     def usable(self, *, with_code: bool) -> tuple[Offered, ...]:
@@ -118,19 +115,17 @@ def find(org_id: str, key: str) -> Transaction[Named | None]:
     rows = yield store.FIND_NAMED, (org_id, key)
     if not rows:
         return None
-    user_id, state, user_epoch, org_active, org_epoch, code_hash, code_epoch, code_expires_at = rows[0][:8]
+    user_id, state, user_epoch, org_active, org_epoch, *code = rows[0][:8]
     offered = tuple(Offered(*row[8:]) for row in rows if row[8] is not None)
-    code = (code_hash, code_epoch, code_expires_at)
-    return Named(user_id, state, user_epoch, bool(org_active), org_epoch, *code, offered)
+    return Named(user_id, state, user_epoch, bool(org_active), org_epoch, Stored(*code), offered)
 
 
 def code_is_good(ring: KeyRing, named: Named | None, typed: str, now: int) -> bool:
     """Whether a typed code is the person's own and has not ended. The same work is done for those who do not exist."""
-    user_id, stored = ("", None) if named is None else (named.user_id, named.code_hash)
-    same = login_codes.matches(ring, user_id, stored or _NO_HASH, typed)
-    if not same or named is None or named.state != "Active" or named.code_epoch != named.user_epoch:
-        return False
-    return named.code_expires_at is not None and now < named.code_expires_at
+    if named is None:
+        return mailed_codes.NONE.is_good(ring, "login", "", 0, typed, now)
+    good = named.code.is_good(ring, "login", named.user_id, named.user_epoch, typed, now)
+    return good and named.state == "Active"
 
 
 def why_not(named: Named | None, *, with_code: bool) -> Literal["unknown", "deactivated", "no credential"] | None:

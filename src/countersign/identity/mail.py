@@ -14,7 +14,9 @@ from countersign.identity import mail_store as store
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
-Kind = Literal["Invitation", "RegistrationCode", "LoginCode", "Registered", "CredentialAdded"]
+Kind = Literal[
+    "Invitation", "RegistrationCode", "LoginCode", "RecoveryCode", "Registered", "CredentialAdded", "Recovered"
+]
 
 #: How long mail is kept: longer than any code in it counts.
 KEPT_MS = 72 * 3_600_000
@@ -87,6 +89,34 @@ def login_code(organisation: str, org_id: str, username: str, expires_at: int) -
         "If it was not you, ignore this mail: without your password the code is of no use.\n"
     )
     return Letter("LoginCode", f"Your login code for {organisation}", text)
+
+
+def recovery_code(organisation: str, org_id: str, username: str, expires_at: int) -> Letter:
+    """The code with which ``username`` begins to recover."""
+    text = (
+        f"Somebody, hopefully you, is recovering your account at {organisation}.\n\n"
+        f"Your recovery code:\n\n    {_CODE}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        "It is good for one try, together with your recovery key. Whoever has both takes your account over:\n"
+        "if it was not you, give the code to nobody, and tell your administrator.\n"
+    )
+    return Letter("RecoveryCode", f"Your recovery code for {organisation}", text)
+
+
+def recovered(
+    organisation: str, org_id: str, username: str, credential: str, now: int, held_until: int | None
+) -> Letter:
+    """A notice of a completed recovery; ``held_until`` (ms): before it the new credentials change nothing."""
+    hold = "" if held_until is None else f"Held until:    {to_iso(held_until)}\n"
+    wait = "" if held_until is None else " Until the time above it can read, and change nothing."
+    text = (
+        f"Your account at {organisation} was recovered: all your credentials, sessions and access tokens ended,\n"
+        f"and new credentials took their place.{wait}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\n"
+        f"Credential:    {credential}\nRecovered:     {to_iso(now)}\n{hold}\n"
+        "If it was not you, tell your administrator at once: whoever did it has your recovery key.\n"
+    )
+    return Letter("Recovered", f"Your account at {organisation} was recovered", text)
 
 
 def registered(organisation: str, org_id: str, username: str, credential: str, now: int) -> Letter:

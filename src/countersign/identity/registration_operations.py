@@ -11,16 +11,16 @@ from countersign.access.relying_parties import list_parties
 from countersign.access.temporary_tokens import TemporaryMetadata, TemporaryToken
 from countersign.api import UNSET, ApiError, Call, Effect, operation
 from countersign.credentials.outcome import Refused
-from countersign.identity import credentials, registration, registration_codes, sessions, users
+from countersign.identity import credentials, registration, sessions, users
 from countersign.identity.credential_operations import ALGORITHMS, Enrolment
 from countersign.identity.credential_types import ChallengedUser, Message, PubKeyCredParam
 from countersign.identity.credentials import CredentialKind, NewCredential, Submission
 from countersign.identity.entrance import (
     Entrance,
-    answer_first,
     check_code,
     count_code_try,
     default_party,
+    mail_code,
     named_organisation,
     named_user,
 )
@@ -56,12 +56,7 @@ async def resend_registration_code(call: Call, body: UserLookup) -> Message:
 
     The answer is the same for every username. At most five an hour are sent to one user.
     """
-    org_id = await named_organisation(call, body.org_id)
-    key = named_user(call, org_id, body.username)
-    ring, world = call.service(KeyRing), call.world
-    code = registration_codes.new_code(world)
-    answer_first(call, lambda: call.write(lambda: registration.send_again(ring, org_id, key, code, world)))
-    return Message()
+    return await mail_code(call, body, registration.send_again)
 
 
 @operation("POST", "/auth/registration/init", public=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from countersign.access import codes
 from countersign.access.keyring import KeyRing
 from countersign.api import UNSET, Call, Effect, not_found, operation, page_request
-from countersign.identity import registration, registration_codes, users
+from countersign.identity import registration, users
 from countersign.identity.types import Force
 from countersign.identity.user_types import CreateUser, ListUsers, UpdateUser, User, UserList
 from countersign.storage import Transaction
@@ -35,7 +36,7 @@ async def create_user(call: Call, body: CreateUser) -> User:
         payload_hash=hashlib.sha256(call.request.canonical_body).hexdigest(),
     )
     users.key_of(new.username, new.kind)
-    ring, code = call.service(KeyRing), registration_codes.new_code(call.world)
+    ring, code = call.service(KeyRing), codes.new_mailed_code(call.world)
 
     def work() -> Transaction[Effect[User]]:
         made = yield from users.create(call.org_id, new, call.world)

@@ -31,7 +31,7 @@ from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
 from countersign.console import Console
-from countersign.identity import credential_codes, login_codes, mail
+from countersign.identity import credential_codes, mail, mailed_codes
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.entrance import Entrance
 from countersign.jobs.leases import HeldLease
@@ -290,7 +290,7 @@ def _forget(now: int) -> Transaction[None]:
     yield from nonce.forget(now)
     yield from temporary_tokens.forget(now)
     yield from credential_codes.forget(now)
-    yield from login_codes.forget(now)
+    yield from mailed_codes.forget(now)
     yield from mail.forget(now)
 
 
