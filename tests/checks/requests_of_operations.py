@@ -111,6 +111,14 @@ class Stock:
         made = self.tenants.end_user(self.admin.connection["orgId"])
         return str(self.tenants.execute("SELECT username FROM users WHERE user_id = ?", made.user_id)[0][0])
 
+    def recoverable(self) -> dict[str, Any]:
+        """An end user who has a recovery key."""
+        made = self.tenants.end_user(self.admin.connection["orgId"])
+        key = self.tenants.credential(made, new_pem())
+        self.tenants.execute("UPDATE credentials SET kind = 'RecoveryKey' WHERE credential_id = ?", key)
+        rows = self.tenants.execute("SELECT username FROM users WHERE user_id = ?", made.user_id)
+        return {"username": rows[0][0], "credentialId": key}
+
     def application(self) -> str:
         made = self.admin.signed("POST", "/auth/apps", new_application())
         assert made.status_code == 200, made.text
@@ -281,6 +289,7 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "createDelegatedRegistrationChallenge": lambda stock: Wanted("/auth/registration/delegated", new_end_user()),
     "restartDelegatedRegistration": lambda stock: Wanted("/auth/registration/delegated/restart", stock.waiting()),
     "delegatedLogin": lambda stock: Wanted("/auth/login/delegated", {"username": stock.end_user()}),
+    "createDelegatedRecoveryChallenge": lambda stock: Wanted("/auth/recover/user/delegated", stock.recoverable()),
     "createPersonalAccessToken": lambda stock: Wanted("/auth/pats", new_account()),
     "endorseCredential": _endorse,
     "listApplications": lambda stock: Wanted("/auth/apps"),
@@ -363,6 +372,10 @@ OPEN: dict[str, str] = {
     "register": "proves itself by a challenge that was got with a code, or through a service account",
     "registerEndUser": "the same",
     "sendLoginCode": "answers everybody alike",
+    "sendRecoveryCode": "answers everybody alike",
+    "sendRecoveryCodeByPut": "answers everybody alike",
+    "createRecoveryChallenge": "proves itself by a code",
+    "recover": "proves itself by a recovery key",
     "createLoginChallenge": "a challenge grants nothing",
     "login": "proves itself by a credential",
     "logout": "the caller's own",
@@ -391,6 +404,10 @@ UNSIGNED = {
     "createRegistrationChallenge",
     "register",
     "registerEndUser",
+    "sendRecoveryCode",
+    "sendRecoveryCodeByPut",
+    "createRecoveryChallenge",
+    "recover",
     "sendLoginCode",
     "createLoginChallenge",
     "login",

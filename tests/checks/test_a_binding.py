@@ -83,6 +83,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     ],
     "delegatedLogin": [{"username": "n"}],
     "createDelegatedRegistrationChallenge": [{"email": "n@example.org", "kind": "EndUser", "externalId": "e"}],
+    "createDelegatedRecoveryChallenge": [{"username": "n", "credentialId": "AAAA"}],
     "restartDelegatedRegistration": [{"email": "n@example.org", "kind": "EndUser", "externalId": "e"}],
     "createPermission": [{"name": "n", "operations": ["Keys:Read"]}],
     "updatePermission": [{"name": "n", "operations": ["Keys:Read"]}],

@@ -8,8 +8,8 @@ import httpx
 
 from countersign.identity import mail
 from countersign.identity.entrance import Entrance
-from tests.support.caller import Caller
-from tests.support.enrolment import NewKey, NewPasskey
+from tests.support.caller import Caller, compact
+from tests.support.enrolment import NewKey, NewPasskey, encoded
 from tests.support.inprocess import InProcess
 
 
@@ -69,11 +69,22 @@ def finish(caller: Caller, challenge: dict[str, Any], new: NewKey | NewPasskey, 
     return public(caller, "POST", "/auth/registration", body, challenge["temporaryAuthenticationToken"])
 
 
-def registered(server: InProcess, admin: Caller, username: str, new: NewKey, **members: Any) -> dict[str, Any]:
-    """An employee who has registered with a key; what the registration answered."""
-    invited(admin, username, **members)
+def recovering(recovery: NewKey, new: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """The body of a recovery: the recovery key signs which credentials are to be new."""
+    proof = recovery.factor(encoded(compact(new).encode()), "RecoveryKey")
+    return {"recovery": proof, "newCredentials": new, **members}
+
+
+def registered(
+    server: InProcess, admin: Caller, username: str, new: NewKey, recovery: NewKey | None = None
+) -> dict[str, Any]:
+    """An employee who has registered with a key, and perhaps a recovery key; what the registration answered."""
+    invited(admin, username)
     challenge = begin(admin, username, code_for(server, username)).json()
-    done = finish(admin, challenge, new)
+    body = {"firstFactorCredential": factor(challenge, new)}
+    if recovery is not None:
+        body["recoveryCredential"] = factor(challenge, recovery, "RecoveryKey", encryptedPrivateKey="sealed")
+    done = public(admin, "POST", "/auth/registration", body, challenge["temporaryAuthenticationToken"])
     assert done.status_code == 200, done.text
     value: dict[str, Any] = done.json()
     return value

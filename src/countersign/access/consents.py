@@ -243,6 +243,7 @@ def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
         credential_epoch,
         credential_user,
         credential_token,
+        held_until,
     ) = rows[0]
     if token_state != "Active" or user_state != "Active" or not org_active or expires_at <= now:
         raise Stale("UNAUTHENTICATED", "deactivated, revoked or expired meanwhile")
@@ -257,6 +258,8 @@ def recheck(caller: Caller, consent: Consent, now: int) -> Transaction[None]:
         raise Stale("USER_ACTION_INVALID", "cancelled by a change of state since it was signed")
     if caller.token_kind != "Token" and token_epoch != signed.token:
         raise Stale("USER_ACTION_INVALID", "cancelled by a change of the token since it was signed")
+    if held_until > now:
+        raise Stale("RECOVERY_HOLD", f"recovered, and held until {held_until}")
     if consent.second_factor is not None:
         yield from _recheck_second(caller, consent.second_factor)
     if revision != caller.permission_revision:

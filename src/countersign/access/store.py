@@ -64,7 +64,7 @@ READ_IDENTITY = Statement(
 # where all of them are changed. SQLite has one writer.
 _RECHECK = (
     "SELECT t.state, t.epoch, t.expires_at, u.state, u.epoch, o.is_active, o.epoch, o.permission_revision, "
-    "c.state, c.epoch, c.user_id, c.token_id "
+    "c.state, c.epoch, c.user_id, c.token_id, u.held_until "
     "FROM tokens t "
     "JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
     "JOIN organisations o ON o.org_id = t.org_id "

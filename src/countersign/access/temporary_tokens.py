@@ -29,7 +29,8 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     ``credential_kind``: of the credential to enrol. ``token_id``, ``caller_kind`` and ``token_epoch``: of the
     token that asked for it, where one did. ``action_id``: the user action behind a code or a registration.
     ``subject``: who is asked to log in, sealed: whoever asks for a challenge is not told whether there is such a user,
-    so that then ``user_id`` is empty and the epochs are in the subject as well.
+    so that then ``user_id`` is empty and the epochs are in the subject as well. ``recovery_uuid``: the
+    recovery key that was named when a recovery began.
     """
 
     user_id: str
@@ -45,6 +46,7 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     token_epoch: int | None = None
     action_id: str | None = None
     subject: str | None = None
+    recovery_uuid: str | None = None
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):

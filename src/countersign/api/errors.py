@@ -120,6 +120,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "Credential assertion is not valid.",
         "Sign the clientData bytes with the private key of the credential named by credId.",
     ),
+    "NOT_RECOVERY_FACTOR": ErrorKind(
+        401,
+        "Credential cannot be used as a recovery factor.",
+        "Sign with the active recovery key that was named when the recovery began.",
+    ),
     "USER_NOT_FOUND": ErrorKind(401, "User not found", "Check username and organisation."),
     "USER_EXISTS": ErrorKind(401, "User already exists.", "Log in: POST /auth/login/init."),
     "FORBIDDEN": ErrorKind(
@@ -132,6 +137,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         403,
         "The user must sign in through the identity provider, which this server does not offer yet.",
         "Ask an administrator to set isSSORequired to false.",
+    ),
+    "RECOVERY_HOLD": ErrorKind(
+        403,
+        "The account was recovered a short time ago and changes nothing yet.",
+        "Wait until the time in the mail about the recovery; an administrator who does not know of it deactivates the "
+        "user.",
     ),
     "APPLICATION_REFUSED": ErrorKind(
         403,

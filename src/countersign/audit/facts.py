@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from countersign.audit.approvals import Approvals
 from countersign.audit.enrolments import shown_fingerprints
 from countersign.audit.entry import Action, Enrolled, Entry, Signature, System
+from countersign.audit.recoveries import RECOVERED, refuse_recovery
 from countersign.audit.report import LISTED, Broken, Summary, Unasserted
 from countersign.audit.signatures import check_signature
 from countersign.credentials import public_key
@@ -108,6 +109,7 @@ class Facts:
     _conflicts: list[Broken] = field(default_factory=list)
     _codes: dict[str, str] = field(default_factory=dict)
     _by_code: list[tuple[System, _Place]] = field(default_factory=list)
+    _recovered_by: set[str] = field(default_factory=set)
     _harmless: int = 0
 
     def add(self, entry: Entry, payload: str | None, line: int, position: int | None) -> None:
@@ -127,11 +129,13 @@ class Facts:
                 self._unmatched.append((entry, place))
         else:
             summary.system += 1
+            if entry.event == RECOVERED:
+                self._add_recovery(entry, _Place(line, position, entry.id))
             if entry.event == "CredentialEnrolledWithCode":
                 self._by_code.append((entry, _Place(line, position, entry.id)))
             weighty = bool(entry.enrolled) or entry.event not in _HARMLESS
             self._harmless += not weighty
-            if weighty or self._harmless <= LISTED:
+            if entry.event != RECOVERED and (weighty or self._harmless <= LISTED):
                 enrolled = tuple(item.credential_uuid for item in entry.enrolled)
                 summary.unasserted.append(Unasserted(position, entry.id, entry.event, enrolled, weighty))
         for item in entry.enrolled:
@@ -161,6 +165,19 @@ class Facts:
             self.summary.unshown_enrolments += [
                 item.credential_uuid for item in entry.enrolled if item.fingerprint not in shown
             ]
+
+    def _add_recovery(self, entry: System, place: _Place) -> None:
+        """A recovery carries the assertion of the recovery key, which is one that was enrolled like any other."""
+        details = entry.details
+        used = _Used(details.get("recoveryKey", ""), entry.user_id or "", "RecoveryKey", details.get("publicKey", ""))
+        self._used.setdefault(used, place)
+        reason = refuse_recovery(entry)
+        # It ends everything that the person has, itself included.
+        if reason is None and used.credential_uuid in self._recovered_by:
+            reason = "the recovery key had ended with its use before"
+        self._recovered_by.add(used.credential_uuid)
+        if reason is not None:
+            self._conflicts.append(place.broken(f"credentials were recovered without consent: {reason}"))
 
     def _match(self, entry: Signature, place: _Place) -> bool:
         """Use up the consent that the signature rests on: one consent, one signature, of what was consented to."""

@@ -1,18 +1,33 @@
-"""Recovery: a recovery key that signs which credentials shall replace all others."""
+"""Recovery: a recovery key that signs which credentials shall replace all others.
+
+The same functions run where a person recovers, in the signer before its roster follows, and in the offline verifier of
+the audit log.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from countersign.credentials.client_data import read_client_data
-from countersign.credentials.key_assertion import CLIENT_DATA_TYPE, KeyAssertion, Proven, verify_signature
+from countersign.credentials.key_assertion import (
+    CLIENT_DATA_TYPE,
+    CredentialAssertion,
+    KeyAssertion,
+    Proven,
+    verify_signature,
+)
 from countersign.credentials.outcome import Refused
 from countersign.credentials.public_key import PublicKey
+from countersign.credentials.shown_keys import ShownKey, in_submission
 from countersign.encoding import base64url
 from countersign.encoding.strictjson import BadJson, canonical, parse_object
 
 MAX_CLIENT_DATA = 256 * 1024
 """Bytes; the client data holds the new credentials whole."""
+
+#: What new credentials are called, in the order in which they are enrolled.
+NEW: Final = ("firstFactorCredential", "secondFactorCredential", "recoveryCredential")
 
 
 def verify_recovery(
@@ -28,17 +43,47 @@ def verify_recovery(
     """
     if assertion.kind != "RecoveryKey":
         return Refused("recovery is signed with a recovery key")
-    evidence = assertion.credential_assertion
+    consented = read_recovery(assertion.credential_assertion, public_key)
+    if isinstance(consented, Refused):
+        return consented
+    if canonical(consented.new_credentials) != canonical(new_credentials):
+        return Refused("other credentials were signed")
+    return Proven(assertion.credential_assertion.cred_id, consented.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """``new_credentials``: what was signed, as JSON; ``origin`` is what the client data claims, if any."""
+
+    new_credentials: dict[str, Any]
+    origin: str | None
+
+
+def read_recovery(evidence: CredentialAssertion, public_key: PublicKey) -> Consented | Refused:
+    """The new credentials that a recovery key consented to, under a signature that holds."""
     client_data = read_client_data(evidence.client_data, CLIENT_DATA_TYPE, MAX_CLIENT_DATA)
     if isinstance(client_data, Refused):
         return client_data
     signed = _signed_object(client_data.challenge)
     if isinstance(signed, Refused):
         return signed
-    if canonical(signed) != canonical(new_credentials):
-        return Refused("other credentials were signed")
     refusal = verify_signature(client_data, evidence.signature, evidence.algorithm, public_key)
-    return refusal or Proven(evidence.cred_id, client_data.origin)
+    return refusal or Consented(signed, client_data.origin)
+
+
+def shown_credentials(new_credentials: dict[str, Any]) -> list[tuple[str, ShownKey]] | Refused:
+    """Kind and public key of each new credential that was signed, in the order in which they are enrolled."""
+    if not new_credentials.keys() <= set(NEW) or NEW[0] not in new_credentials:
+        return Refused("the signed object is not one of new credentials")
+    shown: list[tuple[str, ShownKey]] = []
+    for name in NEW:
+        if name not in new_credentials:
+            continue
+        found = in_submission(new_credentials[name])
+        if found is None or (found[0] == "RecoveryKey") != (name == "recoveryCredential"):
+            return Refused(f"{name} shows no public key of a kind that it may have")
+        shown.append(found)
+    return shown
 
 
 def _signed_object(challenge: str) -> dict[str, Any] | Refused:

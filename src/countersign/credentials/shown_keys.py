@@ -7,6 +7,7 @@ from the signed payload, never from a row beside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from countersign.credentials import public_key
 from countersign.credentials.authenticator_data import parse_authenticator_data
@@ -27,6 +28,16 @@ def in_pem(text: str) -> ShownKey | None:
     """The key of a PEM block; ``None`` where it is none that is accepted."""
     loaded = public_key.load(text)
     return ShownKey(loaded) if isinstance(loaded, PublicKey) else None
+
+
+def in_submission(value: Any) -> tuple[str, ShownKey] | None:
+    """Kind and key of a credential as it is handed in (JSON); ``None`` where it shows no key of that kind."""
+    kind, info = (value.get("credentialKind"), value.get("credentialInfo")) if isinstance(value, dict) else (None, None)
+    attestation = info.get("attestationData") if isinstance(info, dict) else None
+    key = in_attestation(attestation) if isinstance(attestation, str) else None
+    if key is None or not isinstance(kind, str) or (kind == "Fido2") != (key.rp_id_hash is not None):
+        return None
+    return kind, key
 
 
 def in_attestation(text: str) -> ShownKey | None:

@@ -17,7 +17,7 @@ from countersign.audit.entry import Enrolled
 from countersign.credentials.public_key import PublicKey
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.identity import break_glass_store, store
+from countersign.identity import break_glass_store, renewal, store
 from countersign.identity.administration import find_person
 from countersign.identity.local_commands import Impossible, tell
 from countersign.keystores import outgoing
@@ -124,11 +124,9 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
     org_id, user_id, now = found.org_id, found.user_id, world.now()
     if not (yield break_glass_store.END_REQUEST, ("Completed", now, org_id, request_id, now)):
         raise Impossible((yield from _why_not(request_id, world)))
-    # The epoch voids whatever was begun: challenges, actions signed and not used, codes.
-    if not (yield break_glass_store.RAISE_USER_EPOCH, (org_id, user_id)):
+    archived = yield from renewal.end_everything(org_id, user_id, 0)
+    if archived is None:
         raise Impossible(f"{found.username} is not active any more: activate the user first, or cancel the request")
-    old_credentials = yield break_glass_store.ARCHIVE_CREDENTIALS, (org_id, user_id)
-    old_tokens = yield break_glass_store.ARCHIVE_TOKENS, (org_id, user_id)
     uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
     names = (org_id, uuid, user_id, "", credential_id, credential_id, "Break-glass credential")
     if not (yield store.INSERT_CREDENTIAL, (*names, found.public_key, found.fingerprint, now)):
@@ -148,7 +146,6 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
     yield from keyring.insert(
         org_id, token_id, user_id, "break-glass session", digest, None, now, now + lifetime * 1000, kind="Token"
     )
-    archived = tuple(row[0] for row in (*old_credentials, *old_tokens))
     enrolled = Enrolled(credential_uuid=uuid, user_id=user_id, kind="Key", fingerprint=found.fingerprint)
     yield from _tell(found, "completed", world, entities=(uuid, token_id, *archived), enrolled=(enrolled,))
     return Completed((yield from _find(request_id)), uuid, credential_id, token)

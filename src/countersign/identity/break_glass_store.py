@@ -35,18 +35,3 @@ END_REQUEST = Statement(
 FIND_KEY = Statement(
     "find_enrolled_key", "SELECT credential_uuid FROM credentials WHERE org_id = ? AND fingerprint = ?"
 )
-RAISE_USER_EPOCH = Statement(
-    "raise_user_epoch",
-    "UPDATE users SET epoch = epoch + 1 WHERE org_id = ? AND user_id = ? AND state = 'Active' "
-    "AND is_service_account = 0 AND is_registered = 1 RETURNING username",
-)
-ARCHIVE_CREDENTIALS = Statement(
-    "archive_all_credentials_of",
-    "UPDATE credentials SET state = 'Archived', epoch = epoch + 1 "
-    "WHERE org_id = ? AND user_id = ? AND state <> 'Archived' RETURNING credential_uuid",
-)
-ARCHIVE_TOKENS = Statement(
-    "archive_all_tokens_of",
-    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
-    "WHERE org_id = ? AND user_id = ? AND state <> 'Archived' RETURNING token_id",
-)

@@ -12,7 +12,7 @@ from countersign.access.limits import RateLimits
 from countersign.access.relying_parties import shown_party
 from countersign.access.types import RelyingParty
 from countersign.api import UNSET, ApiError, Call, UnsetType, validation
-from countersign.identity import registration
+from countersign.identity import registration_store
 from countersign.identity.attempts import Attempts
 from countersign.identity.credential_types import Message
 from countersign.identity.errands import Errands
@@ -32,7 +32,8 @@ SendCode = Callable[[KeyRing, str, str, str, World], Transaction[bool]]
 class Entrance:
     """What it is given at start-up. ``session_seconds``: life of a session.
 
-    ``conceals_names``: whether strangers are kept from learning which usernames exist.
+    ``conceals_names``: whether strangers are kept from learning which usernames exist. ``*_hold_hours``: how long
+    anybody who recovered changes nothing, and an administrator whose recovery a service account began.
     """
 
     database: Database
@@ -40,6 +41,8 @@ class Entrance:
     installation_id: str
     session_seconds: int
     conceals_names: bool
+    recovery_hold_hours: int = 0
+    delegated_recovery_hold_hours: int = 0
     errands: Errands = field(default_factory=Errands)
     wrong_codes: Attempts = field(default_factory=Attempts)
     wrong_answers: Attempts = field(default_factory=Attempts)
@@ -49,10 +52,15 @@ async def named_organisation(call: Call, org_id: str | UnsetType) -> str:
     """The organisation that a request names; the only one where it names none. 400 where there are several."""
     if org_id is not UNSET:
         return org_id
-    only = await call.read(registration.only_organisation)
+    only = await call.read(_only_organisation)
     if only is None:
         raise validation("orgId", "name the organisation: this server has several")
     return only
+
+
+def _only_organisation() -> Transaction[str | None]:
+    rows = yield registration_store.LIST_TWO_ORGANISATIONS, ()
+    return rows[0][0] if len(rows) == 1 else None
 
 
 def named_user(call: Call, org_id: str, username: str) -> str:

@@ -13,16 +13,13 @@ from typing import Literal
 from countersign.access import temporary_tokens
 from countersign.access.keyring import KeyRing
 from countersign.access.temporary_tokens import TemporaryToken
-from countersign.api import ApiError, Effect, conflict, not_found
-from countersign.audit.entry import Enrolled, System
+from countersign.api import ApiError, conflict, not_found
 from countersign.audit.log import append
-from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.outcome import Refused
-from countersign.encoding.dates import to_iso
-from countersign.identity import credential_store, credentials, mail, registration_codes, users
+from countersign.identity import credential_store, mail, new_credentials, registration_codes, users
 from countersign.identity import registration_store as own_store
-from countersign.identity.credentials import NewCredential, Taken
-from countersign.identity.types import Credential
+from countersign.identity.credentials import NewCredential
+from countersign.identity.new_credentials import Circumstances, Completed
 from countersign.identity.user_types import User
 from countersign.identity.usernames import username_key
 from countersign.keystores import outgoing
@@ -163,28 +160,11 @@ def _begin_delegated(found: Person, kind: users.Kind, challenge_id: str) -> Tran
     return person
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Who registered, with the credentials in the order in which they were submitted."""
-
-    person: Person
-    credentials: tuple[Credential, ...]
-
-
-def refuse_twins(new: Sequence[NewCredential]) -> Refused | None:
-    """Credentials that are registered together have an id and a key each."""
-    ids = {lookup_key(each.credential_id) for each in new}
-    keys = {each.public_key.fingerprint for each in new}
-    return None if len(ids) == len(keys) == len(new) else Refused("two credentials share an id or a key")
-
-
 def complete(
     ring: KeyRing,
     token: TemporaryToken,
     new: Sequence[NewCredential],
-    installation_id: str,
-    details: dict[str, str],
-    request_id: str,
+    around: Circumstances,
     world: World,
 ) -> Transaction[Completed]:
     """Everything in one transaction: credentials, registration, code and challenge used up, audit entry, notice.
@@ -204,61 +184,18 @@ def complete(
         refusal = Refused("a newer challenge or code took its place")
     if refusal is not None:
         raise ApiError("CHALLENGE_INVALID", reason=refusal.reason)
-    stored: list[Effect[Credential]] = []
-    # A user's primary credential is the one with the lowest id: the first factor, also within one millisecond.
-    uuids = sorted(world.new_id("cr") for _ in new)
-    for uuid, each in zip(uuids, new, strict=True):
-        made = yield from credentials.insert(org_id, user_id, "", each, world, uuid=uuid)
-        if isinstance(made, Taken):
-            raise ApiError("ATTESTATION_INVALID", reason=f"{made.what} is enrolled already")
-        stored.append(made)
+    stored = yield from new_credentials.store(org_id, user_id, new, world)
     if not (yield own_store.REGISTER, (org_id, user_id)):
         raise ApiError("CHALLENGE_INVALID", reason="the user is not active")
     yield own_store.DELETE_CODE, (org_id, user_id)
-    completed = Completed(person, tuple(each.value for each in stored))
-    yield from append(_entry(completed, token, stored, installation_id, details, request_id, world), None)
+    action = {} if token.metadata.action_id is None else {"actionId": token.metadata.action_id}
+    yield from append(new_credentials.entry("Registered", person, stored, (), action, around, world), None)
     for effect in stored:
         for item in effect.enrolled:
             # Nobody countersigned the key: the signer's roster has it as pending, until someone endorses it.
             yield from outgoing.enrol(org_id, item.credential_uuid, None, world)
+    made = [each.value for each in stored]
     if person.kind == "CustomerEmployee":
-        first = completed.credentials[0]
-        letter = mail.registered(person.organisation, org_id, person.username, first.public_key, world.now())
+        letter = mail.registered(person.organisation, org_id, person.username, made[0].public_key, world.now())
         yield from mail.put(ring, org_id, user_id, person.username.strip(), letter, None, world)
-    return completed
-
-
-def _entry(
-    completed: Completed,
-    token: TemporaryToken,
-    stored: Sequence[Effect[Credential]],
-    installation_id: str,
-    details: dict[str, str],
-    request_id: str,
-    world: World,
-) -> System:
-    person = completed.person
-    action = {} if token.metadata.action_id is None else {"actionId": token.metadata.action_id}
-    return System(
-        installation_id=installation_id,
-        org_id=person.org_id,
-        id=world.new_id("uj"),
-        date_performed=to_iso(world.now()),
-        entity_ids=(person.user_id, *(entity for each in stored for entity in each.entities)),
-        enrolled=tuple(
-            Enrolled(credential_uuid=e.credential_uuid, user_id=e.user_id, kind=e.kind, fingerprint=e.fingerprint)
-            for each in stored
-            for e in each.enrolled
-        ),
-        request_id=request_id,
-        event="Registered",
-        user_id=person.user_id,
-        username=person.username,
-        details={**details, **action},
-    )
-
-
-def only_organisation() -> Transaction[str | None]:
-    """The organisation of a server that has one, ``None`` where it has several."""
-    rows = yield own_store.LIST_TWO_ORGANISATIONS, ()
-    return rows[0][0] if len(rows) == 1 else None
+    return Completed.of(person, made)

@@ -5,49 +5,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from countersign.access import temporary_tokens
 from countersign.access.keyring import KeyRing
-from countersign.access.relying_parties import list_parties
-from countersign.access.temporary_tokens import TemporaryMetadata, TemporaryToken
+from countersign.access.temporary_tokens import TemporaryToken
 from countersign.api import UNSET, ApiError, Call, Effect, operation
-from countersign.credentials.outcome import Refused
-from countersign.identity import credentials, registration, sessions, users
-from countersign.identity.credential_operations import ALGORITHMS, Enrolment
-from countersign.identity.credential_types import ChallengedUser, Message, PubKeyCredParam
-from countersign.identity.credentials import CredentialKind, NewCredential, Submission
+from countersign.identity import new_credentials, registration, sessions, users
+from countersign.identity.credential_types import Message
+from countersign.identity.credentials import NewCredential
 from countersign.identity.entrance import (
     Entrance,
     check_code,
     count_code_try,
-    default_party,
     mail_code,
     named_organisation,
     named_user,
 )
-from countersign.identity.registration import Completed, Person
+from countersign.identity.new_credentials import Completed
+from countersign.identity.registration import Person
 from countersign.identity.registration_types import (
     Authentication,
     CreateRegistrationChallenge,
     DelegateRegistration,
     EndUserRegistration,
-    Fido2Factor,
-    KeyFactor,
     NewCredentials,
     NewEndUser,
-    PasswordFactor,
-    PasswordProtectedKeyFactor,
-    RecoveryFactor,
-    RegisteredCredential,
-    RegisteredUser,
     Registration,
     RegistrationChallenge,
-    TotpFactor,
     UserLookup,
 )
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.storage import Transaction
-
-_AnyFactor = Fido2Factor | KeyFactor | PasswordProtectedKeyFactor | RecoveryFactor | PasswordFactor | TotpFactor
 
 
 @operation("PUT", "/auth/registration/code", public=True)
@@ -80,7 +66,7 @@ async def create_registration_challenge(call: Call, body: CreateRegistrationChal
     invited, token_id = person, world.new_id("uj")
     if not await call.write(lambda: registration.begin_with_code(invited, token_id)):
         raise ApiError("INVALID_CODE", reason="replaced meanwhile")
-    return await _challenge(call, invited, token_id)
+    return await new_credentials.challenge(call, RegistrationChallenge, "registration", invited, token_id)
 
 
 @operation("POST", "/auth/registration", public=True)
@@ -90,11 +76,11 @@ async def register(call: Call, body: NewCredentials) -> Registration:
     The first credential signs requests and logs in from then on. Who is registered already, perhaps by an attempt
     whose answer was lost, is told so (401 `USER_EXISTS`) and logs in.
     """
-    token = await _token(call)
-    new = await _prove(call, body, token)
+    token = await new_credentials.bearer(call, "registration")
+    new = await new_credentials.prove(call, body, token)
     completed = await call.write(lambda: _complete(call, token, new))
     await call.service(RosterKeeper).deliver()
-    return Registration(credential=_first(completed), user=_user(completed))
+    return Registration(**new_credentials.shown(completed))
 
 
 @operation("POST", "/auth/registration/enduser", public=True)
@@ -105,8 +91,8 @@ async def register_end_user(call: Call, body: NewEndUser) -> EndUserRegistration
     """
     if body.wallets:
         raise ApiError("WALLETS_NOT_OFFERED")
-    token = await _token(call)
-    new = await _prove(call, body, token)
+    token = await new_credentials.bearer(call, "registration")
+    new = await new_credentials.prove(call, body, token)
     entrance, ring = call.service(Entrance), call.service(KeyRing)
 
     def work() -> Transaction[tuple[Completed, str]]:
@@ -122,14 +108,14 @@ async def register_end_user(call: Call, body: NewEndUser) -> EndUserRegistration
             entrance.session_seconds,
             call.world,
             name="registration",
-            credential_uuid=completed.credentials[0].credential_uuid,
+            credential_uuid=completed.credential_uuid,
         )
         return completed, text
 
     completed, session = await call.write(work)
     await call.service(RosterKeeper).deliver()
     return EndUserRegistration(
-        credential=_first(completed), user=_user(completed), authentication=Authentication(token=session), wallets=[]
+        **new_credentials.shown(completed), authentication=Authentication(token=session), wallets=[]
     )
 
 
@@ -157,7 +143,9 @@ async def create_delegated_registration_challenge(call: Call, body: DelegateRegi
     users.key_of(new.username, new.kind)
     token_id = call.world.new_id("uj")
     person = await call.commit(lambda: _effect(registration.delegate(call.org_id, new, token_id, call.world)))
-    return await _challenge(call, person, token_id, action_id=call.action_id)
+    return await new_credentials.challenge(
+        call, RegistrationChallenge, "registration", person, token_id, action_id=call.action_id
+    )
 
 
 @operation(
@@ -171,7 +159,9 @@ async def restart_delegated_registration(call: Call, body: DelegateRegistration)
     """Begin the registration of such a user anew; 404 for one who does not exist."""
     token_id = call.world.new_id("uj")
     person = await call.commit(lambda: _effect(registration.restart(call.org_id, body.email, body.kind, token_id)))
-    return await _challenge(call, person, token_id, action_id=call.action_id)
+    return await new_credentials.challenge(
+        call, RegistrationChallenge, "registration", person, token_id, action_id=call.action_id
+    )
 
 
 def _effect(work: Transaction[Person]) -> Transaction[Effect[Person]]:
@@ -179,86 +169,6 @@ def _effect(work: Transaction[Person]) -> Transaction[Effect[Person]]:
     return Effect(person, (person.user_id,))
 
 
-async def _challenge(
-    call: Call, person: Person, token_id: str, *, action_id: str | None = None
-) -> RegistrationChallenge:
-    enrolment = call.service(Enrolment)
-    party = await call.read(lambda: default_party(person.org_id))
-    metadata = TemporaryMetadata(
-        user_id=person.user_id,
-        org_id=person.org_id,
-        token_kind="Temp",
-        purpose="registration",
-        challenge=temporary_tokens.new_challenge(call.world),
-        user_epoch=person.epoch,
-        org_epoch=person.org_epoch,
-        action_id=action_id,
-    )
-    token = temporary_tokens.issue(
-        enrolment.ring, metadata, person.username, enrolment.challenge_seconds, call.world, token_id=token_id
-    )
-    return RegistrationChallenge(
-        user=ChallengedUser(id=person.user_id, name=person.username, display_name=person.username),
-        temporary_authentication_token=token,
-        challenge=metadata.challenge,
-        rp=UNSET if party is None else party,
-        attestation="none" if enrolment.policy is None else "direct",
-        pub_key_cred_params=[PubKeyCredParam(alg=algorithm) for algorithm in ALGORITHMS],
-        exclude_credentials=[],
-    )
-
-
-async def _token(call: Call) -> TemporaryToken:
-    text = temporary_tokens.presented(call.request.headers)
-    if text is None:
-        raise ApiError("UNAUTHENTICATED", reason="no temporary token")
-    token = await temporary_tokens.read(call.service(KeyRing), text, "registration", call.world)
-    if isinstance(token, Refused):
-        raise ApiError("UNAUTHENTICATED", reason=token.reason)
-    return token
-
-
-async def _prove(call: Call, body: NewCredentials, token: TemporaryToken) -> Sequence[NewCredential]:
-    factors = (body.first_factor_credential, body.second_factor_credential, body.recovery_credential)
-    submissions = [_submission(factor) for factor in factors if factor is not UNSET]
-    passkeys = any(each.kind == "Fido2" for each in submissions)
-    parties = await call.read(lambda: list_parties(token.metadata.org_id)) if passkeys else ()
-    new: list[NewCredential] = []
-    for each in submissions:
-        proved = credentials.prove(each, token.metadata.challenge, parties, call.service(Enrolment).policy)
-        if isinstance(proved, Refused):
-            raise credentials.refusal_error(proved)
-        new.append(proved)
-    twins = registration.refuse_twins(new)
-    if twins is not None:
-        raise credentials.refusal_error(twins)
-    return new
-
-
-def _submission(factor: _AnyFactor) -> Submission:
-    if isinstance(factor, PasswordFactor | TotpFactor):
-        raise ApiError("CREDENTIAL_KIND_DISABLED")
-    if isinstance(factor, Fido2Factor):
-        return Submission("Fido2", factor.credential_name, factor.credential_info)
-    if isinstance(factor, KeyFactor):
-        return Submission("Key", factor.credential_name, factor.credential_info)
-    wrapped = factor.encrypted_private_key
-    kind: CredentialKind = "RecoveryKey" if isinstance(factor, RecoveryFactor) else "PasswordProtectedKey"
-    return Submission(kind, factor.credential_name, factor.credential_info, None if wrapped is UNSET else wrapped)
-
-
 def _complete(call: Call, token: TemporaryToken, new: Sequence[NewCredential]) -> Transaction[Completed]:
-    details = {"clientAddress": call.request.client_address}
-    installation_id = call.service(Entrance).installation_id
-    request_id = call.request.request_id
-    return registration.complete(call.service(KeyRing), token, new, installation_id, details, request_id, call.world)
-
-
-def _first(completed: Completed) -> RegisteredCredential:
-    first = completed.credentials[0]
-    return RegisteredCredential(uuid=first.credential_uuid, kind=first.kind, name=first.name)
-
-
-def _user(completed: Completed) -> RegisteredUser:
-    person = completed.person
-    return RegisteredUser(id=person.user_id, username=person.username, org_id=person.org_id)
+    around = new_credentials.circumstances(call)
+    return registration.complete(call.service(KeyRing), token, new, around, call.world)

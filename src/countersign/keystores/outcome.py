@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Code = Literal["ok", "Sealed", "NotFound", "Unsupported", "Denied", "Integrity", "Busy", "Unavailable", "Internal"]
 """``Integrity`` means a record, root or fresh signature failed its check and should raise an alarm.
 Only ``Busy`` and ``Unavailable`` may be retried automatically."""
+
+
+DONE: Final = b"done"
+"""The reply to an order about the roster that is in force."""
+PENDING: Final = b"pending"
+"""The reply to the enrolment of a credential that somebody has to endorse before it counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,12 @@ from typing import Final
 
 import msgspec
 
+from countersign.credentials.key_assertion import CredentialAssertion
 from countersign.keystores import store
 from countersign.keystores.client import EndedKey, SignerClient
 from countersign.keystores.outcome import SignerError, SignerRefused
 from countersign.keystores.protocol import ConsentEvidence
+from countersign.keystores.recovered import RecoveryOrder
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster_changes import concerns_roster, key_ended
 from countersign.storage import Database, Transaction
@@ -33,11 +35,12 @@ _PATIENCE_S: Final = 3.0
 
 
 class Outgoing(msgspec.Struct, array_like=True, frozen=True):
-    """What an order about the roster carries: what was enrolled, who consented, or the key that came to its end."""
+    """What an order about the roster carries: what was enrolled, who consented, the key that ended, or a recovery."""
 
     credential: Founder | None
     evidence: ConsentEvidence | None
     key: EndedKey | None = None
+    recovery: RecoveryOrder | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,10 +49,29 @@ _decode = msgspec.msgpack.Decoder(Outgoing).decode
 
 def enrol(org_id: str, credential_uuid: str, evidence: ConsentEvidence | None, world: World) -> Transaction[None]:
     """Tell the signers of a credential that this transaction has just stored; ``evidence`` of who consented to it."""
+    new = yield from _stored(org_id, credential_uuid)
+    yield from _add(org_id, "enrol", credential_uuid, Outgoing(new, evidence), world)
+
+
+def _stored(org_id: str, credential_uuid: str) -> Transaction[Founder]:
     rows = yield store.READ_ENROLLED, (org_id, credential_uuid)
     user_id, token_id, kind, public_key, rp_id = rows[0]
-    new = Founder(org_id, user_id, credential_uuid, kind, public_key, rp_id or None, token_id)
-    yield from _add(org_id, "enrol", credential_uuid, Outgoing(new, evidence), world)
+    return Founder(org_id, user_id, credential_uuid, kind, public_key, rp_id or None, token_id)
+
+
+def recover(
+    org_id: str, recovery_uuid: str, assertion: CredentialAssertion, new: Iterable[str], world: World
+) -> Transaction[None]:
+    """Tell the signers that a recovery key put ``new`` credentials, stored by this transaction, in place of all others.
+
+    Where the recovery key does not count in a roster, the new ones wait there for somebody to endorse them.
+    """
+    founders: list[Founder] = []
+    for credential_uuid in new:
+        founders.append((yield from _stored(org_id, credential_uuid)))
+        yield from _add(org_id, "enrol", credential_uuid, Outgoing(founders[-1], None), world)
+    order = RecoveryOrder(org_id, recovery_uuid, assertion, tuple(founders))
+    yield from _add(org_id, "recover", recovery_uuid, Outgoing(None, None, recovery=order), world)
 
 
 def concerned(method: str, path: str) -> bool:
@@ -185,7 +207,8 @@ class _Keeper:
         if what.key is not None and what.evidence is not None:
             await self._signer.end_key(op, org_id, what.key, order_id, what.evidence)
             return "done"
-        arguments = b"" if what.credential is None else _encode(what.credential)
+        carried = what.credential or what.recovery
+        arguments = b"" if carried is None else _encode(carried)
         return (await self._signer.change_roster(op, arguments, what.evidence)).decode()
 
     async def run(self) -> None:

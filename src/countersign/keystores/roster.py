@@ -39,7 +39,7 @@ class Adopted(msgspec.Struct, array_like=True, frozen=True, tag="adopted"):
 
 
 class Enrolled(msgspec.Struct, array_like=True, frozen=True, tag="enrolled"):
-    """A credential. ``how``: root | operator | consent | pending; ``public_key`` is SPKI PEM.
+    """A credential. ``how``: root | operator | consent | recovery | pending; ``public_key`` is SPKI PEM.
 
     With ``consent``, ``by`` is the credential that consented, ``action_id`` the challenge that it signed and
     ``evidence_sha256`` the hash of the evidence. ``as_of``: the expiry of that challenge, in seconds since the epoch.
@@ -87,6 +87,21 @@ class Stated(msgspec.Struct, array_like=True, frozen=True, tag="stated"):
     as_of: int = 0
 
 
+class Recovered(msgspec.Struct, array_like=True, frozen=True, tag="recovered"):
+    """A recovery key put ``new`` credentials in the place of all that its user had, which are archived for good.
+
+    ``by`` is the recovery key, ``action_id`` the hash of what it signed; ``how`` of the new ones is ``recovery``.
+    """
+
+    org_id: str
+    user_id: str
+    new: tuple[Enrolled, ...]
+    at: int
+    by: str
+    action_id: str
+    evidence_sha256: bytes
+
+
 class Ended(msgspec.Struct, array_like=True, frozen=True, tag="ended"):
     """A key is archived or destroyed for good. ``op``: archive | destroy; ``public_key`` as the order named it."""
 
@@ -107,11 +122,11 @@ class Rekeyed(msgspec.Struct, array_like=True, frozen=True, tag="rekeyed"):
     at: int
 
 
-Record: TypeAlias = Begun | Adopted | Enrolled | Endorsed | Stated | Ended | Rekeyed
+Record: TypeAlias = Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Rekeyed
 
 encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(
-    Begun | Adopted | Enrolled | Endorsed | Stated | Ended | Rekeyed
+    Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Rekeyed
 )
 decode = _decoder.decode
 
@@ -174,6 +189,8 @@ class Roster:
             case Stated():
                 self._states[record.org_id, record.subject, record.subject_id] = (record.state, record.as_of)
                 self._actions.add(record.action_id)
+            case Recovered():
+                return self._recover(record)
             case Ended():
                 # A destroyed key stays destroyed, whatever is said of it later.
                 if self._ended.get((record.org_id, record.key_id)) != "destroy":
@@ -191,6 +208,19 @@ class Roster:
         if record.how != "pending":
             self._count(entry)
         self._actions.add(record.action_id)
+        return None
+
+    def _recover(self, record: Recovered) -> str | None:
+        renewed = {each.credential_uuid for each in record.new}
+        for entry in self._entries.values():
+            of = entry.record
+            if (of.org_id, of.user_id) == (record.org_id, record.user_id) and of.credential_uuid not in renewed:
+                as_of = self.state(of.org_id, "credential", of.credential_uuid)[1]
+                self._states[of.org_id, "credential", of.credential_uuid] = ("Archived", as_of)
+        for each in record.new:
+            defect = self._enrol(each)
+            if defect is not None:
+                return defect
         return None
 
     def _count(self, entry: Entry) -> None:

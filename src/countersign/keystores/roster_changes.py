@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from countersign.credentials.shown_keys import ShownKey, in_attestation, in_pem
+from countersign.credentials.shown_keys import ShownKey, in_pem, in_submission
 from countersign.encoding.strictjson import BadJson, parse_object
 
 State = Literal["Active", "Inactive", "Archived"]
@@ -88,12 +88,10 @@ def _enrols(path: str, body: Mapping[str, Any]) -> Enrols | str:
         pem = body.get("publicKey")
         key = in_pem(pem) if isinstance(pem, str) else None
         return "the request shows no public key" if key is None else Enrols("Key", key, own=path == "/auth/pats")
-    kind, info = body.get("credentialKind"), body.get("credentialInfo")
-    attestation = info.get("attestationData") if isinstance(info, dict) else None
-    key = in_attestation(attestation) if isinstance(attestation, str) else None
-    if key is None or not isinstance(kind, str) or (kind == "Fido2") != (key.rp_id_hash is not None):
+    shown = in_submission(dict(body))
+    if shown is None:
         return "the request shows no public key of that kind of credential"
-    return Enrols(kind, key, own=True)
+    return Enrols(*shown, own=True)
 
 
 def _without_key(method: str, segments: Sequence[str], body: Mapping[str, Any]) -> Endorses | Sets | str:

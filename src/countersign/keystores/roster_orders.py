@@ -1,4 +1,4 @@
-"""Orders that change the roster: enrol, endorse, retire, adopt, and the end of a key (archive, destroy).
+"""Orders that change the roster: enrol, endorse, retire, recover, adopt, and the end of a key (archive, destroy).
 
 Each is carried out again without harm: what is in the roster already is answered as done. Nothing but the evidence, or
 the proof of who holds the key-encryption key, gives such an order its effect; it takes no grant.
@@ -16,8 +16,9 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from countersign.credentials import public_key
 from countersign.credentials.public_key import PublicKey
 from countersign.credentials.relying_party import RelyingParty
+from countersign.keystores import recovered
 from countersign.keystores.memory import wipe
-from countersign.keystores.outcome import Refusal
+from countersign.keystores.outcome import DONE, PENDING, Refusal
 from countersign.keystores.protocol import MALFORMED, ConsentEvidence, Order
 from countersign.keystores.registrar import Proven, Registrar, enrolled
 from countersign.keystores.roots import Founder
@@ -98,9 +99,6 @@ _decode_endorsement = msgspec.msgpack.Decoder(Endorsement).decode
 _decode_adoption = msgspec.msgpack.Decoder(Adoption).decode
 _decode_offset = msgspec.msgpack.Decoder(int).decode
 
-DONE: Final = b"done"
-PENDING: Final = b"pending"
-
 
 def carry_out(registrar: Registrar, order: Order) -> bytes | Refusal:
     """Carry out an order about the roster. The order's evidence is in good shape, and the store is unsealed."""
@@ -119,6 +117,8 @@ def carry_out(registrar: Registrar, order: Order) -> bytes | Refusal:
                     return _enrol(registrar, _decode_founder(order.arguments), order.evidence)
                 case "endorse":
                     return _endorse(registrar, order)
+                case "recover":
+                    return recovered.recover(registrar, recovered.decode(order.arguments))
                 case _:
                     return _retire(registrar, order)
         except MALFORMED:

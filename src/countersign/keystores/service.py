@@ -152,7 +152,7 @@ class SignerService:
                 self.seal()
                 log.info("sealed by order")
                 return self._state()
-            case "enrol" | "endorse" | "retire" | "adopt" | "roster":
+            case "enrol" | "endorse" | "retire" | "recover" | "adopt" | "roster":
                 return self._change_roster(order)
             case "archive" | "destroy":
                 return self.permit(order) or roster_orders.end_key(self._registrar, order)

@@ -10,6 +10,9 @@ from countersign.api import ApiError, Caller, not_found
 from countersign.permissions import store
 from countersign.storage import Transaction
 
+#: What lets somebody make others more powerful, or themselves.
+_GIVING = frozenset({"Permissions:Assign", "Permissions:Update"})
+
 
 def require_held(caller: Caller, name: str, operations: Iterable[str]) -> None:
     """403 ``FORBIDDEN`` unless the caller holds each of the operations, older spellings resolved.
@@ -60,6 +63,14 @@ def require_another_administrator(org_id: str, leaving: str) -> Transaction[None
     others = yield store.FIND_OTHER_ADMINISTRATOR, (org_id, catalogue.FULL_ADMIN, leaving, held[0][0])
     if not others:
         raise ApiError("LAST_ADMINISTRATOR")
+
+
+def governs(org_id: str, identity_id: str) -> Transaction[bool]:
+    """Whether an identity has full rights, or may give others permissions."""
+    rows = yield store.LIST_HELD, (org_id, identity_id)
+    return any(
+        immutable or not _GIVING.isdisjoint(catalogue.resolve(json.loads(operations))) for immutable, operations in rows
+    )
 
 
 def lock_administrators(org_id: str) -> Transaction[None]:

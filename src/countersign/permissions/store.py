@@ -84,6 +84,13 @@ FIND_OTHER_ADMINISTRATOR = Statement(
     "SELECT u.user_id " + _ADMINISTRATORS + "AND u.user_id <> ? AND u.is_service_account <= ? LIMIT 1",
 )
 
+LIST_HELD = Statement(
+    "list_held_permissions",
+    "SELECT p.is_immutable, p.operations FROM permission_assignments a "
+    "JOIN permissions p ON p.org_id = a.org_id AND p.permission_id = a.permission_id "
+    "WHERE a.org_id = ? AND a.identity_id = ? AND p.is_archived = 0",
+)
+
 # What an operator sees, by id or name in each organisation.
 _SHOWN = (
     "SELECT p.org_id, p.permission_id, p.name, p.operations, p.is_immutable, p.is_archived, p.created_at, "

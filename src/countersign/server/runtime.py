@@ -202,7 +202,13 @@ def _assemble(
         Console(installation_id, sandbox=settings.profile == "sandbox"),
     )
     entrance = Entrance(
-        database, counters, installation_id, settings.session_seconds, settings.login_enumeration_protection
+        database,
+        counters,
+        installation_id,
+        settings.session_seconds,
+        settings.login_enumeration_protection,
+        settings.recovery_hold_hours,
+        settings.delegated_recovery_hold_hours,
     )
     services = Services(settings, world, database, ring, signer, installation_id, (*others, entrance))
     metrics = Metrics(database.statistics)

@@ -307,6 +307,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "sandbox says what is wrong."
         ),
     ] = True
+    recovery_hold_hours: Annotated[
+        int,
+        _about("How long somebody who recovered can read and change nothing; 0 for no such wait.", ge=0, le=720),
+    ] = 0
+    delegated_recovery_hold_hours: Annotated[
+        int,
+        _about(
+            "The least such wait of an administrator whose recovery a service account began: who has full access, or "
+            "may give permissions.",
+            ge=0,
+            le=720,
+        ),
+    ] = 72
     header_limit_bytes: Annotated[int, _about("Request line and headers together.", ge=8192, le=65_536)] = 32_768
     receive_seconds: Annotated[
         int, _about("Time for the whole request to arrive; a slower client is cut off.", ge=1, le=120)

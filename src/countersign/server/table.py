@@ -15,6 +15,7 @@ _MODULES = (
     "countersign.identity.login_operations",
     "countersign.identity.operations",
     "countersign.identity.pat_operations",
+    "countersign.identity.recovery_operations",
     "countersign.identity.registration_operations",
     "countersign.identity.session_operations",
     "countersign.identity.user_operations",

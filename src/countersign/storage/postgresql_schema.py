@@ -94,7 +94,7 @@ class PostgresqlSchemaSession:
         while True:
             try:
                 await self._connection.execute(sql)
-            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
                 await asyncio.sleep(0)
             else:
                 return
