@@ -13,6 +13,7 @@ from countersign.access import jwt, store
 from countersign.access.consents import Consents, SignedBy
 from countersign.access.counters import Counters
 from countersign.access.keyring import KeyRing
+from countersign.access.recent import Recent
 from countersign.access.relying_parties import list_parties, shown_party
 from countersign.access.stored_credentials import SigningKey, SigningKind, signing_key
 from countersign.access.types import (
@@ -42,7 +43,7 @@ from countersign.consent.action_token import (
     action_id,
     parse_challenge_claims,
 )
-from countersign.consent.challenge import ActionChallenge, parse_challenge
+from countersign.consent.challenge import ActionChallenge, issue, parse_challenge
 from countersign.consent.digest import action_digest
 from countersign.consent.evidence import Evidence, verify_evidence
 from countersign.credentials import relying_party
@@ -57,6 +58,8 @@ from countersign.world import World
 MAX_ACTION_TOKEN = 7 << 10
 _MOST_ATTEMPTS = 5
 _MOST_CHALLENGES = 20_000
+#: Challenges that wait to be signed; each holds its claims, a kilobyte or two.
+_MOST_MADE = 4_000
 #: Columns of ``store.LIST_SIGNING_CREDENTIALS``: three epochs and a credential.
 _COLUMNS = 13
 
@@ -92,6 +95,14 @@ class SignsWith(msgspec.Struct, frozen=True):
     epochs: Epochs
     party: RelyingParty | None = None
     parties: tuple[relying_party.RelyingParty, ...] = ()
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """A challenge identifier that this process made under the MAC key ``kid``."""
+
+    kid: str
+    claims: ChallengeClaims
+    challenge: ActionChallenge
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -150,6 +161,7 @@ class Ceremony:
         self._place = jwt.Place("challenge+jwt", "HS256", ring.issuer, frozenset({"Temp"}), "action")
         # Failed attempts by challenge id, in this process only: the challenge itself is stored nowhere.
         self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._made: Recent[_Made] = Recent(_MOST_MADE)
 
     async def challenge(self, caller: Caller, method: str, target: Target, payload_hash: bytes) -> UserActionChallenge:
         """A challenge that commits to this request of this caller."""
@@ -161,6 +173,7 @@ class Ceremony:
         found = await self._database.read(lambda: signs_with(caller, party=True))
         expires = now + self._challenge_seconds
         challenge = ActionChallenge(self._world.new_id("ch"), self._world.new_id("no"), expires, digest)
+        text = issue(challenge)
         claims = ChallengeClaims(
             iss=self._ring.issuer,
             aud=jwt.AUDIENCE,
@@ -174,7 +187,7 @@ class Ceremony:
                 org_id=caller.org_id,
                 token_kind="Temp",
                 purpose="action",
-                challenge=challenge.text,
+                challenge=text,
                 token_id=caller.token_id,
                 caller_kind=caller.token_kind,
                 app_id=caller.app_id,
@@ -184,10 +197,12 @@ class Ceremony:
                 epochs=ChallengeEpochs(user=found.epochs.user, token=found.epochs.token, org=found.epochs.organisation),
             ),
         )
-        identifier = jwt.encode(claims, "challenge+jwt", self._ring.challenge_signer)
+        signer = self._ring.challenge_signer
+        identifier = jwt.encode(claims, "challenge+jwt", signer)
+        self._made.keep(identifier, _Made(signer.kid, claims, challenge))
         kinds = dict.fromkeys(credential.kind for credential in found.credentials)
         return UserActionChallenge(
-            challenge=challenge.text,
+            challenge=text,
             challenge_identifier=identifier,
             rp=UNSET if found.party is None else found.party,
             supported_credential_kinds=[SupportedKind(kind=kind) for kind in kinds],
@@ -244,12 +259,31 @@ class Ceremony:
         if len(payload) * 4 // 3 + 150 > MAX_ACTION_TOKEN:
             raise ApiError("ASSERTION_INVALID", "The evidence is too large for an action token; use a smaller key.")
         token = jwt.encode(payload, "action+jwt", self._ring.action_signer)
-        self._consents.remember(token, SignedBy(first.key, None if second is None else second.key))
+        self._consents.remember(token, action, SignedBy(first.key, None if second is None else second.key))
         return token
 
     async def _challenge_claims(self, caller: Caller, identifier: str) -> tuple[ChallengeClaims, ActionChallenge]:
+        claims, challenge = await self._read_identifier(identifier)
+        metadata = claims.metadata
+        same_token = metadata.token_id == caller.token_id and metadata.caller_kind == caller.token_kind
+        both_sessions = metadata.caller_kind == "Token" and caller.token_kind == "Token"
+        if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id) or not (same_token or both_sessions):
+            raise ApiError("CHALLENGE_INVALID", reason="made for another caller")
+        if metadata.app_id != caller.app_id:
+            raise ApiError("CHALLENGE_INVALID", reason="made through another application")
+        if self._attempts.get(challenge.id, 0) >= _MOST_ATTEMPTS:
+            raise ApiError("CHALLENGE_INVALID", reason="too many failed attempts")
+        return claims, challenge
+
+    async def _read_identifier(self, identifier: str) -> tuple[ChallengeClaims, ActionChallenge]:
         place = self._place
         now = self._world.now() // 1000
+        made = self._made.get(identifier)
+        if made is not None and made.kid in self._ring.challenge_keys:
+            untimely = jwt.refuse_times(made.claims.iat, made.claims.exp, now)
+            if untimely is not None:
+                raise ApiError("CHALLENGE_INVALID", reason=untimely)
+            return made.claims, made.challenge
         verified = jwt.verify(identifier, place, self._ring.challenge_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
             await self._ring.look_again()
@@ -259,18 +293,9 @@ class Ceremony:
         claims = parse_challenge_claims(verified.payload)
         if isinstance(claims, Refused):
             raise ApiError("CHALLENGE_INVALID", reason=claims.reason)
-        metadata = claims.metadata
-        same_token = metadata.token_id == caller.token_id and metadata.caller_kind == caller.token_kind
-        both_sessions = metadata.caller_kind == "Token" and caller.token_kind == "Token"
-        if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id) or not (same_token or both_sessions):
-            raise ApiError("CHALLENGE_INVALID", reason="made for another caller")
-        if metadata.app_id != caller.app_id:
-            raise ApiError("CHALLENGE_INVALID", reason="made through another application")
-        challenge = parse_challenge(metadata.challenge)
+        challenge = parse_challenge(claims.metadata.challenge)
         if isinstance(challenge, Refused):
             raise ApiError("CHALLENGE_INVALID", reason=challenge.reason)
-        if self._attempts.get(challenge.id, 0) >= _MOST_ATTEMPTS:
-            raise ApiError("CHALLENGE_INVALID", reason="too many failed attempts")
         return claims, challenge
 
     def _prove(self, caller: Caller, found: SignsWith, factor: Factor, challenge: ActionChallenge) -> _Proof:

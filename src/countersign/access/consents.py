@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 
 import msgspec
 
 from countersign.access import jwt, store
 from countersign.access.keyring import KeyRing
+from countersign.access.recent import Recent
 from countersign.access.relying_parties import list_parties
 from countersign.access.stored_credentials import SigningKey, signing_key
 from countersign.api import ApiError, Caller, Request
@@ -30,7 +30,8 @@ from countersign.keystores import ConsentEvidence
 from countersign.storage import Database, Transaction
 from countersign.world import World
 
-_MOST_VERIFIED = 20_000
+#: Actions that were signed and not spent yet; each holds its evidence, a few kilobytes.
+_MOST_VERIFIED = 4_000
 
 
 class SignedBy(msgspec.Struct, frozen=True):
@@ -38,6 +39,14 @@ class SignedBy(msgspec.Struct, frozen=True):
 
     first: SigningKey
     second: SigningKey | None = None
+
+
+class _Signed(msgspec.Struct, frozen=True):
+    """An action token that this process made under the MAC key ``kid``, from evidence that it had just verified."""
+
+    kid: str
+    claims: ActionClaims
+    signed_by: SignedBy
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -100,8 +109,8 @@ class PermissionsChanged(Exception):
 class Consents:
     """Reads and verifies action tokens.
 
-    A signature that this very process has verified is not verified again when its action is spent; any
-    other is, so a stolen MAC key alone forges nothing.
+    What this very process has verified, and the token that it made of it, is not verified again when the action is
+    spent; any other is, so a stolen MAC key alone forges nothing.
     """
 
     def __init__(
@@ -113,21 +122,19 @@ class Consents:
         self._world = world
         self._allow_unsigned_query = allow_unsigned_query
         self._place = jwt.Place("action+jwt", "HS256", ring.issuer, frozenset({"UserAction"}))
-        # Digest of the action token -> the keys under which it was verified here.
-        self._verified: OrderedDict[bytes, SignedBy] = OrderedDict()
+        self._signed: Recent[_Signed] = Recent(_MOST_VERIFIED)
 
-    def remember(self, token: str, signed_by: SignedBy) -> None:
-        """Note an action token that this process made from evidence it has just verified."""
-        self._verified[_mark(token)] = signed_by
-        if len(self._verified) > _MOST_VERIFIED:
-            self._verified.popitem(last=False)
+    def remember(self, token: str, claims: ActionClaims, signed_by: SignedBy) -> None:
+        """Note an action token that this process made, now, from evidence it has just verified."""
+        self._signed.keep(token, _Signed(self._ring.action_signer.kid, claims, signed_by))
 
     async def read(self, request: Request, caller: Caller) -> Consent:
         """The consent that the request carries. Raises 403 ``USER_ACTION_INVALID`` or ``QUERY_NOT_SIGNED``."""
         token = request.headers.get("x-dfns-useraction")
         if token is None:
             raise _invalid("missing")
-        claims = await self._claims(token)
+        known = self._signed.take(token)
+        claims = await self._claims(token, known)
         metadata = claims.metadata
         if (metadata.org_id, metadata.user_id) != (caller.org_id, caller.user_id):
             raise _invalid("signed by another user")
@@ -150,7 +157,7 @@ class Consents:
             if matched is QUERY_NOT_SIGNED:
                 raise ApiError("QUERY_NOT_SIGNED")
             raise _invalid(matched.reason)
-        signed_by = await self._verify(token, claims)
+        signed_by = await self._verify(claims) if known is None else known.signed_by
         return Consent(
             action_id=claims.jti,
             token=token,
@@ -168,9 +175,14 @@ class Consents:
             expires_at=claims.exp,
         )
 
-    async def _claims(self, token: str) -> ActionClaims:
+    async def _claims(self, token: str, known: _Signed | None) -> ActionClaims:
         place = self._place
         now = self._world.now() // 1000
+        if known is not None and known.kid in self._ring.action_keys:
+            untimely = jwt.refuse_times(known.claims.iat, known.claims.exp, now)
+            if untimely is not None:
+                raise _invalid(untimely)
+            return known.claims
         verified = jwt.verify(token, place, self._ring.action_keys, now)
         if isinstance(verified, jwt.Refused) and verified.reason == "unknown kid":
             await self._ring.look_again()
@@ -182,10 +194,7 @@ class Consents:
             raise _invalid(claims.reason)
         return claims
 
-    async def _verify(self, token: str, claims: ActionClaims) -> SignedBy:
-        known = self._verified.pop(_mark(token), None)
-        if known is not None:
-            return known
+    async def _verify(self, claims: ActionClaims) -> SignedBy:
         metadata, second = claims.metadata, claims.metadata.second_factor
         first_key = await self._key(metadata.org_id, metadata.credential_uuid, metadata.evidence)
         proven = verify_action(claims, first_key.public_key, first_key.fido2)
@@ -271,10 +280,6 @@ def _recheck_second(caller: Caller, second: SecondFactor) -> Transaction[None]:
     state, epoch, user_id, token_id = rows[0] if rows else ("", -1, "", "")
     if (state, epoch, user_id) != ("Active", second.epoch, caller.user_id) or token_id not in ("", caller.token_id):
         raise Stale("USER_ACTION_INVALID", "the credential of the second factor changed since it signed")
-
-
-def _mark(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _invalid(reason: str) -> ApiError:

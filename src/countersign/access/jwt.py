@@ -174,6 +174,13 @@ def verify(token: str, place: Place, keys: Mapping[str, bytes], now: int) -> Ver
     return Verified(claims, payload) if refusal is None else Refused(refusal)
 
 
+def refuse_times(iat: int, exp: int, now: int) -> str | None:
+    """Why a token of these times (seconds) is not accepted now, also where all else of it is known to hold."""
+    if iat > now + LEEWAY:
+        return "issued in the future"
+    return "expired" if exp <= now else None
+
+
 def jwks(keys: Mapping[str, bytes]) -> dict[str, Any]:
     """The JWK set (RFC 7517, RFC 8037) of Ed25519 public keys by ``kid``."""
     return {
@@ -225,10 +232,11 @@ def _check_claims(claims: Claims, place: Place, now: int) -> str | None:
         return "aud"
     if claims.sub != claims.metadata.get("orgId"):
         return "sub is not the organisation of the metadata"
-    if claims.iat > now + LEEWAY or (claims.nbf is not None and claims.nbf > now + LEEWAY):
+    if claims.nbf is not None and claims.nbf > now + LEEWAY:
         return "issued in the future"
-    if claims.exp <= now:
-        return "expired"
+    untimely = refuse_times(claims.iat, claims.exp, now)
+    if untimely is not None:
+        return untimely
     kind = claims.metadata.get("tokenKind")
     if type(kind) is not str or kind not in place.token_kinds:
         return "token kind of another place"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import msgspec
 
 from countersign.credentials.outcome import Refused
@@ -13,6 +11,7 @@ from countersign.encoding.strictjson import BadJson, parse_object
 
 DIGEST_LENGTH = 43
 """Characters of a SHA-256 digest in unpadded base64url."""
+_MOST_KNOWN = 1024
 
 
 class ActionChallenge(msgspec.Struct, frozen=True):
@@ -26,16 +25,38 @@ class ActionChallenge(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The challenge string: base64url of compact JSON, canonical because mobile clients decode and re-encode it."""
-        members = {"id": self.id, "nonce": self.nonce, "exp": self.exp, "action": self.action}
-        return base64url.encode(msgspec.json.encode(members))
+        return base64url.encode(msgspec.json.encode(self))
 
 
-@lru_cache(maxsize=256)
+# The same text stands in the challenge identifier and in the signed client data, soon after it was made.
+_known: dict[str, ActionChallenge] = {}
+
+
+def _know(text: str, challenge: ActionChallenge) -> None:
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[text] = challenge
+
+
+def issue(challenge: ActionChallenge) -> str:
+    """The string of a challenge that was made just now, which is not parsed when it comes back soon."""
+    text = challenge.text
+    _know(text, challenge)
+    return text
+
+
 def parse_challenge(text: str) -> ActionChallenge | Refused:
-    """Read a challenge string of an action. Never raises for bad input.
+    """Read a challenge string of an action. Never raises for bad input."""
+    known = _known.get(text)
+    if known is not None:
+        return known
+    read = _parse(text)
+    if isinstance(read, ActionChallenge):
+        _know(text, read)
+    return read
 
-    Cached, because the same text stands in the challenge identifier and in the signed client data.
-    """
+
+def _parse(text: str) -> ActionChallenge | Refused:
     try:
         members = parse_object(base64url.decode(text))
     except BadJson as error:
