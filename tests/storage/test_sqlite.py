@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,22 @@ from countersign.storage import Statement, StorageUnavailable, Transaction, open
 from countersign.storage.sqlite import SqliteDatabase
 from tests.storage.catalogue import Refused, count, get, put, put_then_refuse
 from tests.support import aio, disks
+
+
+class _CannotEnd:
+    """A connection in whose transaction no statement works any more."""
+
+    in_transaction = True
+
+    def __init__(self, connection: sqlite3.Connection | None) -> None:
+        assert connection is not None
+        self._connection = connection
+
+    def execute(self, sql: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 @pytest.fixture
@@ -94,6 +110,56 @@ async def test_a_read_does_not_see_what_is_not_yet_committed(path: Path) -> None
 
     await database.write(put_and_look)
     assert seen == [0]
+    assert await database.read(count) == 1
+    await database.close()
+
+
+async def test_reads_of_one_round_of_the_event_loop_see_one_state_and_those_of_the_next_the_newest(path: Path) -> None:
+    database = await opened(path)
+    counts = []
+    with closing(sqlite3.connect(path)) as other:
+        for number in range(3):
+            counts += [await database.read(count), await database.read(count)]
+            with other:
+                other.execute("INSERT INTO installation (name, value) VALUES (?, '')", (str(number),))
+            counts.append(await database.read(count))
+            await asyncio.sleep(0)
+    assert counts == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert await database.read(count) == 3
+    await database.close()
+
+
+async def test_whoever_is_told_of_a_commit_reads_what_it_wrote_however_many_others_read(path: Path) -> None:
+    database = await opened(path)
+    done = False
+
+    async def reads_on() -> None:
+        while not done:
+            await database.read(count)
+            await asyncio.sleep(0)
+
+    async def writes_and_reads(name: str) -> list[str | None]:
+        read = []
+        for number in range(5):
+            await database.write(lambda number=number: put(f"{name} {number}", name))
+            read.append(await database.read(lambda number=number: get(f"{name} {number}")))
+        return read
+
+    readers = [asyncio.create_task(reads_on()) for _ in range(8)]
+    names = [f"writer {number}" for number in range(20)]
+    assert await asyncio.gather(*map(writes_and_reads, names)) == [[name] * 5 for name in names]
+    done = True
+    await asyncio.gather(*readers)
+    await database.close()
+
+
+async def test_reads_go_on_with_a_new_connection_when_a_state_cannot_be_given_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await opened(path)
+    assert [await database.read(count), await database.read(count)] == [0, 0]
+    monkeypatch.setattr(database, "_reader", _CannotEnd(database._reader))
+    await database.write(lambda: put("colour", "blue"))
     assert await database.read(count) == 1
     await database.close()
 

@@ -7,7 +7,8 @@ COMMIT and so one fsync for all. Statements on the committer as well would cost 
 interpreter lock for each of them; measured, 16 writers get the same rate and lower latency this way.
 
 Reads have a connection of their own and run synchronously: they see what is durable, never a batch
-under way.
+under way. Those of one round of the event loop see one state: to begin another costs as much as a
+statement, and after a commit all pages have to be read again.
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ _PATIENCE_S = 0.002
 _HANDOVER_S = 0.001
 
 
+class _Round(Enum):
+    """Reads in the current round of the event loop. The first one alone is not worth a transaction."""
+
+    NO_READ = "no read"
+    ONE_READ = "one read"
+    ONE_STATE = "one state"
+
+
 class _Order(Enum):
     BEGIN = "begin"
     COMMIT = "commit"
@@ -76,8 +85,9 @@ class SqliteDatabase:
         self._path = path
         self._readonly = readonly
         self._loop = asyncio.get_running_loop()
-        self._reader = connect(path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", _READ_CACHE)
-        self._reading = self._reader.cursor()
+        self._reader: sqlite3.Connection | None = None
+        self._reading: sqlite3.Cursor | None = None
+        self._round = _Round.NO_READ
         self._writer: sqlite3.Connection | None = None
         self._writing: sqlite3.Cursor | None = None
         self._waiting: list[_Write[Any]] = []
@@ -93,6 +103,7 @@ class SqliteDatabase:
         # Of the batch under way: whom its commit concerns.
         self._concerned: set[Callable[[], None]] = set()
         self._committer = threading.Thread(target=self._serve, name="sqlite-committer", daemon=True)
+        self._open_reader()
         if not readonly:
             self._open_writer()
         self._committer.start()
@@ -107,7 +118,16 @@ class SqliteDatabase:
         if self._closed:
             raise StorageUnavailable("the database is closed")
         try:
-            return self._run(self._reading, make())
+            cursor = self._reading or self._open_reader()
+            if self._round is _Round.NO_READ:
+                self._round = _Round.ONE_READ
+                # Before anything that is told, or arrives, from now on: so that no read sees a state older than what
+                # its caller knows.
+                self._loop.call_soon(self._end_round)
+            elif self._round is _Round.ONE_READ:
+                cursor.execute("BEGIN")
+                self._round = _Round.ONE_STATE
+            return self._run(cursor, make())
         except sqlite3.Error as error:
             if cannot(error) is None:
                 raise
@@ -146,7 +166,29 @@ class SqliteDatabase:
         self._orders.put(_Order.STOP)
         self._committer.join()
         self._close_writer()
-        self._reader.close()
+        self._close_reader()
+
+    # On the event loop's thread: reads.
+
+    def _open_reader(self) -> sqlite3.Cursor:
+        self._reader = connect(self._path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", _READ_CACHE)
+        self._reading = self._reader.cursor()
+        return self._reading
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._reading = None
+
+    def _end_round(self) -> None:
+        self._round = _Round.NO_READ
+        # After some errors SQLite has ended the transaction by itself.
+        if self._reader is not None and self._reader.in_transaction:
+            try:
+                self._reader.execute("COMMIT")
+            except sqlite3.Error:
+                # Nobody may go on reading this state.
+                self._close_reader()
 
     # On the event loop's thread: batches.
 
