@@ -106,6 +106,7 @@ def test_integral_numbers_are_int_and_the_others_exact_decimals() -> None:
         '{"a":["\\udc00\\ud800"]}',
         '{"a":' + "1" * 65 + "}",
         '{"a":-' + "1" * 65 + "}",
+        '{"a":[{"b":' + "1" * 65 + "}]}",
         '{"a":0.' + "1" * 64 + "}",
         '{"a":1e65}',
         '{"a":1e-65}',
@@ -161,6 +162,17 @@ def test_reading_the_canonical_form_gives_it_again(value: dict[str, Any]) -> Non
     assert canonical(parse_object(text)) == text
     assert canonical(parse_object(text.decode())) == text
     assert json.loads(text, parse_float=Decimal) == value
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.dictionaries(st.text(max_size=6), _values, max_size=5))
+def test_a_text_has_the_same_value_however_it_is_written(value: dict[str, Any]) -> None:
+    plain = canonical(value)
+    read = parse_object(plain)
+    assert repr(parse_object(b" " + plain)) == repr(read)  # with types: 1 and Decimal(1) are equal
+    for text in (json.dumps(json.loads(plain, parse_float=str)), json.dumps(json.loads(plain), ensure_ascii=False)):
+        with_blanks, without = parse_object(text), parse_object(json.dumps(json.loads(text), separators=(",", ":")))
+        assert repr(with_blanks) == repr(without)
 
 
 @settings(deadline=None, max_examples=150)
