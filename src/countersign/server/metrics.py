@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from countersign.storage import Statistics
 
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
+class _Timings(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """So many observations in each bucket, ``seconds`` in all."""
+        self._sum.inc(seconds)
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
+
+class _Answered:
+    """Answers of one operation with one status that the metrics do not show yet."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin to count anew."""
+        #: By bucket, the last one without a bound.
+        self.counts = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+
+
 class Metrics:
-    """Counters and timings by operation; children are looked up once per operation and status."""
+    """Counters and timings by operation.
+
+    What happens with every request is counted here, and shown by the metrics when they are read: a metric takes a lock
+    for each number that it changes. Of several processes any may be asked, so each shows what it did right away.
+    """
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
@@ -20,7 +54,7 @@ class Metrics:
         self._requests = Counter(
             "countersign_requests_total", "Requests answered", ["operation", "status"], registry=self.registry
         )
-        self._seconds = Histogram(
+        self._seconds = _Timings(
             "countersign_request_seconds",
             "Time from the whole request to the answer",
             ["operation"],
@@ -58,16 +92,20 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
-        self._cache: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._answered: dict[tuple[str, int], _Answered] = {}
+        self._several = _DIRECTORY in os.environ
+        self._catches_up_soon = False
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        pair = self._cache.get((operation, status))
-        if pair is None:
-            pair = (self._requests.labels(operation, str(status)), self._seconds.labels(operation))
-            self._cache[operation, status] = pair
-        pair[0].inc()
-        pair[1].observe(seconds)
+        answered = self._answered.get((operation, status))
+        if answered is None:
+            answered = self._answered[operation, status] = _Answered()
+        answered.counts[bisect_left(_BUCKETS, seconds)] += 1
+        answered.seconds += seconds
+        if self._several and not self._catches_up_soon:
+            self._catches_up_soon = True
+            asyncio.get_running_loop().call_soon(self.catch_up)
 
     def count_job(self, kind: str, outcome: str) -> None:
         """Count one run of a job."""
@@ -78,8 +116,14 @@ class Metrics:
         self._job_age.labels(kind).set(oldest_due)
         self._dead_jobs.labels(kind).set(dead)
 
-    def count_sql(self) -> None:
-        """Bring the counters of the database up to what it has done so far."""
+    def catch_up(self) -> None:
+        """Bring the metrics up to what was answered, and what the database has done, so far."""
+        self._catches_up_soon = False
+        for (operation, status), answered in self._answered.items():
+            if any(answered.counts):
+                self._requests.labels(operation, str(status)).inc(sum(answered.counts))
+                self._seconds.labels(operation).add(answered.counts, answered.seconds)
+                answered.clear()
         for name, counter in self._sql.items():
             done = getattr(self._statistics, name)
             counter.inc(done - self._counted[name])
@@ -87,8 +131,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition; over all processes where the multi-process directory is set."""
-        self.count_sql()
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        self.catch_up()
+        if self._several:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)

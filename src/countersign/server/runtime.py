@@ -61,7 +61,7 @@ from countersign.storage import Database, Transaction, open_database
 from countersign.webhooks.delivery import Webhooks
 from countersign.world import World
 
-_COUNT_SECONDS = 5.0
+_METRICS_SECONDS = 5.0
 
 log = structlog.get_logger("countersign.runtime")
 
@@ -273,7 +273,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         lambda: _refresh_keys(runtime, world),
         BreakGlassNotices(runtime.services.database, world).run,
         runtime.services.get(RosterKeeper).run,
-        lambda: _count_sql(runtime.metrics),
+        lambda: _keep_metrics(runtime.metrics),
     ]
 
 
@@ -310,11 +310,11 @@ async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await asyncio.sleep(1)
 
 
-async def _count_sql(metrics: Metrics) -> None:
+async def _keep_metrics(metrics: Metrics) -> None:
     """For the process that renders the metrics of all."""
     while True:
-        await asyncio.sleep(_COUNT_SECONDS)
-        metrics.count_sql()
+        await asyncio.sleep(_METRICS_SECONDS)
+        metrics.catch_up()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
