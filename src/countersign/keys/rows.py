@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
+
+class StoredKey(msgspec.Struct, frozen=True, gc=False):
     """A row of the table ``keys``, in the order of ``store.KEY_COLUMNS``.
 
     Times in ms. ``public_key``: hex. ``next_child``: no smaller index directly below this master is free to be handed
