@@ -4,7 +4,7 @@ import { BaseAuthApi } from "@dfns/sdk/baseAuthApi"
 import { DfnsError } from "@dfns/sdk/dfnsError"
 import { AuthClient } from "@dfns/sdk/generated/auth/client"
 import { type Action, type Signatory, actionDigest, canonicalTarget, checkChallenge } from "./commitment"
-import { signerFor } from "./passkeys"
+import { signWithPasskey } from "./passkeys"
 import { review } from "./review"
 import { session } from "./session"
 
@@ -60,7 +60,7 @@ export async function countersign(action: Action, why: string): Promise<Outcome 
   )
   checkChallenge(challenge.challenge, digest)
   if (!(await review(exact, digest, why, known.username))) return null
-  const firstFactor = await signerFor(challenge.rp).sign(challenge)
+  const firstFactor = await signWithPasskey(challenge)
   const { userAction } = await BaseAuthApi.signUserActionChallenge(
     { challengeIdentifier: challenge.challengeIdentifier, firstFactor },
     options,

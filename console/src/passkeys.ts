@@ -2,7 +2,7 @@
 
 import { WebAuthnSigner } from "@dfns/sdk-browser"
 
-export interface Party {
+interface Party {
   id: string
   name: string
 }
@@ -19,7 +19,7 @@ export function noPasskeys(): "insecure" | "address" | "unsupported" | null {
  * The relying party of this page: the organisation's, if the page is at its name or below it, else the page's own name,
  * which the server takes where the organisation lists it.
  */
-export function partyHere(named: Party | undefined): Party {
+function partyHere(named: Party | undefined): Party {
   const host = location.hostname
   if (named !== undefined && (host === named.id || (named.id.includes(".") && host.endsWith(`.${named.id}`)))) {
     return named
@@ -27,6 +27,34 @@ export function partyHere(named: Party | undefined): Party {
   return { id: host, name: named?.name ?? host }
 }
 
-export function signerFor(named: Party | undefined): WebAuthnSigner {
-  return new WebAuthnSigner({ relyingParty: partyHere(named) })
+/** A passkey was asked and did not do it; browsers name the same failure alike whatever was asked for. */
+export class PasskeyFailure extends Error {
+  constructor(
+    readonly asked: "create" | "get",
+    readonly name: string,
+  ) {
+    super(name)
+  }
+}
+
+/** Make a passkey for the challenge of an enrolment. Throws `PasskeyFailure`. */
+export function createPasskey(challenge: unknown): ReturnType<WebAuthnSigner["create"]> {
+  return told("create", signerFor(challenge).create(challenge as never))
+}
+
+/** Have a passkey sign the challenge of a login or an action. Throws `PasskeyFailure`. */
+export function signWithPasskey(challenge: unknown): ReturnType<WebAuthnSigner["sign"]> {
+  return told("get", signerFor(challenge).sign(challenge as never))
+}
+
+function signerFor(challenge: unknown): WebAuthnSigner {
+  return new WebAuthnSigner({ relyingParty: partyHere((challenge as { rp?: Party }).rp) })
+}
+
+async function told<T>(asked: "create" | "get", work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw error instanceof DOMException ? new PasskeyFailure(asked, error.name) : error
+  }
 }

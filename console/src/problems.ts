@@ -3,7 +3,7 @@
 import { DfnsError } from "@dfns/sdk/dfnsError"
 import { BadPath, WrongCommitment } from "./commitment"
 import { h } from "./dom"
-import { noPasskeys } from "./passkeys"
+import { noPasskeys, PasskeyFailure } from "./passkeys"
 import { NoRecoveryCode } from "./recovery-key"
 import { BadJson } from "./strict-json"
 
@@ -15,12 +15,9 @@ export interface Problem {
   id?: string | undefined
 }
 
-/** What a passkey was asked for: browsers name the same failure differently. */
-export type Doing = "create" | "get" | "other"
-
 type Three = readonly [title: string, cause: string, next: string]
 
-const BROWSER: Record<string, Partial<Record<Doing, Three>> & { get: Three }> = {
+const BROWSER: Record<string, { create?: Three; get: Three }> = {
   NotAllowedError: {
     create: [
       "No passkey was made.",
@@ -160,7 +157,7 @@ const CAUSES: Record<string, Three> = {
 }
 
 /** Explain anything that was thrown. */
-export function explain(error: unknown, doing: Doing = "other"): Problem {
+export function explain(error: unknown): Problem {
   if (error instanceof WrongCommitment) {
     return three([
       "Not signed: the server asked for something else.",
@@ -177,17 +174,13 @@ export function explain(error: unknown, doing: Doing = "other"): Problem {
       "Check it letter by letter.",
     ])
   }
-  if (error instanceof DOMException) {
-    const unusable = noPasskeys()
-    if (unusable) return three(UNUSABLE[unusable])
+  if (error instanceof PasskeyFailure) {
     const known = BROWSER[error.name]
-    return three(known?.[doing] ?? known?.get ?? UNKNOWN_BROWSER)
+    return unusable() ?? three(known?.[error.asked] ?? known?.get ?? UNKNOWN_BROWSER)
   }
   if (error instanceof DfnsError) return answered(error)
   if (error instanceof TypeError) {
-    const unusable = noPasskeys()
-    if (unusable) return three(UNUSABLE[unusable])
-    return three([
+    return unusable() ?? three([
       "The server cannot be reached.",
       "There is no connection, or the server does not run.",
       "Check your connection, then try again. What you did may have gone through: look before you repeat it.",

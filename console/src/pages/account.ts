@@ -1,6 +1,6 @@
 import { auth, countersign, ours } from "../api"
 import { button, date, field, form, h, say } from "../dom"
-import { signerFor } from "../passkeys"
+import { createPasskey } from "../passkeys"
 import { recoveryField } from "../recovery-field"
 import { forgetSession, session } from "../session"
 import { work } from "../working"
@@ -68,7 +68,7 @@ export async function account(): Promise<Node> {
 
 /** End this session, or all. What the server says does not matter to this tab: it forgets the token. */
 export async function logOut(allSessions = false): Promise<void> {
-  await work("Logging out …", "other", async () => {
+  await work("Logging out …", async () => {
     await auth().logout({ body: allSessions ? { allSessions } : {} } as never)
     say(allSessions ? "You are logged out everywhere." : "You are logged out.")
     forgetSession()
@@ -101,7 +101,7 @@ function credentialCard(each: Credential): HTMLElement {
 function sessionCard(each: Session, names: Map<string, string>): HTMLElement {
   const by = each.credentialUuid === undefined ? each.name : `${each.name} with “${names.get(each.credentialUuid) ?? "a credential that is gone"}”`
   const end = () =>
-    void work("Ending the session …", "other", async () => {
+    void work("Ending the session …", async () => {
       await ours("DELETE", `/auth/sessions/${each.sessionId}`)
       say("The session has ended.")
       reload()
@@ -111,7 +111,7 @@ function sessionCard(each: Session, names: Map<string, string>): HTMLElement {
     {},
     h("h3", {}, `Since ${date(each.dateCreated)}`, " ", each.isCurrent && h("span", { className: "badge" }, "this one")),
     h("p", {}, `Opened by ${by}, until ${date(each.dateExpires)}`),
-    h("div", { className: "actions" }, each.isCurrent ? button("Log out", () => void logOut()) : named(date(each.dateCreated), "End", end)),
+    !each.isCurrent && h("div", { className: "actions" }, named(`the session of ${date(each.dateCreated)}`, "End", end)),
   )
 }
 
@@ -125,9 +125,9 @@ function named(what: string, label: string, onclick: () => void): HTMLButtonElem
 function addHere(): HTMLElement {
   const name = h("input", { type: "text", required: true, maxLength: 100, value: "Another passkey", autocomplete: "off" })
   const add = () =>
-    work("Waiting for your new passkey …", "create", async () => {
+    work("Waiting for your new passkey …", async () => {
       const challenge = (await auth().createCredentialChallenge({ body: { kind: "Fido2" } })) as never as Challenge
-      const made = await signerFor(challenge.rp).create(challenge as never)
+      const made = await createPasskey(challenge)
       await enrol({ ...made, challengeIdentifier: challenge.challengeIdentifier, credentialName: name.value.trim() })
     })
   return h(
@@ -142,7 +142,7 @@ function addHere(): HTMLElement {
 function addElsewhere(): HTMLElement {
   const shown = h("div", { attributes: { "aria-live": "polite" } })
   const make = () =>
-    work("Asking for the challenge …", "get", async () => {
+    work("Asking for the challenge …", async () => {
       const expiration = new Date(Date.now() + 58_000).toISOString()
       const action = { method: "POST", path: "/auth/credentials/code", payload: JSON.stringify({ expiration }) }
       const done = await countersign(action, "You make a code with which a passkey of another device is added to your account.")
@@ -176,7 +176,7 @@ async function addRecovery(): Promise<HTMLElement> {
   const recovery = await recoveryField(true)
   const add = () => {
     if (!recovery.ready()) return
-    void work("Asking for the challenge …", "get", async () => {
+    void work("Asking for the challenge …", async () => {
       const challenge = (await auth().createCredentialChallenge({ body: { kind: "RecoveryKey" } })) as never as Challenge
       const made = await recovery.create(challenge)
       await enrol({ ...made, challengeIdentifier: challenge.challengeIdentifier, credentialName: "Recovery code" })
@@ -201,7 +201,7 @@ function enrol(body: Record<string, unknown> & { credentialName: string }): Prom
 }
 
 function change(action: Parameters<typeof countersign>[0], why: string, done: string): Promise<void> {
-  return work("Asking for the challenge …", "get", () => sign(action, why, done))
+  return work("Asking for the challenge …", () => sign(action, why, done))
 }
 
 async function sign(action: Parameters<typeof countersign>[0], why: string, done: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { auth } from "../api"
 import { field, form, h, say } from "../dom"
-import { signerFor } from "../passkeys"
+import { createPasskey } from "../passkeys"
 import { work } from "../working"
 
 /** Add a passkey of this device to an account that is logged in elsewhere. */
@@ -8,10 +8,10 @@ export function code(query: URLSearchParams): Node {
   const typed = h("input", { type: "text", required: true, value: query.get("code") ?? "", autocomplete: "one-time-code", spellcheck: false, autocapitalize: "characters" })
   const name = h("input", { type: "text", required: true, maxLength: 100, value: "Another passkey", autocomplete: "off" })
   const submit = () =>
-    work("Waiting for your new passkey …", "create", async () => {
+    work("Waiting for your new passkey …", async () => {
       const body = { code: typed.value.trim(), credentialKind: "Fido2" as const }
       const challenge = (await auth().createCredentialChallengeWithCode({ body })) as never as Challenge
-      const passkey = await signerFor(challenge.rp).create(challenge as never)
+      const passkey = await createPasskey(challenge)
       const made = { ...passkey, challengeIdentifier: challenge.challengeIdentifier, credentialName: name.value.trim() }
       await auth().createCredentialWithCode({ body: made as never })
       say("The passkey was added. You can log in with it.")

@@ -1,6 +1,6 @@
 import { auth } from "../api"
 import { button, form, h, say } from "../dom"
-import { signerFor } from "../passkeys"
+import { signWithPasskey } from "../passkeys"
 import { keepSession, organisation } from "../session"
 import { whichOrganisation, whoFields } from "../who"
 import { work } from "../working"
@@ -9,9 +9,9 @@ import { work } from "../working"
 export function login(_query: URLSearchParams, next: string): Node {
   const who = whoFields()
   const enter = (body: { orgId?: string; username?: string }) =>
-    work("Waiting for your passkey …", "get", async () => {
+    work("Waiting for your passkey …", async () => {
       const challenge = await auth().createLoginChallenge({ body: body as never })
-      const firstFactor = await signerFor(challenge.rp).sign(challenge as never)
+      const firstFactor = await signWithPasskey(challenge)
       const { challengeIdentifier } = challenge
       const answer = await auth().login({ body: { challengeIdentifier, firstFactor: firstFactor as never } })
       keepSession((answer as { token: string }).token)

@@ -1,6 +1,6 @@
 import { auth } from "../api"
 import { button, field, form, h, say } from "../dom"
-import { signerFor } from "../passkeys"
+import { createPasskey } from "../passkeys"
 import { codeInput, recoveryField } from "../recovery-field"
 import { recoveryKeyId, signNewCredentials } from "../recovery-key"
 import { organisation } from "../session"
@@ -14,7 +14,7 @@ export async function recover(query: URLSearchParams): Promise<Node> {
   const kept = codeInput("Recovery code", "Seven groups of five; you stored it when you registered.")
   const next = await recoveryField()
   const ask = button("Send me a code", () => {
-    void work("Asking for a code …", "other", async () => {
+    void work("Asking for a code …", async () => {
       if (!who.username.reportValidity()) return say("")
       await auth().sendRecoveryCode({ body: who.body() })
       say("If your account can be recovered, a code is on its way to you.")
@@ -23,12 +23,12 @@ export async function recover(query: URLSearchParams): Promise<Node> {
   })
   const submit = () => {
     if (!next.ready()) return
-    void work("Waiting for your new passkey …", "create", async () => {
+    void work("Waiting for your new passkey …", async () => {
       const credentialId = await recoveryKeyId(kept.input.value)
       const body = { ...who.body(), verificationCode: mailed.value.trim(), credentialId }
       const challenge = await auth().createRecoveryChallenge({ body })
       const encrypted = challenge.allowedRecoveryCredentials[0]?.encryptedRecoveryKey ?? ""
-      const passkey = await signerFor(challenge.rp).create(challenge as never)
+      const passkey = await createPasskey(challenge)
       const recoveryCredential = await next.create(challenge)
       const newCredentials = {
         firstFactorCredential: { ...passkey, credentialName: "First passkey" },

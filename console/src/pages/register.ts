@@ -1,6 +1,6 @@
 import { auth } from "../api"
 import { button, field, form, h, say } from "../dom"
-import { signerFor } from "../passkeys"
+import { createPasskey } from "../passkeys"
 import { recoveryField } from "../recovery-field"
 import { organisation } from "../session"
 import { whoFields } from "../who"
@@ -12,7 +12,7 @@ export async function register(query: URLSearchParams): Promise<Node> {
   const code = h("input", { type: "text", required: true, value: query.get("code") ?? "", autocomplete: "one-time-code", spellcheck: false, autocapitalize: "characters" })
   const recovery = await recoveryField()
   const again = button("Send me a new code", () => {
-    void work("Asking for a new code …", "other", async () => {
+    void work("Asking for a new code …", async () => {
       if (!who.username.reportValidity()) return say("")
       await auth().resendRegistrationCode({ body: who.body() })
       code.value = ""
@@ -21,9 +21,9 @@ export async function register(query: URLSearchParams): Promise<Node> {
   })
   const submit = () => {
     if (!recovery.ready()) return
-    void work("Waiting for your new passkey …", "create", async () => {
+    void work("Waiting for your new passkey …", async () => {
       const challenge = await auth().createRegistrationChallenge({ body: { ...who.body(), registrationCode: code.value.trim() } })
-      const passkey = await signerFor(challenge.rp).create(challenge as never)
+      const passkey = await createPasskey(challenge)
       const recoveryCredential = await recovery.create(challenge)
       const body = {
         firstFactorCredential: { ...passkey, credentialName: "First passkey" },

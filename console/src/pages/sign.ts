@@ -13,7 +13,7 @@ export function sign(query: URLSearchParams): Node {
   const payload = h("textarea", { rows: 8, value: brought?.payload ?? "", spellcheck: false, placeholder: '{"scheme": "EdDSA", "curve": "ed25519"}' })
   const result = h("section", { hidden: true, tabIndex: -1 })
   const submit = () =>
-    work("Asking for the challenge …", "get", async () => {
+    work("Asking for the challenge …", async () => {
       result.hidden = true
       const action = { method: method.value, path: path.value.trim(), payload: payload.value.trim() }
       const why = brought === null ? "You typed this request." : "A link brought this request: sign it only if you expected it."

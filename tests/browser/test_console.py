@@ -1,0 +1,155 @@
+"""The console in a real browser: people come in, sign, and add passkeys, by what they see and press."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from countersign.audit.entry import Action, decode
+from countersign.audit.evidence import check_action
+from countersign.encoding import base64url
+from countersign.encoding.strictjson import canonical, parse_object
+from tests.browser.conftest import LISTED, House
+from tests.browser.devices import PHONE, Device
+
+KEY = '{"scheme": "EdDSA", "curve": "ed25519", "name": "caf\u00e9 \u202e"}'
+
+
+def sign(device: Device, method: str, path: str, payload: str = "") -> None:
+    """Fill in the page for it, up to what is shown before signing."""
+    device.page.get_by_role("link", name="Sign").click()
+    device.page.get_by_label("Method").select_option(method)
+    device.page.get_by_label("Path").fill(path)
+    device.page.get_by_label("Payload").fill(payload)
+    device.press("Review and sign")
+
+
+def agree(device: Device) -> None:
+    """Sign what is shown."""
+    device.press("Sign with passkey")
+
+
+def result(device: Device) -> Any:
+    """What the server answered to what was signed."""
+    return json.loads(device.page.locator("pre").inner_text())
+
+
+@pytest.mark.parametrize("algorithm", [-7, -257, -8], ids=["ES256", "RS256", "EdDSA"])
+def test_register_log_in_named_and_discoverable_and_sign(house: House, algorithm: int) -> None:
+    device, person = house.device(), house.invited()
+    device.offer_only(algorithm)
+    house.register(device, person)
+    device.reads("You are registered")
+    assert "code" not in device.page.url
+    house.log_in(device)
+    expect(device.page.get_by_text(person["username"])).to_be_visible()
+    device.press("Log out")
+    device.reads("You are logged out")
+    device.page.get_by_label("Username").fill(person["username"])
+    device.press("Log in by name")
+    device.heading("Your account")
+
+    sign(device, "POST", "/keys", KEY)
+    shown = device.page.get_by_role("dialog")
+    for text in ("POST", "/keys", person["username"], "ed25519", "café ⟨U+202E⟩"):
+        expect(shown).to_contain_text(text)
+    digest = shown.locator("code").text_content()
+    agree(device)
+    device.reads("Signed and done")
+    made = result(device)
+    assert made["name"] == json.loads(KEY)["name"]
+
+    # The same digest stands in the log, under this passkey's signature.
+    rows = house.execute("SELECT entry FROM audit_entries WHERE entry LIKE ?", f"%{made['id']}%")
+    (entry,) = [item for row in rows if isinstance(item := decode(row[0]), Action)]
+    assert entry.credential.kind == "Fido2"
+    assert entry.digest == digest
+    assert check_action(entry, canonical(parse_object(KEY)).decode()) is None
+
+
+def test_a_passkey_is_added_with_a_code_from_another_origin(house: House) -> None:
+    device, _ = house.resident()
+    device.page.get_by_text("Add a passkey from another device").click()
+    device.press("Make a code")
+    agree(device)
+    code = device.page.get_by_role("status", name="Code").inner_text()
+
+    other = house.device(viewport=PHONE)
+    other.page.goto(f"{LISTED}/console#/code")
+    other.page.get_by_label("Code", exact=True).fill(code.lower())
+    other.page.get_by_label("Name of this passkey").fill("Phone")
+    other.press("Make a passkey")
+    other.reads("The passkey was added")
+    house.log_in(other)
+    expect(other.page.get_by_role("heading", name="Phone")).to_be_visible()
+    expect(other.page.get_by_text(f"made at {LISTED}")).to_be_visible()
+    # It signs as well, from where it is.
+    sign(other, "POST", "/keys", KEY)
+    agree(other)
+    other.reads("Signed and done")
+    assert result(other)["status"] == "Active"
+
+    # What was used once is used up.
+    other.page.goto(f"{LISTED}/console#/code")
+    other.page.get_by_label("Code", exact=True).fill(code)
+    other.press("Make a passkey")
+    other.reads("The code is not valid.")
+
+
+def test_passkeys_and_sessions_are_looked_after(house: House) -> None:
+    device, _ = house.resident()
+    device.press("Deactivate First passkey")
+    agree(device)
+    device.reads("Your last passkey stays.")
+    device.page.get_by_text("Add a passkey here").click()
+    device.page.get_by_label("Name", exact=True).fill("Security key")
+    device.press("Make a passkey")
+    device.reads("This device has a passkey of yours already.")
+    security_key = device.plug_in()
+    device.turn_to(security_key, device.authenticator)
+    device.press("Make a passkey")
+    expect(device.page.get_by_role("dialog")).to_contain_text("/auth/credentials")
+    device.turn_to(device.authenticator, security_key)
+    device.press("Cancel")
+    device.reads("Nothing was signed.")
+    device.turn_to(security_key, device.authenticator)
+    device.press("Make a passkey")
+    expect(device.page.get_by_role("dialog")).to_be_visible()
+    device.turn_to(device.authenticator, security_key)
+    agree(device)
+    device.reads("Added.")
+    device.press("Deactivate Security key")
+    agree(device)
+    expect(device.page.get_by_role("button", name="Activate Security key")).to_be_visible()
+    device.press("Remove Recovery code")
+    agree(device)
+    expect(device.page.get_by_role("heading", name="Recovery code")).to_have_count(0)
+    device.page.get_by_text("Add a recovery code").click()
+    device.page.get_by_label("I have stored the recovery code").check()
+    device.press("Add the recovery code")
+    agree(device)
+    expect(device.page.get_by_role("heading", name="Recovery code")).to_be_visible()
+    device.press("Log out everywhere")
+    device.reads("You are logged out everywhere")
+
+
+def test_a_link_brings_a_request_and_a_session_lives_in_its_tab_alone(house: House) -> None:
+    device, _ = house.resident()
+    brought = {"method": "DELETE", "path": "/keys/key-1?x=%20", "payload": ""}
+    link = f"{house.origin}/console#/sign?request={base64url.encode(json.dumps(brought).encode())}"
+    device.page.goto(link)
+    device.page.reload()  # the token is kept through it, what the link carried is not
+    device.heading("Sign a request")
+    assert device.page.get_by_label("Path").input_value() == ""
+    device.page.goto(link)
+    expect(device.page.get_by_text("whoever made the link chose it")).to_be_visible()
+    device.press("Review and sign")
+    expect(device.page.get_by_role("dialog")).to_contain_text("sign it only if you expected it")
+    device.press("Cancel")
+    second = device.page.context.new_page()
+    second.goto(f"{house.origin}/console#/account")
+    expect(second.get_by_role("heading", level=1, name="Log in")).to_be_visible()
+    assert second.evaluate("[document.cookie, Object.keys(localStorage).join()]") == ["", "countersign.organisation"]
