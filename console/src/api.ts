@@ -4,6 +4,7 @@ import { BaseAuthApi } from "@dfns/sdk/baseAuthApi"
 import { DfnsError } from "@dfns/sdk/dfnsError"
 import { AuthClient } from "@dfns/sdk/generated/auth/client"
 import { type Action, type Signatory, actionDigest, canonicalTarget, checkChallenge } from "./commitment"
+import { say } from "./dom"
 import { signWithPasskey } from "./passkeys"
 import { review } from "./review"
 import { session } from "./session"
@@ -59,7 +60,9 @@ export async function countersign(action: Action, why: string): Promise<Outcome 
     options,
   )
   checkChallenge(challenge.challenge, digest)
+  say("")
   if (!(await review(exact, digest, why, known.username))) return null
+  say("Waiting for your passkey …")
   const firstFactor = await signWithPasskey(challenge)
   const { userAction } = await BaseAuthApi.signUserActionChallenge(
     { challengeIdentifier: challenge.challengeIdentifier, firstFactor },

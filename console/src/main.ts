@@ -78,12 +78,17 @@ function header(path: string, username: string | undefined): void {
   )
 }
 
+function notice(): HTMLElement {
+  const text = "Sandbox: for development, guards nothing of value."
+  return h("aside", { className: "sandbox", attributes: { "aria-label": "Notice" } }, text)
+}
+
 addEventListener("hashchange", () => void render(false))
 void render(true)
 
 readSettings().then(
   ({ sandbox }) => {
-    if (sandbox) document.body.prepend(h("p", { className: "sandbox" }, "Sandbox: for development, guards nothing of value."))
+    if (sandbox) document.body.prepend(notice())
   },
   () => say("The settings of the server could not be read."),
 )

@@ -12,11 +12,11 @@ export interface RecoveryField {
 }
 
 /** `required`: there is nothing to choose. */
-export async function recoveryField(required = false): Promise<RecoveryField> {
+export async function recoveryField(legend = "Recovery code", required = false): Promise<RecoveryField> {
   const code = await newRecoveryCode()
   const wanted = h("input", { type: "checkbox", checked: true, id: "recovery-wanted" })
   const kept = h("input", { type: "checkbox", id: "recovery-kept" })
-  const shown = h("output", { className: "code", id: "recovery-code", attributes: { "aria-label": "Recovery code" } }, code)
+  const shown = h("output", { className: "code", id: "recovery-code", attributes: { "aria-label": legend } }, code)
   const inner = h(
     "div",
     {},
@@ -40,7 +40,7 @@ export async function recoveryField(required = false): Promise<RecoveryField> {
   })
   const choice = h("div", { className: "check" }, wanted, h("label", { htmlFor: wanted.id }, "Give me a recovery code (advised)"))
   return {
-    element: h("fieldset", {}, h("legend", {}, "Recovery code"), required ? null : choice, inner),
+    element: h("fieldset", {}, h("legend", {}, legend), required ? null : choice, inner),
     ready: () => {
       if (!wanted.checked || kept.checked) return true
       say("First store the recovery code, then tick that you have.")

@@ -18,7 +18,7 @@ export function whoFields(username = "", orgId = organisation(), required = true
     element: h(
       "div",
       {},
-      field("Username", name, "Mostly your mail address."),
+      field("Username", name, "Usually your mail address."),
       h("details", {}, h("summary", {}, "Organisation"), field("Organisation id", org, "Only where this server has several.")),
     ),
     body: () => {

@@ -60,7 +60,7 @@ def test_register_log_in_named_and_discoverable_and_sign(house: House, algorithm
     agree(device)
     device.reads("Signed and done")
     made = result(device)
-    assert made["name"] == json.loads(KEY)["name"]
+    assert made["name"] == "café ⟨U+202E⟩"  # as it is shown; it is stored as it was signed
 
     # The same digest stands in the log, under this passkey's signature.
     rows = house.execute("SELECT entry FROM audit_entries WHERE entry LIKE ?", f"%{made['id']}%")

@@ -12,7 +12,6 @@ from countersign.encoding import base64url
 from tests.browser.conftest import STRANGE_HOST, UNLISTED, House
 from tests.browser.test_console import agree, sign
 
-
 #: An ended session reads for a second at most.
 _UNTIL_REFUSED = """async () => {
   const headers = { authorization: `Bearer ${sessionStorage.getItem("countersign.session")}` }

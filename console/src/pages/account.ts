@@ -173,7 +173,7 @@ function addElsewhere(): HTMLElement {
 }
 
 async function addRecovery(): Promise<HTMLElement> {
-  const recovery = await recoveryField(true)
+  const recovery = await recoveryField("Recovery code", true)
   const add = () => {
     if (!recovery.ready()) return
     void work("Asking for the challenge …", async () => {

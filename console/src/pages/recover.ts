@@ -11,8 +11,8 @@ import { work } from "../working"
 export async function recover(query: URLSearchParams): Promise<Node> {
   const who = whoFields(query.get("username") ?? "", query.get("org") ?? organisation())
   const mailed = h("input", { type: "text", required: true, value: query.get("code") ?? "", autocomplete: "one-time-code", spellcheck: false, autocapitalize: "characters" })
-  const kept = codeInput("Recovery code", "Seven groups of five; you stored it when you registered.")
-  const next = await recoveryField()
+  const kept = codeInput("Your recovery code", "Seven groups of five; you stored it when you registered.")
+  const next = await recoveryField("New recovery code")
   const ask = button("Send me a code", () => {
     void work("Asking for a code …", async () => {
       if (!who.username.reportValidity()) return say("")
@@ -45,7 +45,7 @@ export async function recover(query: URLSearchParams): Promise<Node> {
     "section",
     {},
     h("h1", {}, "Recover your account"),
-    h("p", {}, "For who has lost every passkey. All passkeys, sessions and access tokens of the account end."),
+    h("p", {}, "For people who have lost every passkey. All passkeys, sessions and access tokens of the account end."),
     form(
       submit,
       h("h2", {}, "1. Have a code sent to you"),

@@ -1,6 +1,7 @@
 import { fromBase64Url } from "@dfns/sdk/utils"
 import { countersign } from "../api"
 import { field, form, h, say } from "../dom"
+import { visible } from "../review"
 import { work } from "../working"
 
 const METHODS = ["POST", "PUT", "DELETE"]
@@ -23,7 +24,7 @@ export function sign(query: URLSearchParams): Node {
       say(held ? "Signed. It waits for an approval." : "Signed and done.")
       result.replaceChildren(
         h("h2", {}, held ? "Waits for an approval" : "Done"),
-        h("pre", { tabIndex: 0 }, JSON.stringify(done.body, null, 2)),
+        h("pre", { tabIndex: 0 }, JSON.stringify(done.body, null, 2).split("\n").map(visible).join("\n")),
       )
       result.hidden = false
       result.focus()
