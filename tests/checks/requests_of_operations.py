@@ -264,6 +264,10 @@ def _get_webhook_event(stock: Stock) -> Wanted:
     return Wanted(f"/webhooks/{webhook}/events/{event}")
 
 
+def _resend_webhook_event(stock: Stock) -> Wanted:
+    return Wanted(f"{_get_webhook_event(stock).path}/resend")
+
+
 def _create_webhook(stock: Stock) -> Wanted:
     stock.admin.signed("DELETE", f"/webhooks/{stock.webhook()}")
     return Wanted("/webhooks", NEW_WEBHOOK)
@@ -346,6 +350,7 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "pingWebhook": lambda stock: Wanted(f"/webhooks/{stock.webhook()}/ping"),
     "listWebhookEvents": lambda stock: Wanted(f"/webhooks/{stock.webhook()}/events"),
     "getWebhookEvent": _get_webhook_event,
+    "resendWebhookEvent": _resend_webhook_event,
 }
 
 #: What a service account is told that holds the permission and may not do it all the same.

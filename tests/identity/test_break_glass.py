@@ -13,8 +13,8 @@ from countersign.api import Caller
 from countersign.credentials import public_key
 from countersign.credentials.public_key import PublicKey
 from countersign.identity import administration, break_glass
-from countersign.identity.break_glass import HOUR_MS, Completed, Request
-from countersign.identity.local_commands import Impossible
+from countersign.identity.break_glass import Completed, Request
+from countersign.identity.local_commands import HOUR_MS, Impossible
 from countersign.identity.user_types import User
 from countersign.storage import Database
 from countersign.world import World

@@ -7,12 +7,12 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from countersign.server.notices import DAY_MS, BreakGlassNotices
+from countersign.server.notices import DAY_MS, Notices
 from countersign.storage import Database
 from tests.identity.test_break_glass import locked_out, new_key
 
 
-async def looked(notices: BreakGlassNotices) -> list[MutableMapping[str, Any]]:
+async def looked(notices: Notices) -> list[MutableMapping[str, Any]]:
     """What is logged at one look."""
     with capture_logs() as lines:
         await notices.look()
@@ -21,7 +21,7 @@ async def looked(notices: BreakGlassNotices) -> list[MutableMapping[str, Any]]:
 
 async def test_a_request_that_waits_is_told_at_the_start_every_day_and_at_its_end(database: Database) -> None:
     locked = await locked_out(database)
-    notices = BreakGlassNotices(database, locked.house.world)
+    notices = Notices(database, locked.house.world)
     assert await looked(notices) == []
     made = await locked.request(new_key())
     (line,) = await looked(notices)
@@ -33,7 +33,7 @@ async def test_a_request_that_waits_is_told_at_the_start_every_day_and_at_its_en
     locked.clock.now += 1
     assert len(await looked(notices)) == 1
     # A server that starts now tells it at once.
-    assert len(await looked(BreakGlassNotices(database, locked.house.world))) == 1
+    assert len(await looked(Notices(database, locked.house.world))) == 1
 
     locked.clock.now += 2 * DAY_MS
     await locked.complete(made.id)
@@ -46,7 +46,7 @@ async def test_a_request_that_waits_is_told_at_the_start_every_day_and_at_its_en
 
 async def test_a_cancelled_request_is_told_once_more(database: Database) -> None:
     locked = await locked_out(database)
-    notices = BreakGlassNotices(database, locked.house.world)
+    notices = Notices(database, locked.house.world)
     made = await locked.request(new_key())
     await looked(notices)
     await locked.cancel(made.id)

@@ -29,6 +29,7 @@ OURS = (
     ("POST", "/auth/credentials/{credentialUuid}/endorse"),
     ("POST", "/keys/{keyId}/destroy"),
     ("POST", "/policies/simulate"),
+    ("POST", "/webhooks/{webhookId}/events/{webhookEventId}/resend"),
 )
 _OURS = tuple((method, re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path)))) for method, path in OURS)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from countersign.api import UNSET, PageRequest
+from countersign.api import UNSET, ApiError, PageRequest
 from countersign.jobs import queue
 from countersign.jobs.inspection import listing, retry
 from countersign.jobs.plan import Bounds
@@ -16,9 +16,11 @@ from countersign.jobs.workers import Workers
 from countersign.outgoing import Answer, OutgoingClient, Rules, Unreached
 from countersign.storage import Database, Statement, Transaction
 from countersign.webhooks import emit, webhooks
+from countersign.webhooks.administration import resend_since
 from countersign.webhooks.delivery import PLAN, RETENTION_SECONDS, Deliveries, Limits, Webhooks, consequence, result_of
+from countersign.webhooks.resending import resend
 from countersign.webhooks.signature import verify
-from countersign.webhooks.types import CreateWebhook, UpdateWebhook
+from countersign.webhooks.types import CreateWebhook, Resent, UpdateWebhook
 from countersign.world import World
 from tests.jobs.support import ORG, Clock
 
@@ -75,6 +77,11 @@ class House:
 
     async def emit(self, data: dict[str, Any] | None = None) -> None:
         await self.database.write(lambda: emit(ORG, "key.created", data or {"key": {"id": "k"}}, self.world))
+
+    async def resend(self, event_id: str, webhook_id: str = HOOK) -> Resent:
+        # A moment later, so that ids tell their order.
+        self.clock.now += 1
+        return await self.database.write(lambda: resend(ORG, webhook_id, event_id, self.world))
 
     async def exhaust(self) -> None:
         """One event whose every attempt fails."""
@@ -164,6 +171,83 @@ async def test_after_the_fifth_attempt_an_operator_can_have_it_sent_again(house:
     await house.workers().until_idle()
     again = house.endpoint.sent[-1]
     assert (again["deliveryAttempt"], again["retryOf"]) == (6, stored[-1]["id"])
+
+
+async def test_an_event_is_sent_again_when_somebody_asks_for_it(house: House) -> None:
+    await house.create()
+    await house.emit()
+    await house.workers().until_idle()
+    (taken,) = await house.events()
+    again = await house.resend(taken["id"])
+    # Asked for twice, it is sent once.
+    assert await house.resend(taken["id"]) == again
+    await house.workers().until_idle()
+    first, second = house.endpoint.sent
+    assert (again.id, again.delivery_attempt, again.retry_of) == (second["id"], 2, first["id"])
+    assert (second["deliveryAttempt"], second["retryOf"], second["data"]) == (2, first["id"], first["data"])
+    assert [each["id"] for each in await house.events()] == [first["id"], second["id"]]
+    # It was sent, and is asked for once more.
+    assert (await house.resend(taken["id"])).id != again.id
+
+
+async def test_a_retry_that_is_due_later_is_made_now_and_the_plan_goes_on_behind_it(house: House) -> None:
+    await house.create()
+    house.endpoint.answers += [Answer(500, b""), Answer(500, b"")]
+    await house.emit()
+    await house.workers().until_idle()
+    (failed,) = await house.events()
+    again = await house.resend(failed["id"])
+    await house.workers().until_idle()
+    assert [each["deliveryAttempt"] for each in house.endpoint.sent] == [1, 2]
+    assert house.endpoint.sent[1]["id"] == again.id
+    (waiting,) = await house.database.read(lambda: listing(house.clock.now))
+    assert (waiting.attempts, json.loads(waiting.payload)["attempt"]) == (2, 3)
+    # While an attempt is under way, there is no second one.
+    await house.resend(again.id)
+    await house.database.write(
+        lambda: queue.take("webhooks.deliver", {f"hooks.test {HOOK}": 1}, "other", house.clock.now, 1000)
+    )
+    with pytest.raises(ApiError) as refused:
+        await house.resend(again.id)
+    assert refused.value.code == "CONFLICT"
+
+
+async def test_what_nobody_heard_while_an_endpoint_was_down_is_sent_again(house: House) -> None:
+    await house.create()
+    for _ in range(2):
+        await house.exhaust()
+    await house.emit()
+    await house.workers().until_idle()
+    last = [each["id"] for each in await house.events() if each["delivery_attempt"] == 5]
+    assert len(last) == 2
+    resent = lambda: house.database.write(lambda: resend_since(ORG, HOOK, 0, house.world))  # noqa: E731 - said twice
+    assert list(await resent()) == last
+    await house.workers().until_idle()
+    again = sorted((each["deliveryAttempt"], each["retryOf"]) for each in house.endpoint.sent[-2:])
+    assert again == [(6, each) for each in last]
+    assert await resent() == ()
+    # The dead jobs were theirs.
+    assert await house.database.read(lambda: listing(house.clock.now, dead=True)) == []
+
+
+async def test_what_cannot_be_sent_again_is_refused(house: House) -> None:
+    await house.create()
+    await house.emit()
+    await house.workers().until_idle()
+    (taken,) = await house.events()
+    await house.update(status="Disabled")
+    for hook, event, code in (
+        (HOOK, taken["id"], "WEBHOOK_DISABLED"),
+        ("wh-00000-00000-0000000000000009", taken["id"], "NOT_FOUND"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            await house.resend(event, hook)
+        assert refused.value.code == code
+    await house.update(status="Enabled")
+    with pytest.raises(ApiError) as refused:
+        await house.resend("whe-00000-00000-0000000000000009")
+    assert refused.value.code == "NOT_FOUND"
+    assert len(house.endpoint.sent) == 1
 
 
 async def test_a_disabled_webhook_is_not_tried_again_and_an_enabled_one_is(house: House) -> None:

@@ -164,6 +164,24 @@ def test_attempts_are_stored_with_their_outcome(admin: Caller) -> None:
         assert admin.send("GET", f"/webhooks/{made['id']}/events/{failed['id']}").json() == failed
 
 
+def test_an_event_is_sent_again_on_request(admin: Caller) -> None:
+    with Receiver(lambda _received: 500) as receiver:
+        made = create(admin, receiver.url, "key.created")
+        admin.create_key()
+        (failed,) = stored(admin, made["id"])
+        receiver.answer = lambda _received: 200
+        path = f"/webhooks/{made['id']}/events"
+        again = admin.signed("POST", f"{path}/{failed['id']}/resend")
+        assert again.status_code == 200, again.text
+        assert (again.json()["kind"], again.json()["retryOf"]) == ("key.created", failed["id"])
+        taken, _ = stored(admin, made["id"], number=2)
+        assert (taken["id"], taken["status"], taken["retryOf"]) == (again.json()["id"], "200", failed["id"])
+        assert verify(made["secret"], receiver.received[-1].body, receiver.received[-1].signature)
+        admin.signed("PUT", f"/webhooks/{made['id']}", {"status": "Disabled"})
+        refused = admin.signed("POST", f"{path}/{failed['id']}/resend")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (412, "WEBHOOK_DISABLED")
+
+
 def test_only_what_was_asked_for_is_told_and_nothing_while_disabled(admin: Caller) -> None:
     with Receiver() as receiver:
         made = create(admin, receiver.url, "key.deleted")

@@ -224,6 +224,9 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "INTEGRATION_MISSING": ErrorKind(
         412, "The integration is not set up.", "Use a rule that needs no provider, or set up the integration first."
     ),
+    "WEBHOOK_DISABLED": ErrorKind(
+        412, "The webhook is disabled.", "Enable it first: PUT /webhooks/{webhookId} with status Enabled."
+    ),
     "TOO_LARGE": ErrorKind(413, "Payload Too Large", "Send a smaller body."),
     "MEDIA_TYPE": ErrorKind(415, "Unsupported Media Type", "Send application/json in UTF-8, without content encoding."),
     "PERMISSION_ARCHIVED": ErrorKind(

@@ -13,8 +13,10 @@ from countersign.cli.break_glass import break_glass
 from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
 from countersign.cli.key_settings import keys_command
 from countersign.cli.permissions import permissions
+from countersign.cli.policy_unlocks import unlock_policy
 from countersign.cli.roster import endorse
 from countersign.cli.server import rotate
+from countersign.cli.webhooks import webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,3 +202,5 @@ admin.add_command(break_glass)
 admin.add_command(endorse)
 admin.add_command(keys_command)
 admin.add_command(permissions)
+admin.add_command(unlock_policy)
+admin.add_command(webhooks)

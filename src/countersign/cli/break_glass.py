@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, run_local
-from countersign.cli.kek_secrets import Secrets, at_hand, last
-from countersign.server.settings import Settings
+from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
     from countersign.identity.break_glass import Completed, Request
@@ -57,7 +56,7 @@ def request_command(person: str, public_key_file: Path, config: Path | None, dat
         raise click.ClickException(f"{public_key_file}: {key.reason}")
 
     async def work(database: Database, _secret: bytes, world: World) -> Request:
-        await _prove(settings, database)
+        await prove(settings, database, "break-glass")
         return await database.write(lambda: requests.request(person, key, world))
 
     made = run_local(settings, work)
@@ -124,7 +123,7 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
     settings = installation_settings(config, data)
 
     async def work(database: Database, _secret: bytes, world: World) -> tuple[Completed, bool]:
-        await _prove(settings, database)
+        await prove(settings, database, "break-glass")
         installation = await find_installation(database)
         ring = await key_ring(settings, database, installation["installation_id"], world)
         lifetime = settings.session_seconds
@@ -151,33 +150,6 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
         named = f"{done.credential_uuid} --public-key {done.request.fingerprint}"
         click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}")
     click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
-
-
-async def _prove(settings: Settings, database: Database) -> None:
-    """Refuse who does not hold the key-encryption secret."""
-    from countersign.identity.local_commands import Impossible
-    from countersign.keystores.kek import open_provider
-    from countersign.keystores.memory import wipe
-    from countersign.keystores.proof import prove_secret
-    from countersign.keystores.store import list_roots
-    from countersign.server.maintenance import find_installation
-
-    if not settings.signer_kek:
-        raise Impossible("signer_kek must name the key-encryption key: file:PATH or passphrase")
-    try:
-        provider = open_provider(settings.signer_kek)
-    except ValueError as error:
-        raise Impossible(str(error)) from None
-    store_id = (await find_installation(database))["store_id"]
-    roots = await database.read(lambda: list_roots(store_id))
-    given = at_hand(provider, roots, Secrets())
-    try:
-        refusal = prove_secret(provider, last(given), store_id, roots)
-    finally:
-        for secret in given:
-            wipe(secret)
-    if refusal is not None:
-        raise Impossible(f"break-glass needs the key-encryption secret: {refusal.reason}")
 
 
 def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:

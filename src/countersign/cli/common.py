@@ -86,6 +86,16 @@ def start_refusals() -> tuple[type[Exception], ...]:
     return BadSettings, CannotServe, NotInitialised, SchemaError, ServerSecretWrong, StorageUnavailable
 
 
+def as_date(option: str, text: str) -> int:
+    """A date or time that somebody gave, in milliseconds since the epoch; a usage error for anything else."""
+    from countersign.encoding.dates import from_iso
+
+    try:
+        return from_iso(text if "T" in text else f"{text}T00:00:00.000Z")
+    except ValueError:
+        raise click.UsageError(f"{option} takes a date such as 2026-01-01, or 2026-01-01T12:00:00.000Z") from None
+
+
 def printable(name: str) -> str:
     """A name without what would move the cursor or reverse the line: names are other people's words."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)

@@ -12,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from countersign.keystores.kek import KekProvider
+    from countersign.server.settings import Settings
+    from countersign.storage import Database
 
 shares_option = click.option(
     "--shares",
@@ -85,6 +87,33 @@ def at_hand(provider: KekProvider, blobs: Sequence[bytes], secrets: Secrets) -> 
 def last(given: Sequence[bytearray]) -> bytearray:
     """What the provider's ``key`` is to be called with after ``at_hand``."""
     return given[-1] if given else bytearray()
+
+
+async def prove(settings: Settings, database: Database, what: str) -> None:
+    """Refuse who does not hold the key-encryption secret, which ``what`` needs."""
+    from countersign.identity.local_commands import Impossible
+    from countersign.keystores.kek import open_provider
+    from countersign.keystores.memory import wipe
+    from countersign.keystores.proof import prove_secret
+    from countersign.keystores.store import list_roots
+    from countersign.server.maintenance import find_installation
+
+    if not settings.signer_kek:
+        raise Impossible("signer_kek must name the key-encryption key: file:PATH or passphrase")
+    try:
+        provider = open_provider(settings.signer_kek)
+    except ValueError as error:
+        raise Impossible(str(error)) from None
+    store_id = (await find_installation(database))["store_id"]
+    roots = await database.read(lambda: list_roots(store_id))
+    given = at_hand(provider, roots, Secrets())
+    try:
+        refusal = prove_secret(provider, last(given), store_id, roots)
+    finally:
+        for secret in given:
+            wipe(secret)
+    if refusal is not None:
+        raise Impossible(f"{what} needs the key-encryption secret: {refusal.reason}")
 
 
 def for_new(provider: KekProvider, secrets: Secrets, directory: Path | None, custodians: Sequence[str]) -> bytearray:

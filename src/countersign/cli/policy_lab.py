@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.common import as_date, config_option, data_option, installation_settings, run_local
 
 if TYPE_CHECKING:
     from countersign.policies.evaluate import Outcome
@@ -50,7 +50,7 @@ def replay_command(
 
     # What is recorded is known once the domains are loaded.
     operations()
-    drafts, first = _drafts(draft), 0 if since is None else _date(since)
+    drafts, first = _drafts(draft), 0 if since is None else as_date("--since", since)
     listed: list[dict[str, Any]] = []
 
     def stopped(recorded: Recorded, outcome: Outcome) -> None:
@@ -135,15 +135,6 @@ def _drafts(file: Path) -> list[Policy]:
         return trial.read_policies(given, ())
     except BadScenario as error:
         raise click.ClickException(f"{file}: {error}") from None
-
-
-def _date(text: str) -> int:
-    from countersign.encoding.dates import from_iso
-
-    try:
-        return from_iso(text if "T" in text else f"{text}T00:00:00.000Z")
-    except ValueError:
-        raise click.UsageError("--since takes a date such as 2026-01-01, or 2026-01-01T12:00:00.000Z") from None
 
 
 def _stopped(recorded: Recorded, outcome: Outcome) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from countersign.access import keyring
-from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.audit.entry import Enrolled
 from countersign.credentials.public_key import PublicKey
@@ -19,14 +18,12 @@ from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import break_glass_store, renewal, store
 from countersign.identity.administration import find_person
-from countersign.identity.local_commands import Impossible, tell
+from countersign.identity.local_commands import FOR_EVER, Impossible, ready_at, tell, why_not
 from countersign.keystores import outgoing
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
-HOUR_MS = 3_600_000
 _EVENT = "BreakGlass"
-_FOR_EVER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +70,10 @@ class Completed:
 def request(person: str, key: PublicKey, world: World) -> Transaction[Request]:
     """Begin to wait for a new credential with this key. ``person``: id or username of a registered, active employee.
 
-    The caller has proved the key-encryption secret. How long is what ``init`` wrote down: whoever runs the command
-    could set it to nothing otherwise. Raises ``Impossible``.
+    The caller has proved the key-encryption secret. Raises ``Impossible``.
     """
     identity = yield from find_person(person)
     org_id, user_id, username = identity.org_id, identity.id, identity.name
-    installation = yield from read_installation()
-    hours = int(installation["break_glass_hours"])
-    if hours < 1 and installation["profile"] != "sandbox":
-        raise Impossible("only a sandbox does without the wait")
     if identity.facts["userKind"] != "CustomerEmployee":
         raise Impossible(f"{username} is an end user: those recover by their recovery key or a service account")
     if identity.state != "Active":
@@ -91,7 +83,7 @@ def request(person: str, key: PublicKey, world: World) -> Transaction[Request]:
     if (yield break_glass_store.FIND_KEY, (org_id, key.fingerprint)):
         raise Impossible("this public key is or was a credential already: make a new one")
     request_id, now = world.new_id("bg"), world.now()
-    row = (org_id, request_id, user_id, key.pem, key.fingerprint, now, now + hours * HOUR_MS)
+    row = (org_id, request_id, user_id, key.pem, key.fingerprint, now, (yield from ready_at(now)))
     if not (yield break_glass_store.INSERT_REQUEST, row):
         waiting = yield break_glass_store.FIND_WAITING, (org_id, user_id)
         named = f" ({waiting[0][0]})" if waiting else ""
@@ -109,7 +101,7 @@ def list_requests(ended_since: int = 0) -> Transaction[list[Request]]:
 def cancel(request_id: str, world: World) -> Transaction[Request]:
     """End a request that waits, without effect. Raises ``Impossible``."""
     found = yield from _find(request_id)
-    if not (yield break_glass_store.END_REQUEST, ("Cancelled", world.now(), found.org_id, request_id, _FOR_EVER)):
+    if not (yield break_glass_store.END_REQUEST, ("Cancelled", world.now(), found.org_id, request_id, FOR_EVER)):
         raise Impossible((yield from _why_not(request_id, world)))
     yield from _tell(found, "cancelled", world)
     return (yield from _find(request_id))
@@ -154,10 +146,7 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
 def _why_not(request_id: str, world: World) -> Transaction[str]:
     # Read anew: it may have ended while this transaction waited for it.
     found = yield from _find(request_id)
-    if found.state != "Waiting":
-        return f"the request {request_id} is {found.state.lower()} already"
-    hours = -((world.now() - found.ready_at) // HOUR_MS)
-    return f"the request waits until {to_iso(found.ready_at)}, {hours} h from now"
+    return why_not(request_id, found.state, found.ready_at, world.now())
 
 
 def _find(request_id: str) -> Transaction[Request]:

@@ -11,9 +11,32 @@ from countersign.encoding.dates import to_iso
 from countersign.storage import Transaction
 from countersign.world import World
 
+HOUR_MS = 3_600_000
+#: Later than any time at which something that waits is ready.
+FOR_EVER = (1 << 63) - 1
+
 
 class Impossible(Exception):
     """It cannot be done; the text says why, in one line."""
+
+
+def ready_at(now: int) -> Transaction[int]:
+    """When what waits as long as break-glass may be done. Raises ``Impossible``.
+
+    How long is what ``init`` wrote down: whoever runs the command could set it to nothing otherwise.
+    """
+    installation = yield from read_installation()
+    hours = int(installation["break_glass_hours"])
+    if hours < 1 and installation["profile"] != "sandbox":
+        raise Impossible("only a sandbox does without the wait")
+    return now + hours * HOUR_MS
+
+
+def why_not(request_id: str, state: str, ready_at: int, now: int) -> str:
+    """Why a request that should wait and be ready was not ended."""
+    if state != "Waiting":
+        return f"the request {request_id} is {state.lower()} already"
+    return f"the request waits until {to_iso(ready_at)}, {-((now - ready_at) // HOUR_MS)} h from now"
 
 
 def tell(

@@ -58,6 +58,13 @@ def find(job_id: str, now: int) -> Transaction[Shown | None]:
     return _dead(dead[0]) if dead else None
 
 
+def carrying(org_id: str, kind: str, text: str) -> Transaction[str | None]:
+    """The id of a job, dead or not, whose payload holds this text, which has neither ``%`` nor ``_``."""
+    asked = (org_id, kind, f"%{text}%")
+    rows = yield store.CARRYING, (*asked, *asked)
+    return str(rows[0][0]) if rows else None
+
+
 def retry(job_id: str, now: int) -> Transaction[Shown | None]:
     """Make a job due now; a dead one begins its plan anew.
 

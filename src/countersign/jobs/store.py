@@ -84,6 +84,12 @@ LIST_DEAD = Statement(
 )
 FIND = Statement("jobs.find", f"SELECT {_SHOWN}, owner, due_at FROM jobs WHERE job_id = ?")
 FIND_DEAD = Statement("jobs.find_dead", f"SELECT {_SHOWN}, died_at FROM dead_jobs WHERE job_id = ?")
+# A text in the payload of an organisation's jobs: for people who ask for one of them, not for workers.
+CARRYING = Statement(
+    "jobs.carrying",
+    "SELECT job_id FROM jobs WHERE org_id = ? AND kind = ? AND payload LIKE ?"
+    " UNION ALL SELECT job_id FROM dead_jobs WHERE org_id = ? AND kind = ? AND payload LIKE ?",
+)
 HURRY = Statement(
     "jobs.hurry",
     "UPDATE jobs SET due_at = ? WHERE org_id = ? AND job_id = ? AND (owner IS NULL OR due_at <= ?) RETURNING job_id",

@@ -23,7 +23,9 @@ from countersign.policies.events import tell
 from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.held import Entity, Held, register
 from countersign.policies.judging import History
+from countersign.policies.locks import Lock
 from countersign.policies.recorded import Recorded, register_records, register_signing
+from countersign.policies.unlocking import archive_locked, find_locks
 
 __all__ = [
     "Applied",
@@ -38,6 +40,7 @@ __all__ = [
     "Held",
     "History",
     "Hold",
+    "Lock",
     "PastActivity",
     "Proceed",
     "Recorded",
@@ -45,10 +48,12 @@ __all__ = [
     "Wallet",
     "WalletActivity",
     "approved_by",
+    "archive_locked",
     "blocked",
     "blocked_before",
     "change_request",
     "decide",
+    "find_locks",
     "guard",
     "pending",
     "pending_among",

@@ -149,6 +149,14 @@ def close(
     return (stored.approval_id, *changed)
 
 
+def deny_waiting(org_id: str, entity_id: str, why: str, world: World) -> Transaction[None]:
+    """End the change of an entity that waits for an approval, without anybody's vote; nothing where none waits."""
+    world = _at_one_instant(world)
+    for row in (yield store.PENDING_CHANGE_REQUEST, (org_id, entity_id)):
+        for held_row in (yield store.HOLD_APPROVAL, (org_id, row[8])):
+            yield from close(org_id, StoredApproval(*held_row), "Denied", why, world)
+
+
 def expire(org_id: str, approval_id: str, world: World) -> Transaction[None]:
     """Write down that an approval has ended by the clock, if nobody did yet."""
     world = _at_one_instant(world)

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from countersign.policies import store
+from countersign.policies.policies import all_active
 from countersign.policies.scenario import User
 from countersign.policies.types import Policy
 from countersign.storage import Transaction
 
-_decode = msgspec.json.Decoder(Policy).decode
 _NOT_OF_A_FILE = ("status", "dateCreated", "dateUpdated", "pendingChangeRequest")
 
 
@@ -22,7 +22,7 @@ def scenario(org_id: str) -> Transaction[dict[str, Any]]:
         User(id=user_id, kind="ServiceAccount" if is_service_account else kind, active=state == "Active")
         for user_id, kind, is_service_account, state in (yield store.LIST_POSSIBLE_APPROVERS, (org_id,))
     ]
-    policies = [_file(_decode(row[0])) for row in (yield store.LIST_ACTIVE, (org_id,))]
+    policies = [_file(policy) for policy in (yield from all_active(org_id))]
     return {
         "users": [{"id": user.id, "kind": user.kind, "active": user.active} for user in users],
         "policies": policies,

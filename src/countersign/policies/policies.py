@@ -56,6 +56,11 @@ def create(org_id: str, body: PolicyBody, world: World) -> Transaction[Effect[Po
     return Effect(policy, (policy_id,))
 
 
+def all_active(org_id: str) -> Transaction[list[Policy]]:
+    """Every policy that is in force."""
+    return [_decode(row[0]) for row in (yield store.LIST_ACTIVE, (org_id,))]
+
+
 def get(org_id: str, policy_id: str) -> Transaction[Policy]:
     """One policy, with the change of it that waits for an approval."""
     rows = yield store.GET_POLICY, (org_id, policy_id)
@@ -92,6 +97,11 @@ def archive(caller: Caller, policy_id: str, world: World) -> Transaction[Effect[
     current = yield from _hold(caller.org_id, policy_id)
     target = msgspec.structs.replace(current, status="Archived", date_updated=to_iso(world.now()))
     return (yield from _guarded(caller, target, world))
+
+
+def archive_unasked(org_id: str, policy: Policy, world: World) -> Transaction[None]:
+    """End a policy without asking those that guard it; the caller holds its row."""
+    yield from _write(org_id, msgspec.structs.replace(policy, status="Archived"), world)
 
 
 def _guarded(caller: Caller, target: Policy, world: World) -> Transaction[Effect[Policy | ChangeRequest]]:

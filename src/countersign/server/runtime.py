@@ -51,7 +51,7 @@ from countersign.server.http import Face
 from countersign.server.key_stores import OpenStores, open_stores
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
-from countersign.server.notices import BreakGlassNotices
+from countersign.server.notices import Notices
 from countersign.server.prices import pricing
 from countersign.server.router import Route, Router
 from countersign.server.services import Services
@@ -271,7 +271,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
-        BreakGlassNotices(runtime.services.database, world).run,
+        Notices(runtime.services.database, world).run,
         runtime.services.get(RosterKeeper).run,
         lambda: _keep_metrics(runtime.metrics),
     ]

@@ -7,6 +7,7 @@ from countersign.outgoing import check_url
 from countersign.storage import Transaction
 from countersign.webhooks import store, webhooks
 from countersign.webhooks.delivery import Webhooks
+from countersign.webhooks.resending import resend
 from countersign.webhooks.signature import Delivery
 from countersign.webhooks.types import (
     CreatedWebhook,
@@ -14,12 +15,14 @@ from countersign.webhooks.types import (
     Deleted,
     ListWebhookEvents,
     PingResult,
+    Resent,
     UpdateWebhook,
     Webhook,
     WebhookEvent,
     WebhookEventList,
     WebhookList,
 )
+from countersign.world import World
 
 
 @operation("POST", "/webhooks", permission="Webhooks:Create", signed=True, user_kinds=("CustomerEmployee",))
@@ -106,6 +109,27 @@ async def get_webhook_event(call: Call) -> WebhookEvent:
     """Get one attempt to deliver an event."""
     params = call.params
     return await call.read(lambda: webhooks.get_event(call.org_id, params["webhookId"], params["webhookEventId"]))
+
+
+@operation(
+    "POST",
+    "/webhooks/{webhookId}/events/{webhookEventId}/resend",
+    permission="Webhooks:Ping",
+    signed=True,
+    user_kinds=("CustomerEmployee",),
+)
+async def resend_webhook_event(call: Call) -> Resent:
+    """Send an event again, at once: as an attempt of its own that names the one it follows, with the same data.
+
+    A retry that is due later is made now instead. The webhook must be enabled.
+    """
+    webhook_id, event_id = call.params["webhookId"], call.params["webhookEventId"]
+    return await call.commit(lambda: _resend(call.org_id, webhook_id, event_id, call.world))
+
+
+def _resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transaction[Effect[Resent]]:
+    sent = yield from resend(org_id, webhook_id, event_id, world)
+    return Effect(sent, (webhook_id, event_id, sent.id))
 
 
 def _check(service: Webhooks, url: str) -> None:

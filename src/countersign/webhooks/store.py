@@ -26,6 +26,12 @@ UPDATE = Statement(
 )
 DELETE = Statement("webhooks.delete", "DELETE FROM webhooks WHERE org_id = ? AND webhook_id = ? RETURNING webhook_id")
 
+# For operators, who see all organisations.
+FIND_ORGANISATION = Statement("webhooks.find_organisation", "SELECT org_id FROM webhooks WHERE webhook_id = ?")
+LIST_ALL = Statement(
+    "webhooks.list_all", "SELECT org_id, webhook_id, url, status, failing FROM webhooks ORDER BY org_id, webhook_id"
+)
+
 SUBSCRIBED = Statement(
     "webhooks.subscribed", "SELECT webhook_id, url, events FROM webhooks WHERE org_id = ? AND status = 'Enabled'"
 )
@@ -49,6 +55,11 @@ INSERT_EVENT = Statement(
 GET_EVENT = Statement(
     "webhooks.get_event",
     f"SELECT {_EVENT} FROM webhook_events WHERE org_id = ? AND webhook_id = ? AND event_id = ?",
+)
+ATTEMPTS_SINCE = Statement(
+    "webhooks.attempts_since",
+    "SELECT event_id, failed, next_attempt_at, retry_of FROM webhook_events"
+    " WHERE org_id = ? AND webhook_id = ? AND sent_at >= ? ORDER BY event_id",
 )
 _LIST_EVENTS = f"SELECT {_EVENT} FROM webhook_events WHERE org_id = ? AND webhook_id = ? AND event_id < ?"
 _NEWEST = " ORDER BY event_id DESC LIMIT ?"

@@ -94,6 +94,15 @@ class WebhookEvent(Wire):
     next_attempt_date: str | UnsetType = UNSET
 
 
+class Resent(Wire):
+    """The attempt that follows, which is made at once; ``id`` is the one that it is stored and delivered under."""
+
+    id: str
+    kind: str
+    delivery_attempt: int
+    retry_of: str
+
+
 class WebhookEventList(Wire):
     """A page of attempts."""
 

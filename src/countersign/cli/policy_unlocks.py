@@ -1,0 +1,143 @@
+"""``countersign admin unlock-policy``: the end of a policy that guards policies and that nobody can change any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.kek_secrets import prove
+
+if TYPE_CHECKING:
+    from countersign.identity.policy_unlocks import Unlock
+    from countersign.storage import Database, Transaction
+    from countersign.world import World
+
+T = TypeVar("T")
+
+
+@click.group("unlock-policy")
+def unlock_policy() -> None:
+    """Archive a policy that guards policies and that nobody can change any more: asked for, waited for, then done.
+
+    'request' and 'complete' need the key-encryption secret of the key store (setting signer_kek). The wait is what the
+    setting break_glass_hours was at init; meanwhile the server warns in its log, and anyone with this host can cancel.
+    """
+
+
+@unlock_policy.command()
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """List the policies that are locked, and why."""
+    from countersign.identity import policy_unlocks
+
+    allowed = installation_settings(config, data).service_accounts_approve
+    found = _run(config, data, lambda _world: policy_unlocks.locked(allowed))
+    if as_json:
+        documents = [
+            {"orgId": org_id, "policyId": lock.policy.id, "policyName": lock.policy.name, "reasons": lock.reasons}
+            for org_id, lock in found
+        ]
+        click.echo(json.dumps(documents, indent=2))
+        return
+    for org_id, lock in found:
+        click.echo(f"{lock.policy.id}  {org_id}  {printable(lock.policy.name)}")
+        for reason in lock.reasons:
+            click.echo(f"  {printable(reason)}")
+    if not found:
+        click.echo("no policy is locked")
+
+
+@unlock_policy.command("request")
+@click.argument("policy_id", metavar="POLICY")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def request_command(policy_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Ask for the end of the locked policy POLICY. Where a group is open to everybody, inviting a user may do."""
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import policy_unlocks
+
+    settings = installation_settings(config, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> Unlock:
+        await prove(settings, database, "unlocking a policy")
+        allowed = settings.service_accounts_approve
+        return await database.write(lambda: policy_unlocks.request(policy_id, allowed, world))
+
+    made = run_local(settings, work)
+    if as_json:
+        click.echo(json.dumps(made.document(), indent=2))
+        return
+    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: the end of {printable(made.policy_name)}")
+    click.echo(f"then:    countersign admin unlock-policy complete {made.id}")
+    click.echo(f"to stop: countersign admin unlock-policy cancel {made.id}")
+
+
+@unlock_policy.command("list")
+@config_option
+@data_option
+@click.option("--all", "ended_too", is_flag=True, help="Those that ended too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(config: Path | None, data: Path | None, ended_too: bool, as_json: bool) -> None:
+    """List the requests that wait."""
+    from countersign.encoding.dates import to_iso
+    from countersign.identity import policy_unlocks
+
+    found = [
+        item
+        for item in _run(config, data, lambda _world: policy_unlocks.list_requests())
+        if ended_too or item.state == "Waiting"
+    ]
+    if as_json:
+        click.echo(json.dumps([item.document() for item in found], indent=2))
+        return
+    for item in found:
+        name = printable(item.policy_name)
+        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {item.policy_id}  {name}")
+    if not found:
+        click.echo("no request waits")
+
+
+@unlock_policy.command()
+@click.argument("request_id", metavar="ID")
+@config_option
+@data_option
+def cancel(request_id: str, config: Path | None, data: Path | None) -> None:
+    """Cancel the request ID; the policy stays."""
+    from countersign.identity import policy_unlocks
+
+    ended = _run(config, data, lambda world: policy_unlocks.cancel(request_id, world))
+    click.echo(f"{ended.id} is cancelled")
+
+
+@unlock_policy.command()
+@click.argument("request_id", metavar="ID")
+@config_option
+@data_option
+def complete(request_id: str, config: Path | None, data: Path | None) -> None:
+    """Archive the policy of the request ID, once its wait is over and if it is still locked."""
+    from countersign.identity import policy_unlocks
+
+    settings = installation_settings(config, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> Unlock:
+        await prove(settings, database, "unlocking a policy")
+        allowed = settings.service_accounts_approve
+        return await database.write(lambda: policy_unlocks.complete(request_id, allowed, world))
+
+    done = run_local(settings, work)
+    click.echo(f"{done.policy_id} ({printable(done.policy_name)}) is archived: guard policies anew at once")
+
+
+def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
+    async def work(database: Database, _secret: bytes, world: World) -> T:
+        return await database.write(lambda: make(world))
+
+    return run_local(installation_settings(config, data), work)

@@ -1,0 +1,72 @@
+"""``countersign admin webhooks``: what became of them, and events sent again, on the server's own host."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from countersign.cli.common import as_date, config_option, data_option, installation_settings, printable, run_local
+
+if TYPE_CHECKING:
+    from countersign.storage import Database, Transaction
+    from countersign.webhooks.administration import Listed
+    from countersign.world import World
+
+
+@click.group()
+def webhooks() -> None:
+    """List webhooks, and send events again."""
+
+
+@webhooks.command("list")
+@config_option
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """List all webhooks, with how many events in a row failed for good."""
+    from countersign.webhooks.administration import list_all
+
+    async def work(database: Database, _secret: bytes, _world: World) -> list[Listed]:
+        return await database.read(list_all)
+
+    found = run_local(installation_settings(config, data), work)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        failing = f"{each.failing} failed in a row" if each.failing else ""
+        click.echo(f"{each.webhook_id}  {each.org_id}  {each.status:<8}  {printable(each.url)}  {failing}".rstrip())
+
+
+@webhooks.command("resend")
+@click.argument("webhook_id", metavar="WEBHOOK")
+@click.option("--since", required=True, help="Of the attempts since this date, such as 2026-01-01.")
+@config_option
+@data_option
+def resend_command(webhook_id: str, since: str, config: Path | None, data: Path | None) -> None:
+    """Send again, now, each event for WEBHOOK whose last attempt failed: after an endpoint was down for long.
+
+    They are attempts of their own and follow the plan if they fail. It is an entry in the audit log.
+    """
+    from countersign.identity.local_commands import Impossible, tell
+    from countersign.webhooks.administration import organisation_of, resend_since
+
+    first = as_date("--since", since) // 1000
+
+    def resend(world: World) -> Transaction[int]:
+        org_id = yield from organisation_of(webhook_id)
+        if org_id is None:
+            raise Impossible(f"there is no webhook {webhook_id!r}")
+        events = yield from resend_since(org_id, webhook_id, first, world)
+        if events:
+            yield from tell(org_id, "WebhookEventsResent", (webhook_id,), {"events": str(len(events))}, world)
+        return len(events)
+
+    async def work(database: Database, _secret: bytes, world: World) -> int:
+        return await database.write(lambda: resend(world))
+
+    click.echo(f"{run_local(installation_settings(config, data), work):,} events are sent again")

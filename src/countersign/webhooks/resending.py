@@ -1,0 +1,65 @@
+"""Sending an event again, because its receiver asked for it: at once, as an attempt of its own."""
+
+from __future__ import annotations
+
+import msgspec
+
+from countersign.api import ApiError, conflict, not_found
+from countersign.jobs import enqueue
+from countersign.jobs.inspection import carrying, retry
+from countersign.storage import Transaction
+from countersign.webhooks import store
+from countersign.webhooks.events import DELIVER, Pending, lane
+from countersign.webhooks.types import Resent
+from countersign.world import World
+
+
+def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transaction[Resent]:
+    """Have a stored attempt followed by another one now; it goes on by the plan if it fails.
+
+    Where the plan or the list of dead jobs holds the next attempt already, that one is made now instead of a second
+    one. 404 without such a webhook or attempt; 412 for a disabled webhook, which is told nothing; 409 while the next
+    attempt is under way.
+    """
+    target = yield store.TARGET, (org_id, webhook_id)
+    if not target:
+        raise not_found("webhook")
+    url, status, _, _ = target[0]
+    if status != "Enabled":
+        raise ApiError("WEBHOOK_DISABLED")
+    rows = yield store.GET_EVENT, (org_id, webhook_id, event_id)
+    if not rows:
+        raise not_found("webhook event")
+    waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"')
+    if waiting is not None:
+        hurried = yield from retry(waiting, world.now())
+        if hurried is None:
+            raise _under_way(event_id)
+        return _shown(msgspec.json.decode(hurried.payload, type=Pending))
+    _, kind, date, data, _, _, _, _, attempt, _, _ = rows[0]
+    pending = Pending(webhook_id, world.new_id("whe"), kind, date, data, attempt + 1, event_id)
+    # Of two that ask at once, one makes the attempt.
+    if (yield from enqueue(DELIVER, org_id, pending, None, event_id, world, lane=lane(url, webhook_id))) is None:
+        raise _under_way(event_id)
+    return _shown(pending)
+
+
+def unheard(org_id: str, webhook_id: str, since: int) -> Transaction[list[str]]:
+    """Ids of attempts since then (seconds) that failed and were the last of their event, the oldest first."""
+    rows = yield store.ATTEMPTS_SINCE, (org_id, webhook_id, since)
+    followed = {retry_of for _, _, _, retry_of in rows}
+    ended = [event_id for event_id, failed, next_at, _ in rows if failed and next_at is None]
+    return [event_id for event_id in ended if event_id not in followed]
+
+
+def _under_way(event_id: str) -> Exception:
+    return conflict("The event is being sent again already", entity_id=event_id)
+
+
+def _shown(pending: Pending) -> Resent:
+    return Resent(
+        id=pending.event_id,
+        kind=pending.kind,
+        delivery_attempt=pending.attempt,
+        retry_of=pending.retry_of or "",
+    )
