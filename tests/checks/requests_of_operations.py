@@ -265,7 +265,9 @@ def _get_webhook_event(stock: Stock) -> Wanted:
 
 
 def _resend_webhook_event(stock: Stock) -> Wanted:
-    return Wanted(f"{_get_webhook_event(stock).path}/resend")
+    webhook, event = stock.webhook_event()
+    stock.admin.signed("PUT", f"/webhooks/{webhook}", {"status": "Enabled"})
+    return Wanted(f"/webhooks/{webhook}/events/{event}/resend")
 
 
 def _create_webhook(stock: Stock) -> Wanted:
