@@ -58,9 +58,9 @@ def find(job_id: str, now: int) -> Transaction[Shown | None]:
     return _dead(dead[0]) if dead else None
 
 
-def carrying(org_id: str, kind: str, text: str) -> Transaction[str | None]:
-    """The id of a job, dead or not, whose payload holds this text, which has neither ``%`` nor ``_``."""
-    asked = (org_id, kind, f"%{text}%")
+def carrying(org_id: str, kind: str, text: str, unique_key: str) -> Transaction[str | None]:
+    """The id of a job, dead or not, that has this key, or whose payload holds this text, without ``%`` and ``_``."""
+    asked = (org_id, kind, f"%{text}%", unique_key)
     rows = yield store.CARRYING, (*asked, *asked)
     return str(rows[0][0]) if rows else None
 

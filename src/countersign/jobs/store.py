@@ -84,11 +84,11 @@ LIST_DEAD = Statement(
 )
 FIND = Statement("jobs.find", f"SELECT {_SHOWN}, owner, due_at FROM jobs WHERE job_id = ?")
 FIND_DEAD = Statement("jobs.find_dead", f"SELECT {_SHOWN}, died_at FROM dead_jobs WHERE job_id = ?")
-# A text in the payload of an organisation's jobs: for people who ask for one of them, not for workers.
+# By a text in the payload, or by the unique key: for people who ask for one of an organisation's jobs, not for workers.
 CARRYING = Statement(
     "jobs.carrying",
-    "SELECT job_id FROM jobs WHERE org_id = ? AND kind = ? AND payload LIKE ?"
-    " UNION ALL SELECT job_id FROM dead_jobs WHERE org_id = ? AND kind = ? AND payload LIKE ?",
+    "SELECT job_id FROM jobs WHERE org_id = ? AND kind = ? AND (payload LIKE ? OR unique_key = ?)"
+    " UNION ALL SELECT job_id FROM dead_jobs WHERE org_id = ? AND kind = ? AND (payload LIKE ? OR unique_key = ?)",
 )
 HURRY = Statement(
     "jobs.hurry",

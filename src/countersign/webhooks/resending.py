@@ -17,9 +17,9 @@ from countersign.world import World
 def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transaction[Resent]:
     """Have a stored attempt followed by another one now; it goes on by the plan if it fails.
 
-    Where the plan or the list of dead jobs holds the next attempt already, that one is made now instead of a second
-    one. 404 without such a webhook or attempt; 412 for a disabled webhook, which is told nothing; 409 while the next
-    attempt is under way.
+    Where the plan or the list of dead jobs holds the next attempt already, or one that was asked for before, that one
+    is made now instead of a second one. 404 without such a webhook or attempt; 412 for a disabled webhook, which is
+    told nothing; 409 while the next attempt is under way.
     """
     target = yield store.TARGET, (org_id, webhook_id)
     if not target:
@@ -30,7 +30,7 @@ def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transac
     rows = yield store.GET_EVENT, (org_id, webhook_id, event_id)
     if not rows:
         raise not_found("webhook event")
-    waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"')
+    waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"', event_id)
     if waiting is not None:
         hurried = yield from retry(waiting, world.now())
         if hurried is None:
