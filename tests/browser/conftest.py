@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser
@@ -62,8 +63,8 @@ class House:
         self.devices.append(device)
         return device
 
-    def invited(self) -> dict[str, str]:
-        """Somebody new with every right: what the link of an invitation carries."""
+    def invited(self) -> str:
+        """Somebody new with every right; the username."""
         username = f"ada-{next(self.number)}@example.com"
         made = self.admin.signed("POST", "/auth/users", {"email": username, "kind": "CustomerEmployee"})
         self.execute(
@@ -74,20 +75,22 @@ class House:
             made.json()["userId"],
             self.org_id,
         )
-        return {"org": self.org_id, "username": username, "code": self.code_for(username)}
+        return username
 
-    def code_for(self, username: str) -> str:
-        """The code in the newest letter to somebody, once there is one."""
-        letters = aside(lambda: self.tenants.run(lambda ring: lambda: mail.newest(ring)))
-        return next(each.code for each in reversed(letters) if each.recipient == username and each.code)
+    def letter_to(self, username: str, origin: str = "") -> mail.Mail:
+        """The newest letter with a code to somebody; ``origin``: of the console that its link leads to."""
+        console = f"{origin or self.origin}/console"
+        letters = aside(lambda: self.tenants.run(lambda ring: lambda: mail.newest(ring, console)))
+        return next(each for each in reversed(letters) if each.recipient == username and each.code)
 
     def execute(self, sql: str, *arguments: Any) -> list[Any]:
         """One statement; its rows."""
         return aside(lambda: self.tenants.execute(sql, *arguments))
 
-    def register(self, device: Device, person: dict[str, str], origin: str = "") -> str:
+    def register(self, device: Device, username: str, origin: str = "") -> str:
         """Follow the link of an invitation to the end; the recovery code."""
-        device.page.goto(f"{origin or self.origin}/console#/register?{urlencode(person)}")
+        (link,) = re.findall(r"http\S+#/register\S+", self.letter_to(username, origin).body)
+        device.page.goto(link)
         recovery = device.page.get_by_role("status", name="Recovery code").inner_text()
         device.page.get_by_label("I have stored the recovery code").check()
         device.press("Make a passkey and register")
@@ -98,13 +101,13 @@ class House:
         device.press("Log in with a passkey")
         device.heading("Your account")
 
-    def resident(self, **options: Any) -> tuple[Device, dict[str, str]]:
-        """Somebody who is registered and logged in."""
-        device, person = self.device(**options), self.invited()
-        self.register(device, person)
+    def resident(self, **options: Any) -> tuple[Device, str]:
+        """Somebody who is registered and logged in; the device and the username."""
+        device, username = self.device(**options), self.invited()
+        self.register(device, username)
         device.reads("You are registered")
         self.log_in(device)
-        return device, person
+        return device, username
 
 
 # Not for the session: as long as it lasts, the event loop of the browser's client is that of this thread.

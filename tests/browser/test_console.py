@@ -39,22 +39,22 @@ def result(device: Device) -> Any:
 
 @pytest.mark.parametrize("algorithm", [-7, -257, -8], ids=["ES256", "RS256", "EdDSA"])
 def test_register_log_in_named_and_discoverable_and_sign(house: House, algorithm: int) -> None:
-    device, person = house.device(), house.invited()
+    device, username = house.device(), house.invited()
     device.offer_only(algorithm)
-    house.register(device, person)
+    house.register(device, username)
     device.reads("You are registered")
     assert "code" not in device.page.url
     house.log_in(device)
-    expect(device.page.get_by_text(person["username"])).to_be_visible()
+    expect(device.page.get_by_text(username)).to_be_visible()
     device.press("Log out")
     device.reads("You are logged out")
-    device.page.get_by_label("Username").fill(person["username"])
+    device.page.get_by_label("Username").fill(username)
     device.press("Log in by name")
     device.heading("Your account")
 
     sign(device, "POST", "/keys", KEY)
     shown = device.page.get_by_role("dialog")
-    for text in ("POST", "/keys", person["username"], "ed25519", "café ⟨U+202E⟩"):
+    for text in ("POST", "/keys", username, "ed25519", "café ⟨U+202E⟩"):
         expect(shown).to_contain_text(text)
     digest = shown.locator("code").text_content()
     agree(device)
@@ -153,3 +153,31 @@ def test_a_link_brings_a_request_and_a_session_lives_in_its_tab_alone(house: Hou
     second.goto(f"{house.origin}/console#/account")
     expect(second.get_by_role("heading", level=1, name="Log in")).to_be_visible()
     assert second.evaluate("[document.cookie, Object.keys(localStorage).join()]") == ["", "countersign.organisation"]
+
+
+def test_who_lost_every_passkey_recovers_with_both_codes(house: House) -> None:
+    device, username = house.device(), house.invited()
+    recovery = house.register(device, username)
+    device.reads("You are registered")
+    device.lose_passkeys()
+    device.page.get_by_role("link", name="I have lost my passkeys").click()
+    device.page.get_by_label("Username").fill(username)
+    device.press("Send me a code")
+    device.reads("a code is on its way to you")
+    device.page.get_by_label("Code from the mail").fill(house.letter_to(username).code or "")
+    device.page.get_by_label("Your recovery code").fill(f"{recovery[:-1]}{'2' if recovery[-1] != '2' else '3'}")
+    device.page.get_by_label("I have stored the recovery code").check()
+    device.press("Make a passkey and recover")
+    device.reads("This is no recovery code.")
+    device.page.get_by_label("Your recovery code").fill(recovery.lower().replace("-", " "))
+    device.press("Make a passkey and recover")
+    device.reads("Your account is yours again")
+    assert len(device.passkeys) == 1
+    house.log_in(device)
+    assert device.page.get_by_role("heading", level=3).all_inner_texts()[:2] == [
+        "First passkey active",
+        "Recovery code active",
+    ]
+    sign(device, "POST", "/keys", KEY)
+    agree(device)
+    device.reads("Signed and done")

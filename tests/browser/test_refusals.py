@@ -20,9 +20,9 @@ _UNTIL_REFUSED = """async () => {
 
 
 def test_a_person_who_was_not_verified(house: House) -> None:
-    device, person = house.device(), house.invited()
+    device, username = house.device(), house.invited()
     device.verify_nobody()
-    house.register(device, person)
+    house.register(device, username)
     device.reads("Your device did not verify you.")
     known, other = house.resident()
     known.verify_nobody()
@@ -31,7 +31,7 @@ def test_a_person_who_was_not_verified(house: House) -> None:
     agree(known)
     known.reads("Your device did not verify you.")
     known.press("Log out")
-    known.page.get_by_label("Username").fill(other["username"])
+    known.page.get_by_label("Username").fill(other)
     known.press("Log in by name")
     known.reads("Set a PIN or screen lock")
 
@@ -50,8 +50,8 @@ def test_a_copied_passkey(house: House) -> None:
 
 
 def test_a_page_at_an_origin_that_is_not_listed(house: House) -> None:
-    device, person = house.device(), house.invited()
-    house.register(device, person, UNLISTED)
+    device, username = house.device(), house.invited()
+    house.register(device, username, UNLISTED)
     device.reads("The server does not take passkeys from this address.")
     known, _ = house.resident()
     stolen = house.device()
@@ -62,8 +62,8 @@ def test_a_page_at_an_origin_that_is_not_listed(house: House) -> None:
 
 
 def test_a_page_of_another_relying_party(house: House) -> None:
-    device, person = house.device(), house.invited()
-    house.register(device, person, f"http://{STRANGE_HOST}:{house.port}")
+    device, username = house.device(), house.invited()
+    house.register(device, username, f"http://{STRANGE_HOST}:{house.port}")
     device.reads("The passkey belongs to another name.")
 
 
@@ -105,8 +105,9 @@ def test_a_server_that_asks_for_something_else_gets_no_signature(house: House) -
 
 
 def test_what_goes_wrong_is_explained(house: House) -> None:
-    device, person = house.device(), house.invited()
-    device.page.goto(f"{house.origin}/console#/register?{urlencode({**person, 'code': '2222-2222-2222-2222'})}")
+    device, username = house.device(), house.invited()
+    members = {"org": house.org_id, "username": username, "code": "2222-2222-2222-2222"}
+    device.page.goto(f"{house.origin}/console#/register?{urlencode(members)}")
     device.press("Make a passkey and register")
     device.reads("First store the recovery code")
     device.page.get_by_label("I have stored the recovery code").check()
@@ -118,7 +119,7 @@ def test_what_goes_wrong_is_explained(house: House) -> None:
     device.press("Log in by name")
     device.reads("There is no such user.")
     # Registered twice: the second attempt is told that the first went through.
-    house.register(device, person)
+    house.register(device, username)
     device.reads("You are registered")
     house.log_in(device)
     # A session that was ended elsewhere.

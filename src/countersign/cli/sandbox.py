@@ -177,13 +177,15 @@ def mail_command(data: Path, as_json: bool) -> None:
     from countersign.encoding.dates import to_iso
     from countersign.identity import mail
     from countersign.server.maintenance import find_installation, key_ring
+    from countersign.server.sandbox import console_address
 
     settings = installation_settings(None, data)
+    console = console_address(sandbox_files(data)) if settings.console else None
 
     async def work(database: Database, _secret: bytes, world: World) -> list[mail.Mail]:
         installation = await find_installation(database)
         ring = await key_ring(settings, database, installation["installation_id"], world)
-        return await database.read(lambda: mail.newest(ring))
+        return await database.read(lambda: mail.newest(ring, console))
 
     letters = run_local(settings, work)
     if as_json:

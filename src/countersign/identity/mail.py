@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
 from countersign.access.keyring import KeyRing
 from countersign.encoding.dates import to_iso
@@ -22,13 +23,16 @@ Kind = Literal[
 KEPT_MS = 72 * 3_600_000
 _HOUR_MS = 3_600_000
 _PAGE = 500
-#: Where the code belongs in a body.
-_CODE = "{code}"
+#: Where the code belongs in a body, and the address of the console.
+_CODE, _CONSOLE = "{code}", "{console}"
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is to be sent: plain text; a code stands in it as ``{code}``."""
+    """What is to be sent: plain text; a code stands in it as ``{code}``.
+
+    A paragraph with ``{console}`` is for where there is one: a link to a page of it.
+    """
 
     kind: Kind
     subject: str
@@ -74,6 +78,7 @@ def registration_code(organisation: str, org_id: str, username: str, expires_at:
     text = (
         f"{opening}\n\n"
         f"Register with this code:\n\n    {_CODE}\n\n"
+        f"{_link('register', org_id, username)}\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
         "Whoever has the code can register in your place: give it to nobody.\n"
     )
@@ -96,6 +101,7 @@ def recovery_code(organisation: str, org_id: str, username: str, expires_at: int
     text = (
         f"Somebody, hopefully you, is recovering your account at {organisation}.\n\n"
         f"Your recovery code:\n\n    {_CODE}\n\n"
+        f"{_link('recover', org_id, username)}\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
         "It is good for one try, together with your recovery key. Whoever has both takes your account over:\n"
         "if it was not you, give the code to nobody, and tell your administrator.\n"
@@ -170,10 +176,13 @@ def organisation_name(org_id: str) -> Transaction[str]:
     return str(rows[0][0]) if rows else ""
 
 
-def newest(ring: KeyRing) -> Transaction[list[Mail]]:
-    """The newest letters (500 at most) of all organisations, oldest first, with their codes."""
+def newest(ring: KeyRing, console: str | None = None) -> Transaction[list[Mail]]:
+    """The newest letters (500 at most) of all organisations, oldest first, with their codes.
+
+    ``console``: the address of the web console that people use, where they have one.
+    """
     rows = yield store.LIST_MAIL, (_PAGE,)
-    return [_read(ring, row) for row in reversed(rows)]
+    return [_read(ring, row, console) for row in reversed(rows)]
 
 
 def forget(now: int) -> Transaction[None]:
@@ -181,8 +190,21 @@ def forget(now: int) -> Transaction[None]:
     yield store.FORGET_MAIL, (now,)
 
 
-def _read(ring: KeyRing, row: Row) -> Mail:
+def _link(page: str, org_id: str, username: str) -> str:
+    # Behind the mark, which no browser sends to a server: the code stays out of every log.
+    query = urlencode({"org": org_id, "username": username.strip()}, quote_via=quote)
+    return f"Or follow this link, which brings it along:\n    {_CONSOLE}#/{page}?{query}&code={_CODE}"
+
+
+def _addressed(body: str, console: str | None) -> str:
+    if console is not None:
+        return body.replace(_CONSOLE, console)
+    return "\n\n".join(paragraph for paragraph in body.split("\n\n") if _CONSOLE not in paragraph)
+
+
+def _read(ring: KeyRing, row: Row, console: str | None) -> Mail:
     mail_id, org_id, user_id, kind, recipient, subject, body, sealed, created_at = row
     code = None if sealed is None else ring.payload_seal.open(bytes(sealed), mail_id).decode()
+    body = _addressed(body, console)
     text = body if code is None else body.replace(_CODE, code)
     return Mail(mail_id, org_id, user_id, kind, recipient, subject, text, code, created_at)

@@ -250,6 +250,12 @@ def read_connection(files: SandboxFiles) -> dict[str, str]:
     return content
 
 
+def console_address(files: SandboxFiles) -> str | None:
+    """Where people find the console of a sandbox that was started; by name, as passkeys are bound to names."""
+    base_url = read_connection(files)["baseUrl"]
+    return f"{base_url.replace('//127.0.0.1', '//localhost')}/console" if base_url else None
+
+
 def _write_connection(files: SandboxFiles, values: dict[str, str]) -> None:
     write_private(files.connection, (json.dumps(values, indent=2) + "\n").encode())
 
