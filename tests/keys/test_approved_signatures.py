@@ -95,12 +95,12 @@ async def test_what_contradicts_its_consent_is_left_to_be_mended_and_then_fails(
     house = await approved(database)
     house.kept = False
     signer = FakeSigner([value(1)])
-    for _ in range(3):
+    for _ in range(6):
         await house.work(signer)
         assert await house.status() == "Executing"
-        house.clock.now += 2 * HOUR
+        house.clock.now += 24 * HOUR
     await house.work(signer)
-    assert (house.ended, signer.orders) == (Counter(retried=3, dead=1), [])
+    assert (house.ended, signer.orders) == (Counter(retried=6, dead=1), [])
     failed = await stored(database, house.new)
     reason = "the request cannot be read back: it has lost its key or its action"
     assert (failed.status, failed.reason) == ("Failed", reason)

@@ -37,6 +37,11 @@ class RetryPlan:
         return now + wait + int(wait * self.jitter * chance)
 
 
+_MINUTE_MS = 60_000
+#: For what somebody was promised, and that fails by a fault of the server or of its data: a day to mend it.
+OVER_A_DAY = RetryPlan((10_000, _MINUTE_MS, 10 * _MINUTE_MS, 60 * _MINUTE_MS, 360 * _MINUTE_MS, 1440 * _MINUTE_MS))
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """``running``: how many jobs of a kind run in one process at the same time.

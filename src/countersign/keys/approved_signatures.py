@@ -9,7 +9,8 @@ import msgspec
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
-from countersign.jobs import Done, Failed, Job, Kind, Later, Outcome, RetryPlan, enqueue
+from countersign.jobs import Done, Failed, Job, Kind, Later, Outcome, enqueue
+from countersign.jobs.plan import OVER_A_DAY
 from countersign.keys import signatures
 from countersign.keys.finishing import ContradictedByConsent, Finishing
 from countersign.keys.service import Finish, finish
@@ -18,9 +19,6 @@ from countersign.storage import Transaction
 from countersign.world import World
 
 SIGN_APPROVED = "keys.sign_approved"
-_MINUTE = 60_000
-#: For what is stored and contradicts its consent: time for an operator to mend it, before the request fails for good.
-_PLAN = RetryPlan((_MINUTE, 10 * _MINUTE, 60 * _MINUTE))
 #: How long a job leaves a signer alone that is away or sealed.
 _PAUSE_MS = 2_000
 
@@ -43,7 +41,7 @@ class ApprovedSignatures:
 
     def kind(self) -> Kind:
         """As the workers know it."""
-        return Kind(SIGN_APPROVED, self.run, _PLAN)
+        return Kind(SIGN_APPROVED, self.run, OVER_A_DAY)
 
     async def run(self, job: Job) -> Outcome:
         """Ask the signer; the outcome is recorded together with the end of the job. Nothing if it was before."""

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from countersign.jobs import Done, Job, Kind, Later, Outcome, RetryPlan
+from countersign.jobs import Done, Job, Kind, Later, Outcome
+from countersign.jobs.plan import OVER_A_DAY
 from countersign.policies import decisions
 from countersign.policies.deciding import END_APPROVAL, Ends
 from countersign.storage import Database
 from countersign.world import World
-
-_MINUTE = 60_000
-_PLAN = RetryPlan((_MINUTE, 10 * _MINUTE, 60 * _MINUTE))
 
 
 class Expiry:
@@ -26,7 +24,7 @@ class Expiry:
 
     def kind(self) -> Kind:
         """As the workers know it."""
-        return Kind(END_APPROVAL, self.run, _PLAN)
+        return Kind(END_APPROVAL, self.run, OVER_A_DAY)
 
     async def run(self, job: Job) -> Outcome:
         """End it, together with the job; nothing where people have ended it before."""
