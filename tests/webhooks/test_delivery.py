@@ -16,9 +16,9 @@ from countersign.jobs.workers import Workers
 from countersign.outgoing import Answer, OutgoingClient, Rules, Unreached
 from countersign.storage import Database, Statement, Transaction
 from countersign.webhooks import emit, webhooks
-from countersign.webhooks.administration import resend_since
+from countersign.webhooks.administration import resend_some
 from countersign.webhooks.delivery import PLAN, RETENTION_SECONDS, Deliveries, Limits, Webhooks, consequence, result_of
-from countersign.webhooks.resending import resend
+from countersign.webhooks.resending import resend, unheard
 from countersign.webhooks.signature import verify
 from countersign.webhooks.types import CreateWebhook, Resent, UpdateWebhook
 from countersign.world import World
@@ -226,12 +226,13 @@ async def test_what_nobody_heard_while_an_endpoint_was_down_is_sent_again(house:
     await house.workers().until_idle()
     last = [each["id"] for each in await house.events() if each["delivery_attempt"] == 5]
     assert len(last) == 2
-    resent = lambda: house.database.write(lambda: resend_since(ORG, HOOK, 0, house.world))  # noqa: E731 - said twice
-    assert list(await resent()) == last
+    found = await house.database.read(lambda: unheard(ORG, HOOK, 0))
+    assert [event_id for event_id, _ in found] == last
+    assert await house.database.write(lambda: resend_some(ORG, HOOK, found, house.world)) == 2
     await house.workers().until_idle()
     again = sorted((each["deliveryAttempt"], each["retryOf"]) for each in house.endpoint.sent[-2:])
     assert again == [(6, each) for each in last]
-    assert await resent() == ()
+    assert await house.database.read(lambda: unheard(ORG, HOOK, 0)) == []
     # The dead jobs were theirs.
     assert await house.database.read(lambda: listing(house.clock.now, dead=True)) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,14 @@ import click
 from countersign.cli.common import as_date, config_option, data_option, installation_settings, printable, run_local
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from countersign.storage import Database, Transaction
     from countersign.webhooks.administration import Listed
     from countersign.world import World
+
+
+_AT_ONCE = 200
 
 
 @click.group()
@@ -53,20 +59,24 @@ def resend_command(webhook_id: str, since: str, config: Path | None, data: Path 
     They are attempts of their own and follow the plan if they fail. It is an entry in the audit log.
     """
     from countersign.identity.local_commands import Impossible, tell
-    from countersign.webhooks.administration import organisation_of, resend_since
+    from countersign.webhooks.administration import organisation_of, resend_some
+    from countersign.webhooks.resending import unheard
 
     first = as_date("--since", since) // 1000
 
-    def resend(world: World) -> Transaction[int]:
-        org_id = yield from organisation_of(webhook_id)
+    async def work(database: Database, _secret: bytes, world: World) -> int:
+        org_id = await database.read(lambda: organisation_of(webhook_id))
         if org_id is None:
             raise Impossible(f"there is no webhook {webhook_id!r}")
-        events = yield from resend_since(org_id, webhook_id, first, world)
-        if events:
-            yield from tell(org_id, "WebhookEventsResent", (webhook_id,), {"events": str(len(events))}, world)
-        return len(events)
 
-    async def work(database: Database, _secret: bytes, world: World) -> int:
-        return await database.write(lambda: resend(world))
+        def resend(events: Sequence[tuple[str, str | None]]) -> Transaction[int]:
+            done = yield from resend_some(org_id, webhook_id, events, world)
+            yield from tell(org_id, "WebhookEventsResent", (webhook_id,), {"events": str(done)}, world)
+            return done
+
+        found = await database.read(lambda: unheard(org_id, webhook_id, first))
+        # In parts: a server beside it waits for each transaction.
+        parts = [found[at : at + _AT_ONCE] for at in range(0, len(found), _AT_ONCE)]
+        return sum([await database.write(partial(resend, part)) for part in parts])
 
     click.echo(f"{run_local(installation_settings(config, data), work):,} events are sent again")

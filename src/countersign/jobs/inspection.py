@@ -65,6 +65,11 @@ def carrying(org_id: str, kind: str, text: str, unique_key: str) -> Transaction[
     return str(rows[0][0]) if rows else None
 
 
+def all_of(org_id: str, kind: str) -> Transaction[list[tuple[str, str]]]:
+    """Id and payload of every job of an organisation and kind, dead or not."""
+    return [(row[0], row[1]) for row in (yield store.ALL_OF, (org_id, kind, org_id, kind))]
+
+
 def retry(job_id: str, now: int) -> Transaction[Shown | None]:
     """Make a job due now; a dead one begins its plan anew.
 

@@ -90,6 +90,11 @@ CARRYING = Statement(
     "SELECT job_id FROM jobs WHERE org_id = ? AND kind = ? AND (payload LIKE ? OR unique_key = ?)"
     " UNION ALL SELECT job_id FROM dead_jobs WHERE org_id = ? AND kind = ? AND (payload LIKE ? OR unique_key = ?)",
 )
+ALL_OF = Statement(
+    "jobs.all_of",
+    "SELECT job_id, payload FROM jobs WHERE org_id = ? AND kind = ?"
+    " UNION ALL SELECT job_id, payload FROM dead_jobs WHERE org_id = ? AND kind = ?",
+)
 HURRY = Statement(
     "jobs.hurry",
     "UPDATE jobs SET due_at = ? WHERE org_id = ? AND job_id = ? AND (owner IS NULL OR due_at <= ?) RETURNING job_id",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from countersign.api import ApiError
 from countersign.storage import Transaction
 from countersign.webhooks import store
-from countersign.webhooks.resending import resend, unheard
+from countersign.webhooks.resending import follow
 from countersign.world import World
 
 
@@ -32,12 +34,20 @@ def organisation_of(webhook_id: str) -> Transaction[str | None]:
     return str(rows[0][0]) if rows else None
 
 
-def resend_since(org_id: str, webhook_id: str, since: int, world: World) -> Transaction[tuple[str, ...]]:
-    """Send again every event whose last attempt since then (seconds) failed; ids of those attempts.
+def resend_some(
+    org_id: str, webhook_id: str, events: Sequence[tuple[str, str | None]], world: World
+) -> Transaction[int]:
+    """Send again some of what :func:`countersign.webhooks.resending.unheard` found; how many.
 
-    Raises what :func:`resend` raises.
+    Those whose next attempt is under way by now are left to it. Raises ``ApiError`` where the webhook is disabled.
     """
-    events = tuple((yield from unheard(org_id, webhook_id, since)))
-    for event_id in events:
-        yield from resend(org_id, webhook_id, event_id, world)
-    return events
+    sent = 0
+    for event_id, waiting in events:
+        try:
+            yield from follow(org_id, webhook_id, event_id, waiting, world)
+        except ApiError as error:
+            if error.code != "CONFLICT":
+                raise
+        else:
+            sent += 1
+    return sent

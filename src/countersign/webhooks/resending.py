@@ -6,7 +6,7 @@ import msgspec
 
 from countersign.api import ApiError, conflict, not_found
 from countersign.jobs import enqueue
-from countersign.jobs.inspection import carrying, retry
+from countersign.jobs.inspection import all_of, carrying, retry
 from countersign.storage import Transaction
 from countersign.webhooks import store
 from countersign.webhooks.events import DELIVER, Pending, lane
@@ -21,6 +21,12 @@ def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transac
     is made now instead of a second one. 404 without such a webhook or attempt; 412 for a disabled webhook, which is
     told nothing; 409 while the next attempt is under way.
     """
+    waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"', event_id)
+    return (yield from follow(org_id, webhook_id, event_id, waiting, world))
+
+
+def follow(org_id: str, webhook_id: str, event_id: str, waiting: str | None, world: World) -> Transaction[Resent]:
+    """The same where the job of the next attempt has been looked for: ``waiting`` is its id, ``None`` without one."""
     target = yield store.TARGET, (org_id, webhook_id)
     if not target:
         raise not_found("webhook")
@@ -30,7 +36,6 @@ def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transac
     rows = yield store.GET_EVENT, (org_id, webhook_id, event_id)
     if not rows:
         raise not_found("webhook event")
-    waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"', event_id)
     if waiting is not None:
         hurried = yield from retry(waiting, world.now())
         if hurried is None:
@@ -44,12 +49,22 @@ def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transac
     return _shown(pending)
 
 
-def unheard(org_id: str, webhook_id: str, since: int) -> Transaction[list[str]]:
-    """Ids of attempts since then (seconds) that failed and were the last of their event, the oldest first."""
+def unheard(org_id: str, webhook_id: str, since: int) -> Transaction[list[tuple[str, str | None]]]:
+    """Attempts since then (seconds) that failed and were the last of their event, the oldest first.
+
+    Each id with that of the job that could make the next attempt, where there is one.
+    """
     rows = yield store.ATTEMPTS_SINCE, (org_id, webhook_id, since)
     followed = {retry_of for _, _, _, retry_of in rows}
     ended = [event_id for event_id, failed, next_at, _ in rows if failed and next_at is None]
-    return [event_id for event_id in ended if event_id not in followed]
+    jobs = {}
+    for job_id, payload in (yield from all_of(org_id, DELIVER)):
+        jobs[msgspec.json.decode(payload, type=_Follows).retry_of] = job_id
+    return [(event_id, jobs.get(event_id)) for event_id in ended if event_id not in followed]
+
+
+class _Follows(msgspec.Struct, frozen=True, rename="camel"):
+    retry_of: str | None = None
 
 
 def _under_way(event_id: str) -> Exception:
