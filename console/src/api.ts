@@ -21,6 +21,9 @@ let settings: Promise<Settings> | undefined
 /** What the page must know of this installation of the server. */
 export function readSettings(): Promise<Settings> {
   settings ??= fetch(new URL("console/settings.json", location.href)).then((answer) => answer.json())
+  settings.catch(() => {
+    settings = undefined
+  })
   return settings
 }
 

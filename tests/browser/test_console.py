@@ -1,12 +1,17 @@
-"""The console in a real browser: people come in, sign, and add passkeys, by what they see and press."""
+"""The console in a real browser: people come in, sign, recover and add passkeys, by what they see and press.
+
+And the delegated flow of the SDK's examples, in which the user of a customer's server has only a browser as well.
+"""
 
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from countersign.audit.entry import Action, decode
 from countersign.audit.evidence import check_action
@@ -14,6 +19,9 @@ from countersign.encoding import base64url
 from countersign.encoding.strictjson import canonical, parse_object
 from tests.browser.conftest import LISTED, House
 from tests.browser.devices import PHONE, Device
+from tests.clients.sdk_node import NodeClient
+from tests.clients.signatures import check_eddsa
+from tests.console.built import CONSOLE, require_build_tools
 
 KEY = '{"scheme": "EdDSA", "curve": "ed25519", "name": "caf\u00e9 \u202e"}'
 
@@ -181,3 +189,121 @@ def test_who_lost_every_passkey_recovers_with_both_codes(house: House) -> None:
     sign(device, "POST", "/keys", KEY)
     agree(device)
     device.reads("Signed and done")
+
+
+UNREACHABLE = "The server cannot be reached."
+
+
+def lose_answer(device: Device, path: str) -> None:
+    """Of the next request to this path: the server does what it is asked for, and the page never hears of it."""
+
+    def lose(route: Route) -> None:
+        assert route.fetch().ok
+        route.abort()
+
+    device.page.route(f"**{path}", lose, times=1)
+
+
+def start_registration(house: House, device: Device) -> Callable[[], Any]:
+    username = house.invited()
+    return lambda: house.register(device, username)
+
+
+def start_recovery(house: House, device: Device) -> Callable[[], Any]:
+    username = house.invited()
+    recovery = house.register(device, username)
+    device.reads("You are registered")
+    device.lose_passkeys()
+    device.page.goto(f"{house.origin}/console#/recover")
+
+    def recover() -> None:
+        device.page.get_by_label("Username").fill(username)
+        device.press("Send me a code")
+        device.reads("a code is on its way to you")
+        device.page.get_by_label("Code from the mail").fill(house.letter_to(username).code or "")
+        device.page.get_by_label("Your recovery code").fill(recovery)
+        device.page.get_by_label("I have stored the recovery code").check()
+        device.press("Make a passkey and recover")
+
+    return recover
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "last"),
+    [
+        (start_registration, "/auth/registration/init", "/auth/registration"),
+        (start_recovery, "/auth/recover/user/init", "/auth/recover/user"),
+    ],
+    ids=["registration", "recovery"],
+)
+def test_a_lost_answer_locks_nobody_out(
+    house: House, start: Callable[[House, Device], Callable[[], Any]], first: str, last: str
+) -> None:
+    device = house.device()
+    attempt = start(house, device)
+    lose_answer(device, first)
+    attempt()
+    device.reads(UNREACHABLE)
+    assert device.passkeys == []
+    # The first half again, with a code of its own where the first was used up; then the second half is lost.
+    lose_answer(device, last)
+    attempt()
+    device.reads(UNREACHABLE)
+    assert len(device.passkeys) == 1
+    # It was done all the same: the passkey that was made is the one that counts, and the only one.
+    device.page.goto(f"{house.origin}/console#/login")
+    lose_answer(device, "/auth/login")
+    device.press("Log in with a passkey")
+    device.reads(UNREACHABLE)
+    house.log_in(device)
+    expect(device.page.get_by_role("heading", level=3, name="passkey")).to_have_count(1)
+
+
+_PAGE = """
+import { WebAuthnSigner } from "@dfns/sdk-browser"
+globalThis.passkeys = new WebAuthnSigner({ relyingParty: { id: "localhost", name: "The customer" } })
+"""
+_BUILD = """
+const stdin = { contents: process.argv[1], resolveDir: "." }
+const options = { stdin, bundle: true, write: false, platform: "browser", define: { global: "globalThis" } }
+process.stdout.write(require("esbuild").buildSync(options).outputFiles[0].text)
+"""
+
+
+@pytest.fixture
+def customer(house: House) -> Device:
+    """The customer's page, at an origin of theirs."""
+    build = [require_build_tools(), "-e", _BUILD, _PAGE]
+    script = subprocess.run(build, cwd=CONSOLE, capture_output=True, text=True, check=True).stdout
+    device = house.device()
+    page = "<!doctype html><link rel=icon href='data:,'><script src=/app.js></script>"
+    device.page.route(f"{LISTED}/app", lambda route: route.fulfill(content_type="text/html", body=page))
+    device.page.route(f"{LISTED}/app.js", lambda route: route.fulfill(content_type="text/javascript", body=script))
+    device.page.goto(f"{LISTED}/app")
+    return device
+
+
+def test_a_server_acts_for_its_user_with_the_passkey_of_the_users_browser(house: House, customer: Device) -> None:
+    name = "user-of-the-customer"
+
+    def signed_by_user(challenge: dict[str, Any]) -> dict[str, Any]:
+        factor = customer.page.evaluate("challenge => passkeys.sign(challenge)", challenge)
+        return {"challengeIdentifier": challenge["challengeIdentifier"], "firstFactor": factor}
+
+    service = house.server.service
+    with NodeClient(service) as program:
+        challenge = program.call("auth.createDelegatedRegistrationChallenge", body={"email": name, "kind": "EndUser"})
+        made = customer.page.evaluate("challenge => passkeys.create(challenge)", challenge)
+        bearer = {**service, "authToken": challenge["temporaryAuthenticationToken"]}
+        with NodeClient(bearer) as registering:
+            done = registering.call("auth.registerEndUser", body={"firstFactorCredential": made, "wallets": []})
+        body = {"scheme": "EdDSA", "curve": "ed25519", "delayDelegation": True}
+        key = program.call("keys.createKey", body=body)
+        program.call("keys.delegateKey", keyId=key["id"], body={"delegateTo": done["user"]["id"]})
+        token = program.call("auth.delegatedLogin", body={"username": name})["token"]
+    with NodeClient({**service, "authToken": token}, delegated=True) as user:
+        asked = {"keyId": key["id"], "body": {"kind": "Message", "message": "0xaabb"}}
+        challenge = user.call_with("keys.generateSignatureInit", asked)
+        proof = signed_by_user(challenge)
+        signature = user.call_with("keys.generateSignatureComplete", asked, proof)
+    check_eddsa(key["publicKey"], b"\xaa\xbb", signature["signature"])
