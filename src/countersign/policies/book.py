@@ -7,13 +7,15 @@ from collections import OrderedDict
 import msgspec
 
 from countersign.policies import store
+from countersign.policies.policyset import PolicySet
 from countersign.policies.types import ActivityKind, Policy
 from countersign.storage import Transaction
 from countersign.world import World
 
 _decode = msgspec.json.Decoder(Policy).decode
 
-ByKind = dict[ActivityKind, tuple[Policy, ...]]
+ByKind = dict[ActivityKind, PolicySet]
+_NONE = PolicySet(())
 
 
 class Book:
@@ -27,20 +29,21 @@ class Book:
         self._most = most
         self._known: OrderedDict[str, ByKind] = OrderedDict()
 
-    def of(self, org_id: str, revision: str, kind: ActivityKind) -> Transaction[tuple[Policy, ...]]:
+    def of(self, org_id: str, revision: str, kind: ActivityKind) -> Transaction[PolicySet]:
         """The active policies about this kind of activity; nothing is read for an organisation that has had none."""
         if not revision:
-            return ()
+            return _NONE
         known = self._known.get(revision)
         if known is None:
-            known = {}
+            listed: dict[ActivityKind, list[Policy]] = {}
             for row in (yield store.LIST_ACTIVE, (org_id,)):
                 policy = _decode(row[0])
-                known[policy.activity_kind] = (*known.get(policy.activity_kind, ()), policy)
+                listed.setdefault(policy.activity_kind, []).append(policy)
+            known = {of: PolicySet(policies) for of, policies in listed.items()}
             self._known[revision] = known
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
-        return known.get(kind, ())
+        return known.get(kind, _NONE)
 
 
 BOOK = Book()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from countersign.policies.evaluate import Blocked, Cleared, Evaluated, Outcome, 
 from countersign.policies.facts import Facts
 from countersign.policies.held import Entity
 from countersign.policies.judging import History, judge, unknown_history
-from countersign.policies.types import ActivityKind, Policy
+from countersign.policies.types import ActivityKind
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
@@ -35,20 +34,11 @@ class Ends(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @dataclass(frozen=True, slots=True)
-class Triggered:
-    """A policy that triggered, and why."""
-
-    policy: Policy
-    reason: str
-    context: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Proceed:
     """The activity goes on. ``evaluated``: whether any policy was asked."""
 
     evaluated: bool
-    triggered: tuple[Triggered, ...] = ()
+    triggered: tuple[Evaluated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,7 @@ class Hold:
     """The activity waits for this approval, which is stored."""
 
     approval_id: str
-    triggered: tuple[Triggered, ...]
+    triggered: tuple[Evaluated, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +55,7 @@ class Block:
 
     reason: str
     error: ApiError
-    triggered: tuple[Triggered, ...]
+    triggered: tuple[Evaluated, ...]
 
 
 Verdict = Proceed | Hold | Block
@@ -94,7 +84,8 @@ def decide(
     if not policies:
         return Proceed(evaluated=False)
     outcome = yield from judge(org_id, activity, policies, Facts() if facts is None else facts, history, in_turn=True)
-    triggered = _triggered(policies, outcome) if outcome.triggered else ()
+    asked = outcome.asked
+    triggered = tuple([one for one in asked if one.verdict.triggered])
     if isinstance(outcome, Blocked):
         yield from _write_verdict(org_id, activity, entity, outcome, outcome.policy_ids, world)
         names = ", ".join(policy.name for policy in policies if policy.id in outcome.policy_ids)
@@ -103,16 +94,7 @@ def decide(
         return Hold((yield from _ask(org_id, activity, entity, outcome, world)), triggered)
     if triggered:
         yield from _write_verdict(org_id, activity, entity, outcome, (), world)
-    return Proceed(evaluated=bool(triggered or outcome.skipped), triggered=triggered)
-
-
-def _triggered(policies: Sequence[Policy], outcome: Outcome) -> tuple[Triggered, ...]:
-    by_id = {policy.id: policy for policy in policies}
-    return tuple(
-        Triggered(by_id[one.policy_id], one.reason, one.context or {})
-        for one in outcome.considered
-        if isinstance(one, Evaluated) and one.triggered
-    )
+    return Proceed(evaluated=bool(asked), triggered=triggered)
 
 
 def blocked(kind: ActivityKind, request_id: str, policy_ids: Sequence[str]) -> ApiError:

@@ -25,66 +25,103 @@ from countersign.policies.activity import (
     read,
 )
 from countersign.policies.assets import Asset
-from countersign.policies.facts import Facts, NeededFacts, Provider
-from countersign.policies.rules import judge, provider_of
+from countersign.policies.facts import Facts, NeededFacts
+from countersign.policies.policyset import PolicySet, needs_of
+from countersign.policies.rules import Verdict, judge
 from countersign.policies.scene import MINUTE_MS, Scene
 from countersign.policies.types import Currency, Policy
 
 
 # Structs, because one is made for every policy that is asked: a frozen dataclass takes three times as long to make.
 class Evaluated(msgspec.Struct, frozen=True):
-    """A policy that concerns the activity, and what its rule said.
+    """A policy that concerns the activity, and what its rule said. ``scope``: why it concerns it, in words."""
 
-    ``scope``: why it concerns it, in words. ``context``: the values that the rule looked at, for clients.
-    """
-
-    policy_id: str
-    policy_name: str
+    policy: Policy
     scope: str
-    rule: str
-    action: str
-    triggered: bool
-    reason: str
-    context: dict[str, Any] | None
+    verdict: Verdict
+
+    @property
+    def policy_id(self) -> str:
+        """The policy's."""
+        return self.policy.id
+
+    @property
+    def policy_name(self) -> str:
+        """The policy's."""
+        return self.policy.name
+
+    @property
+    def rule(self) -> str:
+        """Its kind."""
+        return types.kind_of(self.policy.rule)
+
+    @property
+    def action(self) -> str:
+        """Its kind."""
+        return types.kind_of(self.policy.action)
+
+    @property
+    def triggered(self) -> bool:
+        """Whether the rule did."""
+        return self.verdict.triggered
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return self.verdict.reason
+
+    @property
+    def context(self) -> dict[str, Any] | None:
+        """The values that the rule looked at, for clients."""
+        return self.verdict.context
 
 
 class Ignored(msgspec.Struct, frozen=True):
     """A policy that does not concern the activity, and why; it is not part of the activity's evaluations."""
 
-    policy_id: str
-    policy_name: str
+    policy: Policy
     reason: str
+
+    @property
+    def policy_id(self) -> str:
+        """The policy's."""
+        return self.policy.id
+
+    @property
+    def policy_name(self) -> str:
+        """The policy's."""
+        return self.policy.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """``considered``: every policy that was given, in their order."""
+    """``considered``: every policy that was given, in their order; ``asked``: those that concern the activity."""
 
     considered: tuple[Evaluated | Ignored, ...]
+    asked: tuple[Evaluated, ...]
 
     @property
     def evaluations(self) -> list[types.PolicyEvaluation]:
         """What is shown of it to clients."""
         return [
             types.PolicyEvaluation(
-                policy_id=one.policy_id,
-                triggered=one.triggered,
-                reason=one.reason,
-                context=UNSET if one.context is None else one.context,
+                policy_id=one.policy.id,
+                triggered=one.verdict.triggered,
+                reason=one.verdict.reason,
+                context=UNSET if one.verdict.context is None else one.verdict.context,
             )
-            for one in self.considered
-            if isinstance(one, Evaluated)
+            for one in self.asked
         ]
 
     @property
     def triggered(self) -> list[str]:
         """Ids of the policies that triggered."""
-        return [one.policy_id for one in self.considered if isinstance(one, Evaluated) and one.triggered]
+        return [one.policy.id for one in self.asked if one.verdict.triggered]
 
     @property
     def skipped(self) -> list[str]:
         """Ids of the policies that concern the activity and did not trigger."""
-        return [one.policy_id for one in self.considered if isinstance(one, Evaluated) and not one.triggered]
+        return [one.policy.id for one in self.asked if not one.verdict.triggered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,43 +162,43 @@ def evaluate(
     :func:`scopes_of`, where they were worked out before.
     """
     if isinstance(activity, WalletActivity | IncomingTransaction) and activity.delegated:
-        return Cleared((), bypass="the wallet or key belongs to an end user, whom policies don't bind")
+        return Cleared((), (), bypass="the wallet or key belongs to an end user, whom policies don't bind")
+    policies = PolicySet.of(policies)
     scene = Scene(activity, facts)
+    # Equal rules say the same of the same wallets.
+    said: dict[tuple[int, tuple[str, ...]], Verdict] = {}
     considered: list[Evaluated | Ignored] = []
+    asked: list[Evaluated] = []
     blocking: list[str] = []
     holding: list[types.RequestApproval] = []
-    for policy, scope in zip(policies, scopes_of(activity, policies) if scopes is None else scopes, strict=True):
+    if scopes is None:
+        scopes = scopes_of(activity, policies)
+    for policy, question, scope in zip(policies, policies.questions, scopes, strict=True):
         if isinstance(scope, str):
-            considered.append(Ignored(policy.id, policy.name, scope))
+            considered.append(Ignored(policy, scope))
             continue
-        verdict = judge(policy.rule, scene, scope.subjects)
-        action = policy.action
-        considered.append(
-            Evaluated(
-                policy.id,
-                policy.name,
-                scope.reason,
-                types.kind_of(policy.rule),
-                types.kind_of(action),
-                verdict.triggered,
-                verdict.reason,
-                verdict.context,
-            )
-        )
+        key = (question, scope.subjects)
+        verdict = said.get(key)
+        if verdict is None:
+            verdict = said[key] = judge(policy.rule, scene, scope.subjects)
+        evaluated = Evaluated(policy, scope.reason, verdict)
+        considered.append(evaluated)
+        asked.append(evaluated)
         if not verdict.triggered:
             continue
+        action = policy.action
         if isinstance(action, types.Block):
             blocking.append(policy.id)
         elif isinstance(action, types.RequestApproval):
             holding.append(action)
     if blocking:
-        return Blocked(tuple(considered), tuple(blocking))
+        return Blocked(tuple(considered), tuple(asked), tuple(blocking))
     if holding:
         groups = tuple(group for action in holding for group in action.approval_groups)
         timeouts = [action.auto_reject_timeout for action in holding if isinstance(action.auto_reject_timeout, int)]
         expires_at = activity.requested_at + min(timeouts) * MINUTE_MS if timeouts else None
-        return PendingApproval(tuple(considered), groups, expires_at)
-    return Cleared(tuple(considered))
+        return PendingApproval(tuple(considered), tuple(asked), groups, expires_at)
+    return Cleared(tuple(considered), tuple(asked))
 
 
 def needed_facts(
@@ -170,28 +207,27 @@ def needed_facts(
     """Which facts ``evaluate`` will look at for this activity and these policies, so that no others are loaded."""
     if isinstance(activity, WalletActivity | IncomingTransaction) and activity.delegated:
         return NeededFacts()
-    reading = read(activity) if isinstance(activity, WalletActivity) else None
-    asset = reading.asset if isinstance(reading, ValueTransfer) else None
-    currencies: set[Currency] = set()
+    policies = PolicySet.of(policies)
+    if scopes is None:
+        scopes = scopes_of(activity, policies)
+    # What plain ones look at is that of the activity's own wallets or key.
+    needs = [(policies.needs, _unfiltered(activity).subjects)] if activity.kind == policies.kind else []
+    for place, policy in policies.others:
+        scope = scopes[place]
+        if isinstance(scope, Scope):
+            needs.append((needs_of((policy.rule,)), scope.subjects))
     history: dict[str, int] = {}
-    screenings: set[Provider] = set()
-    for policy, scope in zip(policies, scopes_of(activity, policies) if scopes is None else scopes, strict=True):
-        rule = policy.rule
-        if isinstance(scope, str) or isinstance(rule, types.AlwaysTrigger):
-            continue
-        if isinstance(rule, types.TransactionAmountLimit | types.TransactionAmountVelocity):
-            currencies.add(rule.configuration.currency)
-        if isinstance(rule, types.TransactionAmountVelocity | types.TransactionCountVelocity):
-            since = activity.requested_at - rule.configuration.timeframe * MINUTE_MS
-            for subject in scope.subjects:
+    for need, subjects in needs:
+        if need.minutes:
+            since = activity.requested_at - need.minutes * MINUTE_MS
+            for subject in subjects:
                 history[subject] = min(since, history.get(subject, since))
-        provider = provider_of(rule)
-        if provider is not None:
-            screenings.add(provider)
+    reading = read(activity) if isinstance(activity, WalletActivity) else None
     quotes: frozenset[tuple[Asset, Currency]] = frozenset()
-    if asset is not None:
-        quotes = frozenset((asset, currency) for currency in currencies)
-    return NeededFacts(quotes, frozenset(asset for asset, _ in quotes), history, frozenset(screenings))
+    if isinstance(reading, ValueTransfer):
+        quotes = frozenset((reading.asset, currency) for need, _ in needs for currency in need.currencies)
+    screenings = frozenset(provider for need, _ in needs for provider in need.screenings)
+    return NeededFacts(quotes, frozenset(asset for asset, _ in quotes), history, screenings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +243,24 @@ _NO_FILTERS = types.Filters()
 
 def scopes_of(activity: Activity, policies: Sequence[Policy]) -> list[Scope | str]:
     """Whether each policy concerns an activity, or why it does not."""
-    if not isinstance(activity, WalletActivity | IncomingTransaction):
+    policies = PolicySet.of(policies)
+    if activity.kind != policies.kind:
         return [scope_of(policy, activity) for policy in policies]
-    # Most policies have no filter, and then it is the same for all of them.
-    kind, everything = activity.kind, Scope("it has no filter", activity.subjects)
-    return [
-        everything
-        if policy.filters is UNSET and policy.activity_kind == kind and policy.status == "Active"
-        else scope_of(policy, activity)
-        for policy in policies
-    ]
+    scopes: list[Scope | str] = [_unfiltered(activity)] * len(policies)
+    for place, policy in policies.others:
+        scopes[place] = scope_of(policy, activity)
+    return scopes
+
+
+def _unfiltered(activity: Activity) -> Scope:
+    """Of a policy about this kind of activity that has no filter."""
+    match activity:
+        case WalletActivity() | IncomingTransaction():
+            return Scope("it has no filter", activity.subjects)
+        case ChangeActivity():
+            return Scope("it concerns the change")
+        case VaultActivity():
+            return Scope("it concerns the vault")
 
 
 def scope_of(policy: Policy, activity: Activity) -> Scope | str:

@@ -38,7 +38,7 @@ def tell(
             "date": to_iso(world.now()),
             "policy": triggered.policy,
             "activity": activity,
-            "context": triggered.context,
+            "context": triggered.context or {},
         }
         yield from emit(org_id, "policy.triggered", {"policyEvaluation": evaluation}, world)
     if isinstance(verdict, Hold):

@@ -99,5 +99,4 @@ def _count(tally: Tally, recorded: Recorded, outcome: Outcome) -> None:
 def stopping(outcome: Outcome) -> list[Evaluated]:
     """The policies that an activity waits for, or by which it is blocked."""
     action = "Block" if isinstance(outcome, Blocked) else "RequestApproval"
-    evaluated = [one for one in outcome.considered if isinstance(one, Evaluated)]
-    return [one for one in evaluated if one.triggered and one.action == action]
+    return [one for one in outcome.asked if one.triggered and one.action == action]
