@@ -107,8 +107,8 @@ def test_z6_the_needed_facts_are_enough(random: Random) -> None:
         quotes={key: facts.quotes.get(key, ()) for key in needed.quotes},
         decimals={asset: number for asset, number in facts.decimals.items() if asset in needed.decimals},
         history={
-            subject: [one for one in facts.history.get(subject, ()) if one.at > since]
-            for subject, since in needed.history.items()
+            subject: [one for one in facts.history.get(subject, ()) if one.at > windows[0]]
+            for subject, windows in needed.history.items()
         },
         screenings={name: one for name, one in facts.screenings.items() if name in needed.screenings},
         price_rules=facts.price_rules,

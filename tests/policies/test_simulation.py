@@ -45,7 +45,15 @@ def enforced(house: House, request: str) -> tuple[str, Any]:
     if held:
         return "PendingApproval", (json.loads(held[0][0]), json.loads(held[0][1]))
     said = house.tenants.execute("SELECT outcome, evaluations FROM policy_verdicts WHERE entity_id = ?", request)
-    return (said[0][0], (json.loads(said[0][1]), None)) if said else ("Cleared", None)
+    return (said[0][0], (_each(json.loads(said[0][1])), None)) if said else ("Cleared", None)
+
+
+def _each(said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each policy said, in the order of policies, which is that of their ids."""
+    each = [{"policyId": named, **one} for one in said for named in one["policyIds"]]
+    for one in each:
+        del one["policyIds"]
+    return sorted(each, key=lambda one: str(one["policyId"]))
 
 
 def compared(simulation: dict[str, Any], verdict: tuple[str, Any]) -> None:

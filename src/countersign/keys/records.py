@@ -26,11 +26,20 @@ def activity(key_id: str, delegated: bool, body: Mapping[str, Any], initiator_id
 
 
 def history(org_id: str) -> History:
-    """Earlier signatures of a key, as velocities count them: none of them has a value that could be read."""
+    """Earlier signatures of a key, as velocities count them: none of them has a value that could be read.
 
-    def read(key_id: str, since: int) -> Transaction[Sequence[PastActivity]]:
-        rows = yield store.SIGNATURES_SINCE, (org_id, key_id, _first_id(since), since)
-        return [PastActivity(at, status, {}) for at, status in rows]
+    So they are only counted, once for each window.
+    """
+
+    def read(key_id: str, windows: Sequence[int]) -> Transaction[Sequence[PastActivity]]:
+        past: list[PastActivity] = []
+        shorter = 0
+        for since in reversed(windows):
+            number = int((yield store.COUNT_SIGNATURES_SINCE, (org_id, key_id, _first_id(since), since))[0][0])
+            if number > shorter:
+                past.append(PastActivity(since + 1, "Signed", {}, number=number - shorter))
+            shorter = number
+        return past
 
     return read
 
@@ -63,7 +72,8 @@ class SignatureRecords:
         """What came before it; what was refused later was still waiting then."""
         at = recorded.activity.requested_at
 
-        def read(key_id: str, since: int) -> Transaction[Sequence[PastActivity]]:
+        def read(key_id: str, windows: Sequence[int]) -> Transaction[Sequence[PastActivity]]:
+            since = windows[0]
             arguments = (org_id, key_id, _first_id(since), since, at, at, recorded.entity_id)
             rows = yield store.SIGNATURES_BETWEEN, arguments
             past = []

@@ -108,11 +108,12 @@ GET_SIGNATURE = Statement(
 GET_SIGNATURE_BY_ID = Statement(
     "get_signature_by_id", f"SELECT {_SIGNATURE} FROM signatures WHERE org_id = ? AND signature_id = ?"
 )
-# What a velocity counts. Ids lead with their time, so the index of the lists finds these without one of their own.
-SIGNATURES_SINCE = Statement(
-    "signatures_since",
-    "SELECT requested_at, status FROM signatures "
-    "WHERE org_id = ? AND key_id = ? AND signature_id >= ? AND requested_at > ?",
+# What a velocity counts (see ``PastActivity.counts``). Ids lead with their time, so the index of the lists finds these
+# without one of their own.
+COUNT_SIGNATURES_SINCE = Statement(
+    "count_signatures_since",
+    "SELECT COUNT(*) FROM signatures WHERE org_id = ? AND key_id = ? AND signature_id >= ? AND requested_at > ? "
+    "AND status <> 'Rejected' AND status <> 'Failed'",
 )
 # The same as it was when a request was made: those that were made before it.
 SIGNATURES_BETWEEN = Statement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from countersign.policies.evaluate import Blocked, Cleared, Evaluated, Outcome, 
 from countersign.policies.facts import Facts
 from countersign.policies.held import Entity
 from countersign.policies.judging import History, judge, unknown_history
+from countersign.policies.rules import Verdict as RuleVerdict
 from countersign.policies.types import ActivityKind
 from countersign.storage import Row, Transaction
 from countersign.world import World
@@ -124,10 +126,26 @@ def _write_verdict(
         activity.kind,
         named,
         encode(list(policy_ids)).decode(),
-        encode(outcome.evaluations).decode(),
+        encode(_said(outcome)).decode(),
         world.now(),
     )
     yield store.INSERT_VERDICT, row
+
+
+def _said(outcome: Outcome) -> list[dict[str, Any]]:
+    """What was said, each once with all policies that said it: under many policies most of them say the same."""
+    saying: dict[int, tuple[RuleVerdict, list[str]]] = {}
+    for one in outcome.asked:
+        saying.setdefault(id(one.verdict), (one.verdict, []))[1].append(one.policy.id)
+    return [
+        {
+            "policyIds": policy_ids,
+            "triggered": verdict.triggered,
+            "reason": verdict.reason,
+            **({} if verdict.context is None else {"context": verdict.context}),
+        }
+        for verdict, policy_ids in saying.values()
+    ]
 
 
 def _ask(org_id: str, activity: Activity, entity: Entity, outcome: PendingApproval, world: World) -> Transaction[str]:

@@ -216,12 +216,15 @@ def needed_facts(
         scope = scopes[place]
         if isinstance(scope, Scope):
             needs.append((needs_of((policy.rule,)), scope.subjects))
-    history: dict[str, int] = {}
+    windows: dict[str, frozenset[int]] = {}
     for need, subjects in needs:
-        if need.minutes:
-            since = activity.requested_at - need.minutes * MINUTE_MS
+        if need.windows:
             for subject in subjects:
-                history[subject] = min(since, history.get(subject, since))
+                windows[subject] = windows.get(subject, frozenset()) | need.windows
+    history = {
+        subject: tuple([activity.requested_at - minutes * MINUTE_MS for minutes in sorted(lengths, reverse=True)])
+        for subject, lengths in windows.items()
+    }
     reading = read(activity) if isinstance(activity, WalletActivity) else None
     quotes: frozenset[tuple[Asset, Currency]] = frozenset()
     if isinstance(reading, ValueTransfer):

@@ -26,13 +26,15 @@ class PastActivity(msgspec.Struct, frozen=True):
 
     ``at``: when it was requested, milliseconds since the epoch. ``values``: what it was worth then, by currency; a
     currency that is missing is one in which it could not be valued. ``uncertain``: it failed, and nobody knows whether
-    it took place on chain.
+    it took place on chain. ``number``: for how many of the same values and status it stands, that no window which is
+    asked about tells apart.
     """
 
     at: int
     status: str
     values: Mapping[Currency, Decimal]
     uncertain: bool = False
+    number: int = 1
 
     @property
     def counts(self) -> bool:
@@ -81,9 +83,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class NeededFacts:
-    """What to load: quotes and decimals of assets, history since an instant (exclusive, milliseconds), screenings."""
+    """What to load: quotes and decimals of assets, screenings, and history: of whom, and for windows that began when.
+
+    Windows are open at their beginning, in milliseconds since the epoch; the longest, which includes the others, first.
+    """
 
     quotes: frozenset[tuple[Asset, Currency]] = frozenset()
     decimals: frozenset[Asset] = frozenset()
-    history: Mapping[str, int] = field(default_factory=dict)
+    history: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     screenings: frozenset[Provider] = frozenset()

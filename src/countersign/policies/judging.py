@@ -12,17 +12,18 @@ from countersign.policies.facts import Facts, PastActivity
 from countersign.policies.types import Policy
 from countersign.storage import Transaction
 
-#: Earlier activities of a wallet or key since an instant (exclusive, ms), the one that is judged not among them.
-History = Callable[[str, int], Transaction[Sequence[PastActivity]]]
+#: Earlier activities of a wallet or key, the one that is judged not among them, for these windows (see
+#: :class:`NeededFacts`): at least those since the first of them.
+History = Callable[[str, Sequence[int]], Transaction[Sequence[PastActivity]]]
 
 
-def unknown_history(_subject: str, _since: int) -> Transaction[Sequence[PastActivity]]:
+def unknown_history(_subject: str, _windows: Sequence[int]) -> Transaction[Sequence[PastActivity]]:
     """Of activities that no velocity looks at."""
     yield from ()
     raise LookupError("this kind of activity has no history")
 
 
-def no_history(_subject: str, _since: int) -> Transaction[Sequence[PastActivity]]:
+def no_history(_subject: str, _windows: Sequence[int]) -> Transaction[Sequence[PastActivity]]:
     """Of what nothing was recorded of yet."""
     yield from ()
     return ()
@@ -43,6 +44,6 @@ def judge(
         for subject in sorted(needed):
             yield store.TAKE_TURN, (org_id, subject)
     past: dict[str, Sequence[PastActivity]] = {}
-    for subject, since in needed.items():
-        past[subject] = yield from history(subject, since)
+    for subject, windows in needed.items():
+        past[subject] = yield from history(subject, windows)
     return evaluate(activity, policies, replace(facts, history=past) if past else facts, scopes)

@@ -14,30 +14,30 @@ from countersign.policies.types import Currency, Policy
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What rules look at: currencies that values are asked for in, minutes of the longest window (0: none), screenings.
+    """What rules look at: currencies that values are asked for in, windows of velocities in minutes, screenings.
 
     Nothing that a rule can do without is in it.
     """
 
     currencies: frozenset[Currency] = frozenset()
-    minutes: int = 0
+    windows: frozenset[int] = frozenset()
     screenings: frozenset[Provider] = frozenset()
 
 
 def needs_of(rules: Iterable[types.Rule]) -> Needs:
     """The same for all of these rules together."""
     currencies: set[Currency] = set()
-    minutes = 0
+    windows: set[int] = set()
     screenings: set[Provider] = set()
     for rule in rules:
         if isinstance(rule, types.TransactionAmountLimit | types.TransactionAmountVelocity):
             currencies.add(rule.configuration.currency)
         if isinstance(rule, types.TransactionAmountVelocity | types.TransactionCountVelocity):
-            minutes = max(minutes, rule.configuration.timeframe)
+            windows.add(rule.configuration.timeframe)
         provider = provider_of(rule)
         if provider is not None:
             screenings.add(provider)
-    return Needs(frozenset(currencies), minutes, frozenset(screenings))
+    return Needs(frozenset(currencies), frozenset(windows), frozenset(screenings))
 
 
 class PolicySet(tuple[Policy, ...]):

@@ -155,7 +155,7 @@ def _count_velocity(velocity: types.CountVelocity, scene: Scene, subjects: Seque
         past = scene.window(subject, velocity.timeframe)
         if past is None:
             return Verdict(True, f"the history of {subject} is not known")
-        highest = max(highest, len(past) + 1)
+        highest = max(highest, sum([one.number for one in past]) + 1)
     above = highest > velocity.limit
     relation = "above" if above else "not above"
     return Verdict(

@@ -98,7 +98,7 @@ class Scene:
             value = one.values.get(currency)
             if value is None:
                 return Unvalued(f"an activity of {subject} in the last {minutes} minutes has no known value")
-            values.append(value)
+            values += [value] * one.number
         total = prices.total(values)
         return Unvalued("the sum has too many digits") if total is None else total
 

@@ -38,11 +38,13 @@ UPDATE_POLICY = Statement(
     "WHERE org_id = ? AND policy_id = ? AND status = 'Active' RETURNING policy_id",
 )
 
-# The lock behind which a wallet's or key's history is read; the row is made by who comes first.
+# The lock behind which a wallet's or key's history is read; the row is made by who comes first. SQLite has one writer,
+# and needs no row.
 TAKE_TURN = Statement(
     "take_policy_turn",
-    "INSERT INTO policy_turns (org_id, subject_id, turn) VALUES (?, ?, 1) "
-    "ON CONFLICT (org_id, subject_id) DO UPDATE SET turn = policy_turns.turn + 1 RETURNING turn",
+    "SELECT turn FROM policy_turns WHERE org_id = ? AND subject_id = ? AND turn < 0",
+    postgresql="INSERT INTO policy_turns (org_id, subject_id, turn) VALUES (?, ?, 1) "
+    "ON CONFLICT (org_id, subject_id) DO UPDATE SET turn = policy_turns.turn + 1",
 )
 INSERT_VERDICT = Statement(
     "insert_policy_verdict",
