@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tests.support.caller import Caller
 from tests.support.commands import Done, countersign
 from tests.support.enrolment import NewKey, action_with, enrolled
 from tests.support.moving_keys import import_body
-from tests.support.server import Sandbox
+from tests.support.server import START_SECONDS, Sandbox
 from tests.support.softhsm import Token, softhsm_token
 
 DIGEST = hashlib.sha256(b"countersign").hexdigest()
@@ -40,6 +41,15 @@ class WithModule:
     def keystore(self, *arguments: object) -> Done:
         """A command about its key stores."""
         return countersign("keystore", *arguments, "--data", self.sandbox.directory, env=self.environment)
+
+    def wait_until_unsealed(self) -> None:
+        """Until each store can be used: SoftHSM fails to load now and then while another process writes to its tokens."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            status = json.loads(self.keystore("status", "--json").output)
+            if {each["state"] for each in (status, *status["furtherStores"])} == {"unsealed"}:
+                return
+            assert time.monotonic() < deadline, status
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +78,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
                 "COUNTERSIGN_KEY_DESTRUCTION_DAYS": "0",
             }
             with Sandbox(directory / "data", environment=environment) as sandbox:
-                yield WithModule(sandbox, hsm, stores, environment)
+                module = WithModule(sandbox, hsm, stores, environment)
+                module.wait_until_unsealed()
+                yield module
 
 
 def test_further_stores_are_listed_beside_the_primary_one(served: WithModule) -> None:
