@@ -43,7 +43,7 @@ class WithModule:
         return countersign("keystore", *arguments, "--data", self.sandbox.directory, env=self.environment)
 
     def wait_until_unsealed(self) -> None:
-        """Until each store can be used: SoftHSM fails to load now and then while another process writes to its tokens."""
+        """Until each store can be used: SoftHSM fails to load now and then beside another process that writes."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             status = json.loads(self.keystore("status", "--json").output)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from tests.support.nursery import born
+
 PATIENCE = 60
+_PASSPHRASE_FD = 9
 
 
 @dataclass(frozen=True)
@@ -35,29 +40,33 @@ def countersign(
     *arguments: object, env: Mapping[str, str] | None = None, passphrase: str | None = None, cwd: object = None
 ) -> Done:
     """Run a command to its end; ``passphrase`` reaches it through a descriptor, as an operator's script would do it."""
-    descriptors: Sequence[int] = ()
     variables = environment(env)
-    if passphrase is not None:
-        reading, writing = os.pipe()
-        os.write(writing, passphrase.encode() + b"\n")
-        os.close(writing)
-        variables["COUNTERSIGN_PASSPHRASE_FD"] = str(reading)
-        descriptors = (reading,)
-    try:
-        done = subprocess.run(
-            command(*arguments),
+    with ExitStack() as stack:
+        output, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        passed = {}
+        if passphrase is not None:
+            reading, writing = os.pipe()
+            stack.callback(os.close, reading)
+            os.write(writing, passphrase.encode() + b"\n")
+            os.close(writing)
+            passed[_PASSPHRASE_FD] = reading
+            variables["COUNTERSIGN_PASSPHRASE_FD"] = str(_PASSPHRASE_FD)
+        process = born(
+            [str(argument) for argument in arguments],
+            stdout=output.fileno(),
+            stderr=errors.fileno(),
             env=variables,
             cwd=None if cwd is None else str(cwd),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            pass_fds=descriptors,
-            timeout=PATIENCE,
-            check=False,
+            pass_fds=passed,
         )
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        try:
+            status = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        output.seek(0)
+        errors.seek(0)
+        return Done(status, output.read().decode(), errors.read().decode())
 
 
 def refusal(done: Done) -> str:

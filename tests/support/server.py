@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from types import TracebackType
 import httpx
 
 from tests.clients.connection import Connection, as_admin
+from tests.support.nursery import Born, born
 
 START_SECONDS = 30.0
 
@@ -33,24 +32,19 @@ class Sandbox:
     database: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
+    process: Born | None = None
 
     def start(self) -> Sandbox:
         """Start it and wait until it serves."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "countersign", "up", "--data", str(self.directory), "--port", "0"]
+        command = ["up", "--data", str(self.directory), "--port", "0"]
         if self.database is not None:
             command += ["--database", self.database]
         # Anew at each start: the address is of this one.
         before = self._connection_bytes()
-        log = self.log_path.open("ab")
-        self.process = subprocess.Popen(
-            [*command, *self.arguments],
-            env={**os.environ, "COUNTERSIGN_LOG_LEVEL": "info", **self.environment},
-            stdout=log,
-            stderr=log,
-        )
-        log.close()
+        environment = {**os.environ, "COUNTERSIGN_LOG_LEVEL": "info", **self.environment}
+        with self.log_path.open("ab") as log:
+            self.process = born([*command, *self.arguments], stdout=log.fileno(), stderr=log.fileno(), env=environment)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

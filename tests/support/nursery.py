@@ -1,0 +1,199 @@
+"""``countersign`` processes, forked from one that has imported the program: most of what such a process costs is that.
+
+``born`` starts one. What it runs is what ``python -m countersign`` runs, with arguments, environment, working directory
+and output of its own; only the importing is shared. Run as a module, this file is the process that forks.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+_MAX_REQUEST = 1 << 20
+_MAX_DESCRIPTORS = 8
+
+
+class Born:
+    """A running process, as far as ``subprocess.Popen`` is used for it here."""
+
+    def __init__(self, line: socket.socket, arguments: Sequence[str]) -> None:
+        self.args = list(arguments)
+        self.returncode: int | None = None
+        self._line = line
+        self.pid = int(self._read())
+
+    def _read(self) -> str:
+        told = self._line.recv(32)
+        if not told:
+            raise RuntimeError("the process that forks the tests' processes has ended")
+        return told.decode()
+
+    def poll(self) -> int | None:
+        """Its exit status, as ``Popen`` has it; None while it runs."""
+        if self.returncode is None:
+            self._line.setblocking(False)
+            try:
+                self.returncode = int(self._read())
+            except BlockingIOError:
+                pass
+            else:
+                self._line.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises ``subprocess.TimeoutExpired``."""
+        if self.returncode is None:
+            self._line.settimeout(timeout)
+            try:
+                self.returncode = int(self._read())
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Nothing if it has ended: its number may be another's by now."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.send_signal(signal.SIGKILL)
+
+
+def born(
+    arguments: Sequence[str],
+    *,
+    stdout: int,
+    stderr: int,
+    env: Mapping[str, str],
+    cwd: str | None = None,
+    pass_fds: Mapping[int, int] | None = None,
+) -> Born:
+    """Start ``countersign`` with these arguments; standard input is empty.
+
+    ``pass_fds``: descriptors it gets, by the number that each has there.
+    """
+    given = dict(pass_fds or {})
+    request = json.dumps([list(arguments), dict(env), cwd or str(Path.cwd()), list(given)]).encode()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        descriptors = array.array("i", [theirs.fileno(), stdout, stderr, *given.values()])
+        _nursery().sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+    return Born(ours, ["countersign", *arguments])
+
+
+@cache
+def _nursery() -> socket.socket:
+    """The way to this process's nursery, which ends when the way is closed."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for way in (ours, theirs):
+        way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+    with theirs:
+        command = [sys.executable, "-m", "tests.support.nursery", str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=ROOT)
+    atexit.register(lambda: (ours.close(), process.wait(20)))
+    return ours
+
+
+def main(way: socket.socket) -> None:
+    """Fork what is asked for, tell its number and, when it has ended, its status."""
+    import countersign.cli.main
+    import countersign.server.serve  # noqa: F401 - what a server needs beside it
+
+    lines: dict[int, socket.socket] = {}
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    with selectors.DefaultSelector() as selector:
+        selector.register(way, selectors.EVENT_READ)
+        selector.register(reading, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in selector.select()}
+            if reading in ready:
+                os.read(reading, 4096)
+                _reap(lines)
+            if way.fileno() in ready and not _fork(way, lines):
+                return
+
+
+def _reap(lines: dict[int, socket.socket]) -> None:
+    while lines:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with lines.pop(pid) as line, contextlib.suppress(BrokenPipeError):  # nobody may wait for it any more
+            line.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _fork(way: socket.socket, lines: dict[int, socket.socket]) -> bool:
+    """Whether something was asked for: nothing is when whoever asks has ended."""
+    request, descriptors, _, _ = socket.recv_fds(way, _MAX_REQUEST, _MAX_DESCRIPTORS)
+    if not request:
+        return False
+    line = socket.socket(fileno=descriptors[0])
+    pid = os.fork()
+    if pid == 0:
+        _run(request, descriptors[1:])
+    for descriptor in descriptors[1:]:
+        os.close(descriptor)
+    lines[pid] = line
+    line.send(str(pid).encode())
+    return True
+
+
+def _run(request: bytes, descriptors: list[int]) -> None:
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        arguments, environment, directory, numbers = json.loads(request)
+        _arrange(descriptors, [1, 2, *numbers])
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(directory)
+        sys.argv = ["countersign", *arguments]
+        try:
+            runpy.run_module("countersign", run_name="__main__", alter_sys=True)
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _arrange(descriptors: list[int], numbers: list[int]) -> None:
+    """Give each descriptor its number, and close whatever else is open; standard input is empty."""
+    free = max([*numbers, *descriptors]) + 1
+    for place, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, free + place)
+    for place, number in enumerate(numbers):
+        os.dup2(free + place, number)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    listed = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+    for number in set(listed) - {0, *numbers}:
+        with contextlib.suppress(OSError):  # that of the listing is closed
+            os.close(number)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))
