@@ -121,7 +121,7 @@ class Story:
     """``ada`` and ``bob`` are people, ``bot`` is a service account, each with a client of the SDK under test."""
 
     def __init__(self, sandbox: Sandbox, sdk: type[Python] | type[TypeScript], stack: ExitStack) -> None:
-        tenants = beside(sandbox.directory, sandbox.database, sandbox.values["baseUrl"])
+        tenants = self._tenants = beside(sandbox.directory, sandbox.database, sandbox.values["baseUrl"])
         org_id = sandbox.values["orgId"]
         self.people: list[Identity] = [tenants.session(org_id, everything=True) for _ in range(2)]
         account = tenants.service_account(org_id, everything=True)
@@ -137,6 +137,12 @@ class Story:
     def group(self, quorum: int) -> dict[str, Any]:
         listed = {"userId": {"in": [each.user_id for each in self.people]}}
         return {"kind": "RequestApproval", "approvalGroups": [{"quorum": quorum, "approvers": listed}]}
+
+    def let_pass(self, approval_id: str) -> None:
+        """As if the time of an approval had passed."""
+        execute = self._tenants.execute
+        execute("UPDATE policy_approvals SET expires_at = created_at WHERE approval_id = ?", approval_id)
+        execute("UPDATE jobs SET due_at = created_at WHERE unique_key = ?", approval_id)
 
     def settled(self, request: dict[str, Any]) -> dict[str, Any]:
         """The signature request once it is no longer on its way."""
@@ -195,6 +201,18 @@ def test_a_denied_and_a_blocked_request_are_never_signed(story: Story) -> None:
     assert refusal(lambda: story.ada.decide(request["approvalId"], value="Approved")) == 412
     story.policy({"kind": "Block"})
     assert refusal(lambda: story.bot.sign(story.key, kind="Message", message="0x00")) == 403
+
+
+def test_what_nobody_decides_expires_and_is_rejected(story: Story) -> None:
+    story.policy({**story.group(1), "autoRejectTimeout": 60})
+    request = story.bot.sign(story.key, kind="Message", message="0x00")
+    approval_id = request["approvalId"]
+    assert story.ada.approval(approval_id)["expirationDate"] > request["dateRequested"]
+    story.let_pass(approval_id)
+    expired = story.settled(request)
+    assert (expired["status"], expired["reason"]) == ("Rejected", "the approval expired")
+    assert story.ada.approval(approval_id)["status"] == "Expired"
+    assert refusal(lambda: story.ada.decide(approval_id, value="Approved")) == 412
 
 
 def test_a_velocity_lets_no_more_than_its_limit_go_on(story: Story) -> None:
