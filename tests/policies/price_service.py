@@ -35,6 +35,12 @@ class PriceService:
         """Answer nothing any more."""
         (self._directory / "hold").touch()
 
+    def forget(self) -> None:
+        """Answer again, with nothing, and know of no request."""
+        for name in ("hold", "asked"):
+            (self._directory / name).unlink(missing_ok=True)
+        self.says({})
+
     @property
     def asked(self) -> list[str]:
         """Path and key of each request so far."""
@@ -51,7 +57,7 @@ def price_service(directory: Path) -> Iterator[PriceService]:
         assert process.stdout is not None
         try:
             service = PriceService(directory, int(process.stdout.readline()))
-            service.says({})
+            service.forget()
             yield service
         finally:
             process.kill()

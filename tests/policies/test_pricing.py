@@ -28,10 +28,17 @@ TOKEN = Asset("Base", "erc20:0x" + "ab" * 20)
 NOW = 1_800_000_000_000
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[PriceService]:
-    with price_service(tmp_path / "prices") as running:
+@pytest.fixture(scope="module")
+def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PriceService]:
+    with price_service(tmp_path_factory.mktemp("prices") / "service") as running:
         yield running
+
+
+@pytest.fixture
+def service(running_service: PriceService) -> PriceService:
+    """The same process for all tests, as if it had just been started."""
+    running_service.forget()
+    return running_service
 
 
 class Sources:
