@@ -7,7 +7,7 @@ import { type Action, type Signatory, actionDigest, canonicalTarget, checkChalle
 import { say } from "./dom"
 import { signWithPasskey } from "./passkeys"
 import { review } from "./review"
-import { session } from "./session"
+import { serverNow, session } from "./session"
 
 const baseUrl = location.origin
 
@@ -62,7 +62,7 @@ export async function countersign(action: Action, why: string): Promise<Outcome 
     },
     options,
   )
-  checkChallenge(challenge.challenge, digest)
+  checkChallenge(challenge.challenge, digest, serverNow())
   say("")
   if (!(await review(exact, digest, why, known.username))) return null
   say("Waiting for your passkey …")

@@ -25,7 +25,7 @@ export class BadPath extends Error {}
 /** The server asks for a signature over something else than what is shown. */
 export class WrongCommitment extends Error {}
 
-/** Longest that a challenge may count, in seconds; the server's own limit is a quarter of it, clocks differ. */
+/** Longest that a challenge may count, in seconds; the server's own limit is a quarter of it. */
 const MAX_LIFE = 3600
 
 /** The path in the one spelling that is hashed, and the raw query with its `?`. Throws `BadPath`. */
@@ -81,8 +81,8 @@ export async function actionDigest(who: Signatory, action: Action): Promise<stri
   return base64url(await sha256(framed([...parts, payload])))
 }
 
-/** Throws `WrongCommitment` unless the challenge is one for the action with this digest. */
-export function checkChallenge(challenge: string, digest: string, now = Date.now()): void {
+/** Throws `WrongCommitment` unless the challenge is one for the action with this digest. `now` in milliseconds. */
+export function checkChallenge(challenge: string, digest: string, now: number): void {
   let members: Record<string, unknown>
   try {
     members = JSON.parse(new TextDecoder().decode(fromBase64Url(challenge))) as Record<string, unknown>

@@ -9,8 +9,9 @@ import { login } from "./pages/login"
 import { recover } from "./pages/recover"
 import { register } from "./pages/register"
 import { sign } from "./pages/sign"
-import { clearForPage, explain, show, unusable } from "./problems"
+import { clearForPage, show, unusable } from "./problems"
 import { session } from "./session"
+import { failed } from "./working"
 
 type Page = (query: URLSearchParams, next: string) => Node | Promise<Node>
 
@@ -46,7 +47,7 @@ async function render(first: boolean): Promise<void> {
   try {
     content = await page(new URLSearchParams(query), wanted)
   } catch (error) {
-    show(explain(error))
+    failed(error)
     content = h("section", {}, h("h1", {}, title), h("p", {}, "This page could not be loaded."))
   }
   if (mine !== turn) return

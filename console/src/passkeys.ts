@@ -7,6 +7,12 @@ interface Party {
   name: string
 }
 
+/** What the server wants a new credential to sign, as far as the console reads it. */
+export interface EnrolmentChallenge {
+  challengeIdentifier: string
+  rp?: Party
+}
+
 /** Why this page can use no passkeys at all; `null` if it can. */
 export function noPasskeys(): "insecure" | "address" | "unsupported" | null {
   if (!isSecureContext) return "insecure"

@@ -4,6 +4,7 @@
 import { fromBase64Url } from "@dfns/sdk/utils"
 
 const TOKEN = "countersign.session"
+const CLOCK = "countersign.clock"
 const ORGANISATION = "countersign.organisation"
 
 export interface Session {
@@ -11,7 +12,8 @@ export interface Session {
   orgId: string
   userId: string
   username: string
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the server's clock. */
+  issued: number
   expires: number
 }
 
@@ -20,15 +22,22 @@ export function session(): Session | null {
   const token = sessionStorage.getItem(TOKEN)
   if (token === null) return null
   const known = read(token)
-  if (known !== null && known.expires > Date.now()) return known
+  if (known !== null && known.expires > serverNow()) return known
   forgetSession()
   return null
 }
 
 export function keepSession(token: string): void {
+  const known = read(token)
+  if (known === null) return
   sessionStorage.setItem(TOKEN, token)
-  const known = session()
-  if (known) keepOrganisation(known.orgId)
+  sessionStorage.setItem(CLOCK, String(known.issued - Date.now()))
+  keepOrganisation(known.orgId)
+}
+
+/** The server's time in milliseconds, within a second or two: that of this device may be anything. */
+export function serverNow(): number {
+  return Date.now() + Number(sessionStorage.getItem(CLOCK) ?? "0")
 }
 
 export function forgetSession(): void {
@@ -47,12 +56,14 @@ export function keepOrganisation(orgId: string): void {
 function read(token: string): Session | null {
   try {
     const claims = JSON.parse(new TextDecoder().decode(fromBase64Url(token.split(".")[1] ?? ""))) as {
+      iat: number
       exp: number
       "https://custom/username": string
       "https://custom/app_metadata": { orgId: string; userId: string }
     }
     const { orgId, userId } = claims["https://custom/app_metadata"]
-    return { token, orgId, userId, username: claims["https://custom/username"], expires: claims.exp * 1000 }
+    const username = claims["https://custom/username"]
+    return { token, orgId, userId, username, issued: claims.iat * 1000, expires: claims.exp * 1000 }
   } catch {
     return null
   }

@@ -17,16 +17,20 @@ export async function work(text: string, task: () => Promise<void>): Promise<voi
   try {
     await task()
   } catch (error) {
-    say("")
-    const ended = codeOf(error) === "UNAUTHENTICATED" && session() !== null
-    show(explain(error), ended)
-    if (ended) {
-      forgetSession()
-      location.hash = "#/login"
-    }
+    failed(error)
   } finally {
     busy = false
     document.body.classList.remove("busy")
     document.getElementById("main")!.removeAttribute("aria-busy")
   }
+}
+
+/** Explain a failure; a session that has ended is forgotten, and its person asked to log in. */
+export function failed(error: unknown): void {
+  say("")
+  const ended = codeOf(error) === "UNAUTHENTICATED" && session() !== null
+  show(explain(error), ended)
+  if (!ended) return
+  forgetSession()
+  location.hash = "#/login"
 }

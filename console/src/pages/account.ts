@@ -1,8 +1,8 @@
 import { auth, countersign, ours } from "../api"
 import { button, date, field, form, h, say } from "../dom"
-import { createPasskey } from "../passkeys"
+import { createPasskey, type EnrolmentChallenge } from "../passkeys"
 import { recoveryField } from "../recovery-field"
-import { forgetSession, session } from "../session"
+import { forgetSession, serverNow, session } from "../session"
 import { work } from "../working"
 
 interface Credential {
@@ -126,7 +126,7 @@ function addHere(): HTMLElement {
   const name = h("input", { type: "text", required: true, maxLength: 100, value: "Another passkey", autocomplete: "off" })
   const add = () =>
     work("Waiting for your new passkey …", async () => {
-      const challenge = (await auth().createCredentialChallenge({ body: { kind: "Fido2" } })) as never as Challenge
+      const challenge = (await auth().createCredentialChallenge({ body: { kind: "Fido2" } })) as never as EnrolmentChallenge
       const made = await createPasskey(challenge)
       await enrol({ ...made, challengeIdentifier: challenge.challengeIdentifier, credentialName: name.value.trim() })
     })
@@ -143,7 +143,7 @@ function addElsewhere(): HTMLElement {
   const shown = h("div", { attributes: { "aria-live": "polite" } })
   const make = () =>
     work("Asking for the challenge …", async () => {
-      const expiration = new Date(Date.now() + 58_000).toISOString()
+      const expiration = new Date(serverNow() + 58_000).toISOString()
       const action = { method: "POST", path: "/auth/credentials/code", payload: JSON.stringify({ expiration }) }
       const done = await countersign(action, "You make a code with which a passkey of another device is added to your account.")
       if (done === null) return say("Nothing was signed.")
@@ -151,10 +151,10 @@ function addElsewhere(): HTMLElement {
       const left = h("span", { attributes: { "aria-hidden": "true" } })
       shown.replaceChildren(
         h("output", { className: "code", attributes: { "aria-label": "Code" } }, code),
-        h("p", {}, `On the other device open ${location.host}${location.pathname}#/code and enter it. It counts once, until ${new Date(ends).toLocaleTimeString()}`, left, "."),
+        h("p", {}, `On the other device open ${location.host}${location.pathname}#/code and enter it. It counts once, and for a minute since you asked for it`, left, "."),
       )
       const tick = setInterval(() => {
-        const seconds = Math.max(0, Math.round((Date.parse(ends) - Date.now()) / 1000))
+        const seconds = Math.max(0, Math.round((Date.parse(ends) - serverNow()) / 1000))
         left.textContent = ` (${seconds} s)`
         if (seconds > 0 && left.isConnected) return
         clearInterval(tick)
@@ -177,7 +177,7 @@ async function addRecovery(): Promise<HTMLElement> {
   const add = () => {
     if (!recovery.ready()) return
     void work("Asking for the challenge …", async () => {
-      const challenge = (await auth().createCredentialChallenge({ body: { kind: "RecoveryKey" } })) as never as Challenge
+      const challenge = (await auth().createCredentialChallenge({ body: { kind: "RecoveryKey" } })) as never as EnrolmentChallenge
       const made = await recovery.create(challenge)
       await enrol({ ...made, challengeIdentifier: challenge.challengeIdentifier, credentialName: "Recovery code" })
     })
@@ -188,11 +188,6 @@ async function addRecovery(): Promise<HTMLElement> {
     h("summary", {}, "Add a recovery code"),
     form(add, recovery.element, h("div", { className: "actions" }, h("button", { type: "submit" }, "Add the recovery code"))),
   )
-}
-
-interface Challenge {
-  challengeIdentifier: string
-  rp?: { id: string; name: string }
 }
 
 function enrol(body: Record<string, unknown> & { credentialName: string }): Promise<void> {

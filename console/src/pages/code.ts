@@ -1,6 +1,6 @@
 import { auth } from "../api"
 import { field, form, h, say } from "../dom"
-import { createPasskey } from "../passkeys"
+import { createPasskey, type EnrolmentChallenge } from "../passkeys"
 import { work } from "../working"
 
 /** Add a passkey of this device to an account that is logged in elsewhere. */
@@ -10,7 +10,7 @@ export function code(query: URLSearchParams): Node {
   const submit = () =>
     work("Waiting for your new passkey …", async () => {
       const body = { code: typed.value.trim(), credentialKind: "Fido2" as const }
-      const challenge = (await auth().createCredentialChallengeWithCode({ body })) as never as Challenge
+      const challenge = (await auth().createCredentialChallengeWithCode({ body })) as never as EnrolmentChallenge
       const passkey = await createPasskey(challenge)
       const made = { ...passkey, challengeIdentifier: challenge.challengeIdentifier, credentialName: name.value.trim() }
       await auth().createCredentialWithCode({ body: made as never })
@@ -30,9 +30,4 @@ export function code(query: URLSearchParams): Node {
     ),
     h("p", {}, h("a", { href: "#/login" }, "Back to the login")),
   )
-}
-
-interface Challenge {
-  challengeIdentifier: string
-  rp?: { id: string; name: string }
 }
