@@ -18,7 +18,7 @@ from countersign.outgoing.rules import Rules, check_url
 #: Seconds for name, connection and TLS, and for the whole exchange.
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 10.0
-#: Bytes of an answer to a POST that are read; the rest is left unread and its connection closed.
+#: Bytes of an answer to a POST that are read unless more are asked for; the rest is left unread and its connection closed.
 ANSWER_BYTES = 4096
 #: An idle connection is used again for that long; its address was checked when it was made. Less than servers usually
 #: keep one, so that none is closed just as it is used.
@@ -141,9 +141,11 @@ class OutgoingClient:
             timeout=total_seconds,
         )
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | Unreached:
-        """POST once. Never raises for what the URL or its server does."""
-        return await self._send("POST", url, body, headers, ANSWER_BYTES)
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, most: int = ANSWER_BYTES
+    ) -> Answer | Unreached:
+        """POST once; ``most`` bytes of the answer. Never raises for what the URL or its server does."""
+        return await self._send("POST", url, body, headers, most)
 
     async def get(self, url: str, headers: Mapping[str, str], *, most: int) -> Answer | Unreached:
         """GET once; ``most`` bytes of the answer. Never raises for what the URL or its server does."""
