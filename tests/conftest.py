@@ -65,7 +65,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> PostgresServer:
     """The session's PostgreSQL server."""
     return pytestconfig.stash[_POSTGRES].server()

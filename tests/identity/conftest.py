@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.caller import Caller
+from tests.support.databases import ENGINES, fresh_postgresql
 from tests.support.enrolment import ORIGIN, RP_ID
+from tests.support.identity_provider import IdentityProvider
 from tests.support.inprocess import InProcess
 from tests.support.server import Sandbox
 from tests.support.tenants import Identity, Tenants, beside
+from tests.support.trusting import Trusting, trusting_server
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,26 @@ def tenants(in_process: InProcess, database_url: str) -> Tenants:
     tenants = beside(in_process.files.directory, database_url, in_process.values["baseUrl"])
     allow_origin(tenants, in_process.values["orgId"])
     return tenants
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[IdentityProvider]:
+    """The identity provider of the module."""
+    with IdentityProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def trusting(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider
+) -> Iterator[Trusting]:
+    """A server that trusts it, with the clock of its process, shared by the tests of a module."""
+    directory = tmp_path_factory.mktemp("trusting")
+    if request.param == "sqlite":
+        yield from trusting_server(directory, f"sqlite://{directory / 'countersign.db'}", provider)
+        return
+    for url in fresh_postgresql(request.getfixturevalue("postgres_server")):
+        yield from trusting_server(directory, url, provider)
 
 
 def allow_origin(tenants: Tenants, org_id: str) -> None:

@@ -57,6 +57,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "CREDENTIAL_KIND_DISABLED": ErrorKind(
         400, "Credentials of this kind are disabled.", "Use Fido2, Key, PasswordProtectedKey or RecoveryKey."
     ),
+    "SIGN_IN_INVALID": ErrorKind(
+        400,
+        "The sign-in is unknown, completed or too old.",
+        "Begin anew: POST /auth/login/sso/init or /auth/login/oidc/init.",
+    ),
     "USER_DEACTIVATED": ErrorKind(
         400, "User account has been deactivated.", "Ask an administrator to activate the user."
     ),
@@ -127,6 +132,11 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     ),
     "USER_NOT_FOUND": ErrorKind(401, "User not found", "Check username and organisation."),
     "USER_EXISTS": ErrorKind(401, "User already exists.", "Log in: POST /auth/login/init."),
+    "IDENTITY_REFUSED": ErrorKind(
+        401,
+        "What the identity provider says is not accepted.",
+        "Sign in at the provider anew; each ID token and code is good once, for ten minutes at most.",
+    ),
     "FORBIDDEN": ErrorKind(
         403, "Not authorized to perform operation", "Ask an administrator for a permission with this operation."
     ),
@@ -135,8 +145,13 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     ),
     "SSO_REQUIRED": ErrorKind(
         403,
-        "The user must sign in through the identity provider, which this server does not offer yet.",
-        "Ask an administrator to set isSSORequired to false.",
+        "The user must sign in through the organisation's identity provider.",
+        "Sign in by POST /auth/login/sso/init, or ask an administrator to set isSSORequired to false.",
+    ),
+    "SSO_NOT_OFFERED": ErrorKind(
+        403,
+        "Single sign-on is not set up for this organisation, client and redirect URI.",
+        "Ask the operator, who lists what is with 'countersign admin identity-providers list'.",
     ),
     "RECOVERY_HOLD": ErrorKind(
         403,
@@ -238,6 +253,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
     "HEADERS_TOO_LARGE": ErrorKind(431, "Request Header Fields Too Large", "Send fewer or shorter headers."),
     "INTERNAL": ErrorKind(500, "Internal Server Error", "Report the error id to the operator."),
     "UNAVAILABLE": ErrorKind(503, "Service Unavailable", "Try again shortly; nothing was done."),
+    "IDENTITY_PROVIDER_UNAVAILABLE": ErrorKind(
+        503,
+        "The identity provider cannot be reached.",
+        "Try again shortly; the operator finds the reason in the log, or with "
+        "'countersign admin identity-providers check'.",
+    ),
     "SIGNER_UNAVAILABLE": ErrorKind(
         503, "The signer is not available.", "Try again shortly; the user action is not spent."
     ),

@@ -142,7 +142,8 @@ class System(_Entry, tag="System", frozen=True):
     ``KeySettingsChanged``, ``KeyExported`` (whose details name the action, and by its fingerprint the key that the
     shares were encrypted to), ``KeyDestroyed`` (whose details name the action, the public key, and the signer's
     statement), ``JobRetried``, ``JobDropped``, ``WebhookFailing``, ``WebhookDisabled``, ``WebhookEventsResent``,
-    ``PolicyUnlock``, ``SignatureGivenUp``.
+    ``PolicyUnlock``, ``SignatureGivenUp``, ``IdentityProviderAdded``, ``IdentityProviderChanged``,
+    ``IdentityProviderRemoved``, ``IdentityLinked``, ``IdentityUnlinked``.
     ``details`` are for people and hold no secret; that of a credential enrolled with a code names, as ``actionId``,
     the action that made the code; those of ``Recovered`` hold the recovery key (``recoveryKey`` by id, ``publicKey`` as
     PEM) with its assertion over the new credentials (``clientData``, ``signature``); those of ``BreakGlass`` and

@@ -11,6 +11,7 @@ import click
 from countersign.cli.applications import rotate_token
 from countersign.cli.break_glass import break_glass
 from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.identity_providers import identity_providers
 from countersign.cli.key_settings import keys_command
 from countersign.cli.permissions import permissions
 from countersign.cli.policy_unlocks import unlock_policy
@@ -200,6 +201,7 @@ admin.add_command(rotate, "rotate-keys")
 admin.add_command(rotate_token, "rotate-token")
 admin.add_command(break_glass)
 admin.add_command(endorse)
+admin.add_command(identity_providers)
 admin.add_command(keys_command)
 admin.add_command(permissions)
 admin.add_command(unlock_policy)

@@ -250,7 +250,7 @@ def reissue_code(person: str, code: str, ring: KeyRing, world: World) -> Transac
     if is_registered:
         raise Impossible(f"{username} is registered already; someone locked out needs 'countersign admin break-glass'")
     if registration != "Direct":
-        raise Impossible(f"{username} registers through a service account, which needs no code")
+        raise Impossible(f"{username} registers through a service account or an identity provider, without a code")
     expires_at = yield from registration_codes.put(ring, code, org_id, user_id, epoch, world.now())
     details = {"dateExpires": to_iso(expires_at)}
     yield from tell(org_id, "RegistrationCodeReissued", (user_id,), details, world, user_id=user_id, username=username)

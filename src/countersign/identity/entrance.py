@@ -32,6 +32,7 @@ SendCode = Callable[[KeyRing, str, str, str, World], Transaction[bool]]
 class Entrance:
     """What it is given at start-up. ``session_seconds``: life of a session.
 
+    ``sign_in_seconds``: how long a sign-in at an identity provider may take.
     ``conceals_names``: whether strangers are kept from learning which usernames exist. ``*_hold_hours``: how long
     anybody who recovered changes nothing, and an administrator whose recovery a service account began.
     """
@@ -40,6 +41,7 @@ class Entrance:
     counters: Counters
     installation_id: str
     session_seconds: int
+    sign_in_seconds: int
     conceals_names: bool
     recovery_hold_hours: int = 0
     delegated_recovery_hold_hours: int = 0
@@ -52,13 +54,14 @@ async def named_organisation(call: Call, org_id: str | UnsetType) -> str:
     """The organisation that a request names; the only one where it names none. 400 where there are several."""
     if org_id is not UNSET:
         return org_id
-    only = await call.read(_only_organisation)
+    only = await call.read(only_organisation)
     if only is None:
         raise validation("orgId", "name the organisation: this server has several")
     return only
 
 
-def _only_organisation() -> Transaction[str | None]:
+def only_organisation() -> Transaction[str | None]:
+    """The organisation of a server that has one, ``None`` where it has several."""
     rows = yield registration_store.LIST_TWO_ORGANISATIONS, ()
     return rows[0][0] if len(rows) == 1 else None
 

@@ -20,7 +20,7 @@ from countersign.access.types import (
 )
 from countersign.api import UNSET, ApiError, Call, Effect, evidence_error, operation, validation
 from countersign.credentials.outcome import Refused
-from countersign.identity import delegated_sessions, logins, mailed_codes, sessions
+from countersign.identity import delegated_sessions, logins, mailed_codes, providers, sessions
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.credential_types import Message
 from countersign.identity.entrance import (
@@ -32,7 +32,7 @@ from countersign.identity.entrance import (
     named_organisation,
     named_user,
 )
-from countersign.identity.login_types import CreateLoginChallenge, DelegatedLogin, Logout
+from countersign.identity.login_types import CreateLoginChallenge, DelegatedLogin, Logout, SsoRequired
 from countersign.identity.logins import ANYBODY, NOBODY, Named, Offered, Proven, SignedFactor, Subject
 from countersign.identity.registration_types import Authentication, UserLookup
 from countersign.storage import Transaction
@@ -120,8 +120,11 @@ def _challenge(
 
 
 @operation("POST", "/auth/login", public=True)
-async def login(call: Call, body: SignedChallenge) -> Authentication:
-    """Log in with the signed challenge of `POST /auth/login/init`, once."""
+async def login(call: Call, body: SignedChallenge) -> Authentication | SsoRequired:
+    """Log in with the signed challenge of `POST /auth/login/init`, once.
+
+    Who must sign in by the organisation's identity provider (`isSSORequired`) is answered its client.
+    """
     entrance, ring = call.service(Entrance), call.service(KeyRing)
     token = await temporary_tokens.read(ring, body.challenge_identifier, "login", call.world)
     subject = token if isinstance(token, Refused) else Subject.open(ring, token)
@@ -143,13 +146,20 @@ async def login(call: Call, body: SignedChallenge) -> Authentication:
     for proof in proofs:
         await _step_counter(call, token, proof)
     if owner.is_sso_required:
-        raise ApiError("SSO_REQUIRED")
+        return await _sso_required(call, owner.org_id)
     lifetime = entrance.session_seconds
     session = await call.write(lambda: logins.enter(ring, token, subject, proofs, lifetime, call.world))
     if isinstance(session, Refused):
         raise ApiError("CHALLENGE_INVALID", reason=session.reason)
     log.info("login", organisation=owner.org_id, user=owner.user_id, credential=owner.credential_uuid)
     return Authentication(token=session)
+
+
+async def _sso_required(call: Call, org_id: str) -> SsoRequired:
+    client_id = await call.read(lambda: providers.sso_client(org_id))
+    if client_id is None:
+        raise ApiError("SSO_REQUIRED", reason="the organisation has no provider")
+    return SsoRequired(sso_client_id=client_id)
 
 
 async def _prove(call: Call, token: TemporaryToken, subject: Subject, factors: list[SignedFactor]) -> list[Proven]:

@@ -17,6 +17,12 @@ class CreateLoginChallenge(Wire):
     login_code: TypedCode | UnsetType = UNSET
 
 
+class SsoRequired(Wire):
+    """No session: sign in by ``POST /auth/login/sso/init`` with this client."""
+
+    sso_client_id: str
+
+
 class DelegatedLogin(Wire):
     """For whom a session is opened."""
 

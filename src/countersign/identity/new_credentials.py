@@ -99,13 +99,15 @@ async def challenge(
     person: Challenged,
     token_id: str,
     *,
+    display_name: str | None = None,
     action_id: str | None = None,
     recovery_uuid: str | None = None,
     **members: Any,
 ) -> C:
     """A challenge that the person's new credentials sign; ``members``: those that ``kind`` has beyond the common ones.
 
-    ``action_id``: the user action that asked for it; ``recovery_uuid``: the recovery key that has to consent.
+    ``display_name``: how the person is called where that is not the username. ``action_id``: the user action that asked
+    for it; ``recovery_uuid``: the recovery key that has to consent.
     """
     enrolment = call.service(Enrolment)
     party = await call.read(lambda: default_party(person.org_id))
@@ -124,7 +126,7 @@ async def challenge(
         enrolment.ring, metadata, person.username, enrolment.challenge_seconds, call.world, token_id=token_id
     )
     return kind(
-        user=ChallengedUser(id=person.user_id, name=person.username, display_name=person.username),
+        user=ChallengedUser(id=person.user_id, name=person.username, display_name=display_name or person.username),
         temporary_authentication_token=token,
         challenge=metadata.challenge,
         rp=UNSET if party is None else party,
@@ -149,7 +151,11 @@ async def bearer(call: Call, purpose: Purpose) -> TemporaryToken:
 async def prove(call: Call, body: NewCredentials, token: TemporaryToken) -> Sequence[NewCredential]:
     """Check that each new credential answers the challenge of the token, and that they have an id and a key each."""
     factors = (body.first_factor_credential, body.second_factor_credential, body.recovery_credential)
-    submissions = [_submission(factor) for factor in factors if factor is not UNSET]
+    return await prove_all(call, [_submission(factor) for factor in factors if factor is not UNSET], token)
+
+
+async def prove_all(call: Call, submissions: Sequence[Submission], token: TemporaryToken) -> Sequence[NewCredential]:
+    """The same for what was submitted in another form."""
     passkeys = any(each.kind == "Fido2" for each in submissions)
     parties = await call.read(lambda: list_parties(token.metadata.org_id)) if passkeys else ()
     new: list[NewCredential] = []

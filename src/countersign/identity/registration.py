@@ -37,6 +37,7 @@ class Person:
     org_id: str
     user_id: str
     username: str
+    display_name: str
     kind: users.Kind
     registration: users.Registration
     state: str
@@ -60,15 +61,20 @@ def find(org_id: str, key: str) -> Transaction[Person | None]:
     return (yield from _read(own_store.FIND_PERSON, org_id, key))
 
 
+def read(org_id: str, user_id: str) -> Transaction[Person | None]:
+    """The person with this id, ``None`` if there is none."""
+    return (yield from _read(own_store.READ_PERSON, org_id, user_id))
+
+
 def _read(statement: Statement, org_id: str, name: str) -> Transaction[Person | None]:
     rows = yield statement, (org_id, name)
     return _person(org_id, rows[0]) if rows else None
 
 
 def _person(org_id: str, row: Row) -> Person:
-    user_id, username, kind, registration, state, is_registered, epoch, org_active, org_epoch, name, *code = row
+    user_id, username, shown, kind, registration, state, is_registered, epoch, org_active, org_epoch, name, *code = row
     flags = (state, bool(is_registered), epoch, bool(org_active), org_epoch, name)
-    return Person(org_id, user_id, username, kind, registration, *flags, *code)
+    return Person(org_id, user_id, username, shown, kind, registration, *flags, *code)
 
 
 def judge_code(ring: KeyRing, person: Person | None, typed: str, now: int) -> Literal["good", "wrong", "expired"]:
@@ -108,7 +114,7 @@ def send_again(ring: KeyRing, org_id: str, key: str, code: str, world: World) ->
     if found is None:
         return False
     yield credential_store.LOCK_USER, (org_id, found.user_id)
-    person = (yield from _read(own_store.READ_PERSON, org_id, found.user_id)) or found
+    person = (yield from read(org_id, found.user_id)) or found
     if not person.may_register or person.registration != "Direct" or person.kind != "CustomerEmployee":
         return False
     now = world.now()
@@ -130,7 +136,7 @@ def delegate(org_id: str, new: users.NewUser, challenge_id: str, world: World) -
     found = yield from find(org_id, key)
     if found is None:
         made = yield from users.create(org_id, new, world)
-        found = yield from _read(own_store.READ_PERSON, org_id, made.value.user_id)
+        found = yield from read(org_id, made.value.user_id)
         assert found is not None
     return (yield from _begin_delegated(found, new.kind, challenge_id))
 
@@ -147,7 +153,7 @@ def restart(org_id: str, username: str, kind: users.Kind, challenge_id: str) -> 
 def _begin_delegated(found: Person, kind: users.Kind, challenge_id: str) -> Transaction[Person]:
     org_id, user_id = found.org_id, found.user_id
     yield credential_store.LOCK_USER, (org_id, user_id)
-    person = (yield from _read(own_store.READ_PERSON, org_id, user_id)) or found
+    person = (yield from read(org_id, user_id)) or found
     if person.kind != kind or person.state == "Archived":
         raise conflict("Conflicting user with same username", entity_id=user_id)
     if person.registration != "Delegated":
@@ -174,7 +180,7 @@ def complete(
     """
     org_id, user_id = token.metadata.org_id, token.metadata.user_id
     yield credential_store.LOCK_USER, (org_id, user_id)
-    person = yield from _read(own_store.READ_PERSON, org_id, user_id)
+    person = yield from read(org_id, user_id)
     if person is None:
         raise ApiError("CHALLENGE_INVALID", reason="the user is gone")
     if person.is_registered:

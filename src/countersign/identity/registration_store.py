@@ -5,8 +5,8 @@ from __future__ import annotations
 from countersign.storage import Statement
 
 _PERSON = (
-    "SELECT u.user_id, u.username, u.kind, u.registration, u.state, u.is_registered, u.epoch, o.is_active, o.epoch, "
-    "o.name, c.code_hash, c.user_epoch, c.expires_at "
+    "SELECT u.user_id, u.username, COALESCE(u.display_name, u.username), u.kind, u.registration, u.state, "
+    "u.is_registered, u.epoch, o.is_active, o.epoch, o.name, c.code_hash, c.user_epoch, c.expires_at "
     "FROM users u JOIN organisations o ON o.org_id = u.org_id "
     "LEFT JOIN registration_codes c ON c.org_id = u.org_id AND c.user_id = u.user_id "
     "WHERE u.org_id = ? AND u.is_service_account = 0 "

@@ -8,14 +8,14 @@ from countersign.storage import Statement
 INSERT_PERSON = Statement(
     "insert_person",
     "INSERT INTO users (org_id, user_id, kind, is_service_account, username, username_key, is_registered, state, "
-    "epoch, external_id, created_at, registration, is_sso_required) "
-    "VALUES (?, ?, ?, 0, ?, ?, 0, 'Active', 0, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING user_id",
+    "epoch, external_id, created_at, registration, is_sso_required, display_name) "
+    "VALUES (?, ?, ?, 0, ?, ?, 0, 'Active', 0, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING user_id",
 )
 
 # With the first credential that is active and no token's own.
 _PERSON = (
     "SELECT u.user_id, u.username, u.kind, u.is_registered, u.is_sso_required, u.state, "
-    "c.credential_uuid, c.credential_id "
+    "c.credential_uuid, c.credential_id, u.display_name "
     "FROM users u LEFT JOIN credentials c ON c.org_id = u.org_id AND c.credential_uuid = ("
     "SELECT MIN(p.credential_uuid) FROM credentials p WHERE p.org_id = u.org_id AND p.user_id = u.user_id "
     "AND p.token_id = '' AND p.state = 'Active' AND p.kind <> 'RecoveryKey') "

@@ -19,7 +19,8 @@ from countersign.storage.pagination import page_of
 from countersign.world import World
 
 Kind = Literal["CustomerEmployee", "EndUser"]
-Registration = Literal["Direct", "Delegated"]
+#: By a code that is mailed, by a service account, by an identity provider.
+Registration = Literal["Direct", "Delegated", "Social"]
 
 # RFC 5321 limits, letters of any script, no quoted local parts: what people and mail servers use.
 _MAIL = re.compile(r"(?=.{1,64}@)[^\s@\"(),:;<>\[\]\\.]+(\.[^\s@\"(),:;<>\[\]\\.]+)*@[\w-]+(\.[\w-]+)*")
@@ -27,7 +28,10 @@ _MAIL = re.compile(r"(?=.{1,64}@)[^\s@\"(),:;<>\[\]\\.]+(\.[^\s@\"(),:;<>\[\]\\.
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """What to create; ``payload_hash`` is the digest of the canonical body, for the repeat of an ``externalId``."""
+    """What to create; ``payload_hash`` is the digest of the canonical body, for the repeat of an ``externalId``.
+
+    ``display_name``: how the person is called where that is not the username.
+    """
 
     username: str
     kind: Kind
@@ -35,6 +39,7 @@ class NewUser:
     is_sso_required: bool
     external_id: str | None
     payload_hash: str
+    display_name: str | None = None
 
 
 def registration_of(kind: Kind, wanted: Registration | None) -> Registration:
@@ -78,6 +83,7 @@ def create(org_id: str, new: NewUser, world: World) -> Transaction[Effect[User]]
         now,
         new.registration,
         int(new.is_sso_required),
+        new.display_name,
     )
     if not (yield user_store.INSERT_PERSON, person):
         taken = yield store.FIND_USERNAME, (org_id, 0, key)
@@ -158,10 +164,10 @@ def _existing(org_id: str, user_id: str, *, archived: bool = False) -> Transacti
 
 
 def _view(org_id: str, row: Row, assignments: list[PermissionAssignment]) -> User:
-    user_id, username, kind, is_registered, is_sso_required, state, credential_uuid, credential_id = row
+    user_id, username, kind, is_registered, is_sso_required, state, credential_uuid, credential_id, name = row
     return User(
         username=username,
-        name=username,
+        name=name or username,
         user_id=user_id,
         kind=kind,
         credential_uuid=credential_uuid or "",

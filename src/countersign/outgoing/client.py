@@ -18,7 +18,7 @@ from countersign.outgoing.rules import Rules, check_url
 #: Seconds for name, connection and TLS, and for the whole exchange.
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 10.0
-#: Bytes of an answer to a POST that are read unless more are asked for; the rest is left unread and its connection closed.
+#: Bytes of an answer to a POST that are read unless told otherwise; the rest is left unread and its connection closed.
 ANSWER_BYTES = 4096
 #: An idle connection is used again for that long; its address was checked when it was made. Less than servers usually
 #: keep one, so that none is closed just as it is used.

@@ -8,7 +8,6 @@ import signal
 
 import structlog
 
-from countersign import __version__
 from countersign.access.keyring import KeyRing
 from countersign.audit.entry import System
 from countersign.audit.log import append
@@ -19,10 +18,10 @@ from countersign.jobs.inspection import Shown, drop, find, health, retry
 from countersign.jobs.workers import Workers
 from countersign.keys.approved_signatures import SIGN_APPROVED, ApprovedSignatures
 from countersign.keys.finishing import Finishing
-from countersign.outgoing import OutgoingClient, Rules
 from countersign.policies.deciding import END_APPROVAL
 from countersign.policies.expiry import Expiry
 from countersign.server.metrics import Metrics
+from countersign.server.outgoing import customer_rules, outgoing_client
 from countersign.server.services import Services
 from countersign.server.settings import Settings
 from countersign.storage import Database, Transaction
@@ -63,21 +62,15 @@ def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
 
 def webhooks(settings: Settings, ring: KeyRing, installation_id: str) -> Webhooks:
     """What sends to customers' endpoints; secrets are sealed under the server's keys that never end."""
-    rules = Rules(
-        allow_http=settings.outgoing_allow_http,
-        any_port=settings.outgoing_any_port,
-        allowed=settings.outgoing_allowed_networks,
-        denied=settings.outgoing_denied_networks,
-        allowed_hosts=tuple(host.lower() for host in settings.outgoing_allowed_hosts),
-    )
-    if rules.allowed or rules.allowed_hosts:
+    client = outgoing_client(settings, customer_rules(settings), "Countersign-Webhooks")
+    if client.rules.allowed or client.rules.allowed_hosts:
         log.warning(
             "URLs of customers may lead to addresses that are not public",
-            networks=rules.allowed,
-            hosts=rules.allowed_hosts,
+            networks=client.rules.allowed,
+            hosts=client.rules.allowed_hosts,
         )
     return Webhooks(
-        OutgoingClient(rules, user_agent=f"Countersign-Webhooks/{__version__}", ca_bundle=settings.outgoing_ca_bundle),
+        client,
         lambda secret, webhook_id: ring.payload_seal.seal(secret, webhook_id),
         lambda sealed, webhook_id: ring.payload_seal.open(sealed, webhook_id),
         installation_id,

@@ -31,7 +31,8 @@ from countersign.audit.operations import AuditLog
 from countersign.audit.payloads import read_action
 from countersign.audit.sequencer import Sequencer
 from countersign.console import Console
-from countersign.identity import credential_codes, mail, mailed_codes
+from countersign.federation import IdentityProviders
+from countersign.identity import credential_codes, mail, mailed_codes, providers
 from countersign.identity.credential_operations import Enrolment
 from countersign.identity.entrance import Entrance
 from countersign.jobs.leases import HeldLease
@@ -52,6 +53,7 @@ from countersign.server.key_stores import OpenStores, open_stores
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import Notices
+from countersign.server.outgoing import outgoing_client, provider_rules
 from countersign.server.prices import pricing
 from countersign.server.router import Route, Router
 from countersign.server.services import Services
@@ -114,6 +116,7 @@ async def running(
         stack.push_async_callback(runtime.services.get(Entrance).errands.done)
         stack.push_async_callback(runtime.services.get(Webhooks).client.close)
         stack.push_async_callback(runtime.services.get(Pricing).close)
+        stack.push_async_callback(runtime.services.get(IdentityProviders).close)
         for work in _background(runtime, world):
             task = asyncio.create_task(_kept_up(work))
             stack.push_async_callback(_cancelled, task)
@@ -206,11 +209,16 @@ def _assemble(
         counters,
         installation_id,
         settings.session_seconds,
+        settings.sign_in_seconds,
         settings.login_enumeration_protection,
         settings.recovery_hold_hours,
         settings.delegated_recovery_hold_hours,
     )
-    services = Services(settings, world, database, ring, signer, installation_id, (*others, entrance))
+    to_providers = outgoing_client(settings, provider_rules(settings), "Countersign")
+    identity_providers = IdentityProviders(to_providers, world)
+    services = Services(
+        settings, world, database, ring, signer, installation_id, (*others, entrance, identity_providers)
+    )
     metrics = Metrics(database.statistics)
     admission = _admission(settings, database, ring, world)
     corridor = Corridor(router, services, identifier, admission, consents, metrics)
@@ -298,6 +306,7 @@ def _forget(now: int) -> Transaction[None]:
     yield from credential_codes.forget(now)
     yield from mailed_codes.forget(now)
     yield from mail.forget(now)
+    yield from providers.forget(now)
 
 
 async def _kept_up(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

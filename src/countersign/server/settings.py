@@ -245,6 +245,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _about("How soon a process notices that a key of the server was rotated or retired.", ge=1, le=300),
     ] = 30
     session_seconds: Annotated[int, _about("Life of a session token.", ge=60, le=86_400)] = 21_600
+    sign_in_seconds: Annotated[
+        int, _about("How long a sign-in at an identity provider may take, from its beginning here.", ge=60, le=900)
+    ] = 600
     challenge_seconds: Annotated[int, _about("Life of an action challenge.", ge=10, le=900)] = 900
     action_seconds: Annotated[int, _about("Life of a user action token.", ge=10, le=900)] = 300
     sign_counter_policy: Annotated[
@@ -342,7 +345,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _about("How long jobs are kept whose every attempt failed (`countersign jobs list --dead`).", ge=1, le=3650),
     ] = 31
     outgoing_allow_http: Annotated[
-        bool, _about("Let URLs that customers give, such as those of webhooks, be plain `http`.")
+        bool, _about("Let URLs that customers give, such as those of webhooks, and identity providers be plain `http`.")
     ] = False
     outgoing_any_port: Annotated[bool, _about("Let those URLs name another port than the scheme's own.")] = False
     outgoing_allowed_networks: Annotated[
@@ -351,6 +354,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     outgoing_allowed_hosts: Annotated[
         tuple[str, ...], _about("Host names that those URLs may lead to wherever they resolve to; none.")
+    ] = ()
+    identity_provider_hosts: Annotated[
+        tuple[str, ...],
+        _about("Host names at which identity providers may be wherever they resolve to, such as those inside; none."),
     ] = ()
     outgoing_denied_networks: Annotated[
         tuple[str, ...],

@@ -18,6 +18,8 @@ _MODULES = (
     "countersign.identity.recovery_operations",
     "countersign.identity.registration_operations",
     "countersign.identity.session_operations",
+    "countersign.identity.social_operations",
+    "countersign.identity.sso_operations",
     "countersign.identity.user_operations",
     "countersign.keys.custody_operations",
     "countersign.keys.operations",
