@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 def get(server: Sandbox, path: str, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.get(server.values["baseUrl"] + path, headers=named)
+    return httpx.get(server.values["baseUrl"] + path, headers={"accept-encoding": "identity", **named})
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -64,6 +64,20 @@ def test_known_version_is_answered_without_a_body(server: Sandbox) -> None:
         assert "content-length" not in answer.headers
         assert "content-security-policy" in answer.headers
     assert get(server, "/console/app.js", if_none_match='"other"').status_code == 200
+
+
+def test_files_come_packed_to_who_takes_that(server: Sandbox) -> None:
+    plain = get(server, "/console/app.js")
+    for takes in ("gzip, deflate, br", "br;q=1.0, GZIP;q=0.5"):
+        packed = get(server, "/console/app.js", accept_encoding=takes)
+        assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+        assert int(packed.headers["content-length"]) < len(plain.content) / 3
+        assert packed.content == plain.content
+        assert packed.headers["etag"] != plain.headers["etag"]
+    for takes in ("br", "gzip;q=0", "x-gzip"):
+        assert "content-encoding" not in get(server, "/console/app.js", accept_encoding=takes).headers
+    again = get(server, "/console/app.js", accept_encoding="gzip", if_none_match=packed.headers["etag"])
+    assert (again.status_code, again.content) == (304, b"")
 
 
 def test_page_is_told_the_installation_that_signatures_commit_to(server: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
@@ -63,24 +64,44 @@ class Console:
         self._table = {name: _File(kind, (folder / name).read_bytes()) for name, kind in BUILT.items()}
         self._table[SETTINGS] = _File("application/json", settings)
 
-    def answer(self, name: str, if_none_match: str | None) -> Response | None:
-        """The file of this name, 304 if the client has it, ``None`` if there is none."""
+    def answer(self, name: str, headers: Mapping[str, str]) -> Response | None:
+        """The file of this name, 304 if the client has it, ``None`` if there is none. ``headers``: of the request."""
         file = self._table.get(name)
-        return None if file is None else file.unchanged if file.is_known(if_none_match) else file.whole
+        if file is None:
+            return None
+        form = file.packed if _takes_gzip(headers.get("accept-encoding", "")) else file.plain
+        return form.unchanged if form.is_known(headers.get("if-none-match", "")) else form.whole
 
 
 class _File:
-    """Both answers with it, made once."""
+    """A file in both forms, made once: to pack a page that holds no secret tells nobody anything."""
 
     def __init__(self, media_type: str, content: bytes) -> None:
-        self._tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        headers = {**HEADERS, "ETag": self._tag}
+        digest = hashlib.sha256(content).hexdigest()[:32]
+        self.plain = _Form(media_type, content, digest, {})
+        packed = gzip.compress(content, mtime=0)
+        self.packed = _Form(media_type, packed, f"{digest}-gzip", {"Content-Encoding": "gzip"})
+
+
+class _Form:
+    """Both answers with one form of a file."""
+
+    def __init__(self, media_type: str, content: bytes, tag: str, headers: Mapping[str, str]) -> None:
+        self._tag = f'"{tag}"'
+        headers = {**HEADERS, **headers, "ETag": self._tag, "Vary": "Accept-Encoding"}
         self.whole = Response(200, content, media_type, headers)
         self.unchanged = Response(304, b"", media_type, headers)
 
-    def is_known(self, if_none_match: str | None) -> bool:
+    def is_known(self, if_none_match: str) -> bool:
         """Whether the client's list of versions holds this one (RFC 9110 section 13.1.2: compared weakly)."""
-        if if_none_match is None:
-            return False
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         return self._tag in tags or "*" in tags
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether the client names it without refusing it (RFC 9110 section 12.5.3)."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return weight.strip().replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

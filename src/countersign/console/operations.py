@@ -19,7 +19,7 @@ async def console_file(call: Call) -> Response:
 
 
 def _file(call: Call, name: str) -> Response:
-    answer = call.service(Console).answer(name, call.request.headers.get("if-none-match"))
+    answer = call.service(Console).answer(name, call.request.headers)
     if answer is None:
         raise not_found("route")
     return answer
