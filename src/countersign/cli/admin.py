@@ -13,6 +13,7 @@ from countersign.cli.break_glass import break_glass
 from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
 from countersign.cli.identity_providers import identity_providers
 from countersign.cli.key_settings import keys_command
+from countersign.cli.mail import mail_test
 from countersign.cli.permissions import permissions
 from countersign.cli.policy_unlocks import unlock_policy
 from countersign.cli.roster import endorse
@@ -203,6 +204,7 @@ admin.add_command(break_glass)
 admin.add_command(endorse)
 admin.add_command(identity_providers)
 admin.add_command(keys_command)
+admin.add_command(mail_test)
 admin.add_command(permissions)
 admin.add_command(unlock_policy)
 admin.add_command(webhooks)

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from countersign.access.keyring import KeyRing
 from countersign.encoding.dates import to_iso
 from countersign.identity import mail_store as store
+from countersign.jobs import queue
 from countersign.storage import Row, Transaction
 from countersign.world import World
 
@@ -19,6 +22,8 @@ Kind = Literal[
     "Invitation", "RegistrationCode", "LoginCode", "RecoveryCode", "Registered", "CredentialAdded", "Recovered"
 ]
 
+#: The kind of job that delivers a letter.
+DELIVERY = "mail.deliver"
 #: How long mail is kept: longer than any code in it counts.
 KEPT_MS = 72 * 3_600_000
 _HOUR_MS = 3_600_000
@@ -29,7 +34,7 @@ _CODE, _CONSOLE = "{code}", "{console}"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is to be sent: plain text; a code stands in it as ``{code}``.
+    """What is to be sent: plain text; a code stands in it as ``{code}``, and is good until ``good_until`` (ms).
 
     A paragraph with ``{console}`` is for where there is one: a link to a page of it.
     """
@@ -37,6 +42,13 @@ class Letter:
     kind: Kind
     subject: str
     body: str
+    good_until: int | None = None
+
+
+class Delivery(msgspec.Struct, rename="camel"):
+    """What the job of a letter carries."""
+
+    mail_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,7 @@ class Mail:
     body: str
     code: str | None
     created_at: int
+    good_until: int | None
 
     def document(self) -> dict[str, Any]:
         """As JSON is printed of it."""
@@ -82,7 +95,8 @@ def registration_code(organisation: str, org_id: str, username: str, expires_at:
         f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
         "Whoever has the code can register in your place: give it to nobody.\n"
     )
-    return Letter("Invitation" if first else "RegistrationCode", f"Your registration code for {organisation}", text)
+    kind: Kind = "Invitation" if first else "RegistrationCode"
+    return Letter(kind, f"Your registration code for {organisation}", text, expires_at)
 
 
 def login_code(organisation: str, org_id: str, username: str, expires_at: int) -> Letter:
@@ -93,7 +107,7 @@ def login_code(organisation: str, org_id: str, username: str, expires_at: int) -
         f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
         "If it was not you, ignore this mail: without your password the code is of no use.\n"
     )
-    return Letter("LoginCode", f"Your login code for {organisation}", text)
+    return Letter("LoginCode", f"Your login code for {organisation}", text, expires_at)
 
 
 def recovery_code(organisation: str, org_id: str, username: str, expires_at: int) -> Letter:
@@ -106,7 +120,7 @@ def recovery_code(organisation: str, org_id: str, username: str, expires_at: int
         "It is good for one try, together with your recovery key. Whoever has both takes your account over:\n"
         "if it was not you, give the code to nobody, and tell your administrator.\n"
     )
-    return Letter("RecoveryCode", f"Your recovery code for {organisation}", text)
+    return Letter("RecoveryCode", f"Your recovery code for {organisation}", text, expires_at)
 
 
 def recovered(
@@ -158,11 +172,12 @@ def tell_of_credential(ring: KeyRing, org_id: str, user_id: str, credential: str
 def put(
     ring: KeyRing, org_id: str, user_id: str, recipient: str, letter: Letter, code: str | None, world: World
 ) -> Transaction[None]:
-    """Write a letter into the outbox, in the transaction of what it tells of."""
+    """Write a letter into the outbox, in the transaction of what it tells of, with the job that delivers it."""
     mail_id, now = world.new_id("ml"), world.now()
     sealed = None if code is None else ring.payload_seal.seal(code.encode(), mail_id)
-    row = (org_id, mail_id, user_id, letter.kind, recipient, letter.subject, letter.body, sealed, now, now + KEPT_MS)
-    yield store.INSERT_MAIL, row
+    row = (org_id, mail_id, user_id, letter.kind, recipient, letter.subject, letter.body, sealed)
+    yield store.INSERT_MAIL, (*row, now, now + KEPT_MS, letter.good_until)
+    yield from queue.enqueue(DELIVERY, org_id, Delivery(mail_id), None, mail_id, world)
 
 
 def sent_within_an_hour(org_id: str, user_id: str, kind: Kind, now: int) -> Transaction[int]:
@@ -185,6 +200,17 @@ def newest(ring: KeyRing, console: str | None = None) -> Transaction[list[Mail]]
     return [_read(ring, row, console) for row in reversed(rows)]
 
 
+def unsent(ring: KeyRing, org_id: str, mail_id: str, console: str | None) -> Transaction[Mail | None]:
+    """A letter that was not sent yet, with its code; ``None`` when it was, or has ended. ``console``: as above."""
+    rows = yield store.READ_UNSENT, (org_id, mail_id)
+    return _read(ring, rows[0], console) if rows else None
+
+
+def mark_sent(org_id: str, mail_id: str, now: int) -> Transaction[None]:
+    """The relay has taken it: its code is kept no longer."""
+    yield store.MARK_SENT, (now, org_id, mail_id)
+
+
 def forget(now: int) -> Transaction[None]:
     """Drop letters that have ended."""
     yield store.FORGET_MAIL, (now,)
@@ -203,8 +229,7 @@ def _addressed(body: str, console: str | None) -> str:
 
 
 def _read(ring: KeyRing, row: Row, console: str | None) -> Mail:
-    mail_id, org_id, user_id, kind, recipient, subject, body, sealed, created_at = row
+    mail_id, org_id, user_id, kind, recipient, subject, body, sealed, created_at, good_until = row
     code = None if sealed is None else ring.payload_seal.open(bytes(sealed), mail_id).decode()
-    body = _addressed(body, console)
-    text = body if code is None else body.replace(_CODE, code)
-    return Mail(mail_id, org_id, user_id, kind, recipient, subject, text, code, created_at)
+    text = _addressed(body, console).replace(_CODE, "(sent)" if code is None else code)
+    return Mail(mail_id, org_id, user_id, kind, recipient, subject, text, code, created_at, good_until)

@@ -12,7 +12,9 @@ from countersign.access.keyring import KeyRing
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
+from countersign.identity import mail_delivery
 from countersign.identity.local_commands import Impossible
+from countersign.identity.mail_delivery import Post
 from countersign.jobs import Done, Job, Kind, Outcome, queue
 from countersign.jobs.inspection import Shown, drop, find, health, retry
 from countersign.jobs.workers import Workers
@@ -45,6 +47,7 @@ def kinds(services: Services) -> tuple[Kind, ...]:
     return (
         _forget_dead(settings, database, world),
         *deliveries.kinds(),
+        mail_delivery.kind(services.get(Post), services.ring, database, world),
         approved.kind(),
         Expiry(database, world).kind(),
     )

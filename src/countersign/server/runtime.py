@@ -50,6 +50,7 @@ from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
 from countersign.server.http import Face
 from countersign.server.key_stores import OpenStores, open_stores
+from countersign.server.mail import post
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
 from countersign.server.notices import Notices
@@ -122,6 +123,8 @@ async def running(
             stack.push_async_callback(_cancelled, task)
         if first_process and settings.profile == "production" and not settings.ceremony_transcript:
             log.warning("no ceremony_transcript is set: nothing says that this installation is the one you made")
+        if first_process and settings.profile == "production" and not settings.smtp_host:
+            log.warning("no smtp_host is set: nobody is mailed a code or a notice")
         yield runtime
 
 
@@ -189,7 +192,9 @@ def _assemble(
     governance = Governance(settings.service_accounts_approve)
     webhooks = jobs.webhooks(settings, ring, installation_id)
     prices = pricing(settings, world)
+    letters = post(settings)
     others = (
+        letters,
         ceremony,
         keys,
         routes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -303,6 +304,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     code_tries_per_hour: Annotated[
         int, _about("Tries of one-time codes from everywhere per hour and process.", ge=1)
     ] = 1000
+    smtp_host: Annotated[
+        str,
+        _about(
+            "Mail relay that takes mail to people (codes, notices); empty delivers none, and codes are handed out with "
+            "`countersign admin reissue-code`."
+        ),
+    ] = ""
+    smtp_port: Annotated[int, _about("Its port; 0 for that of `smtp_security`: 587, 465 or 25.", ge=0, le=65535)] = 0
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        _about(
+            "`starttls` insists on it, `tls` is TLS from the first byte; the certificate must be valid for "
+            "`smtp_host`. `none` only for a relay on the same host."
+        ),
+    ] = "starttls"
+    smtp_username: Annotated[str, _about("User name at the relay; empty logs in nowhere.")] = ""
+    smtp_password_file: Annotated[
+        str,
+        _about(
+            "File with the password at the relay, read anew for each message; empty takes it from the environment "
+            "(`COUNTERSIGN_SMTP_PASSWORD`)."
+        ),
+    ] = ""
+    smtp_ca_bundle: Annotated[
+        str, _about("PEM file with authorities to trust for the relay beside the system's; empty for none.")
+    ] = ""
+    mail_from: Annotated[
+        str, _about("Sender of mail, such as `Acme Custody <custody@acme.example>`; needed with `smtp_host`.")
+    ] = ""
     login_enumeration_protection: Annotated[
         bool,
         _about(
@@ -415,8 +445,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("signer_kek = dev:... is for the sandbox profile only; use file:PATH or another")
         if self.signer_kek and self.signer_kek.partition(":")[0] not in _KEK_PROVIDERS:
             raise ValueError(f"signer_kek: {self.signer_kek} is none of {', '.join(_KEK_PROVIDERS)}")
+        _check_mail(self)
         if self.mount_prefix and (not self.mount_prefix.startswith("/") or self.mount_prefix.endswith("/")):
             raise ValueError("mount_prefix starts with a slash and does not end with one")
+
+
+def _check_mail(settings: Settings) -> None:
+    if not settings.smtp_host:
+        return
+    _, address = parseaddr(settings.mail_from)
+    if "@" not in address or any(character in settings.mail_from for character in "\r\n"):
+        raise ValueError("mail_from: smtp_host needs a sender, such as Acme Custody <custody@acme.example>")
+    if settings.smtp_security == "none" and settings.smtp_host not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("smtp_security = none is for a relay on the same host only; use starttls or tls")
 
 
 def _is_network(text: str) -> bool:
@@ -478,6 +519,7 @@ RESERVED_ENVIRONMENT = frozenset(
         "COUNTERSIGN_REQUIRE_CHROMIUM",
         "COUNTERSIGN_REQUIRE_NODE",
         "COUNTERSIGN_PASSPHRASE_FD",
+        "COUNTERSIGN_SMTP_PASSWORD",
     }
 )
 
