@@ -1,4 +1,4 @@
-"""Recording how jobs ended: what ends at about the same time in one transaction, where the kind allows it."""
+"""Recording how jobs ended: what ends at about the same time in one transaction, where that locks nobody out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from countersign.jobs.queue import place
-from countersign.jobs.work import Job, Kind, T
+from countersign.jobs.work import Job, T
 from countersign.storage import Database, StorageUnavailable, Transaction
 
 log = structlog.get_logger("countersign.jobs")
@@ -34,15 +34,17 @@ class _Ended:
 class Recorder:
     """Of one kind. A transaction at a time: what ends while it is under way forms the next."""
 
-    def __init__(self, database: Database, kind: Kind) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._together = kind.together
         self._waiting: list[_Ended] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def record(self, job: Job, make: Make) -> str | None:
-        """Write, again while the database is away: the work is done, and would be done twice. The fence keeps order."""
-        if not self._together:
+    async def record(self, job: Job, make: Make, *, together: bool) -> str | None:
+        """Write, again while the database is away: the work is done, and would be done twice. The fence keeps order.
+
+        ``together``: with others.
+        """
+        if not together:
             # The taking of what follows may join the same commit.
             await asyncio.sleep(0)
             return await self._write(make)

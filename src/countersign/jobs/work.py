@@ -53,6 +53,11 @@ class Done:
 
     write: Callable[[], Transaction[None]] = _nothing
 
+    @property
+    def writes(self) -> bool:
+        """Whether anything but the end of the job is written."""
+        return self.write is not _nothing
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -87,8 +92,8 @@ class Kind:
     """How jobs of one kind are run.
 
     ``every_ms``: there is always one job of it, which comes back after that time, whatever its outcome.
-    ``together``: outcomes are recorded several in one transaction, in the order of organisation and lane; for a kind
-    that has many, each of which writes little and locks no row but in that order.
+    ``together``: outcomes are recorded several in one transaction, in the order of organisation and lane, even if they
+    write; for a kind that has many, each of which writes little and locks no row but in that order.
     """
 
     name: str

@@ -15,7 +15,7 @@ import structlog
 from countersign.jobs import queue, store
 from countersign.jobs.plan import choose, given_up, words
 from countersign.jobs.recording import Recorder
-from countersign.jobs.work import Failed, Job, Kind, Outcome
+from countersign.jobs.work import Done, Failed, Job, Kind, Outcome
 from countersign.storage import Database, StorageUnavailable, Transaction
 from countersign.world import World
 
@@ -75,9 +75,9 @@ class _Running:
     def has_room(self, lane: str) -> bool:
         """Whether there is more, and enough of this lane has ended: each look costs the database a transaction."""
         bounds = self.kind.bounds
-        free = [(self.free, bounds.running)]
-        free += [(most - self.parts[part], most) for most, part in zip(bounds.lanes, words(lane), strict=False)]
-        return self.more and all(4 * number >= most for number, most in free)
+        if not self.more or 4 * self.free < bounds.running:
+            return False
+        return all(4 * (most - self.parts[part]) >= most for most, part in zip(bounds.lanes, words(lane), strict=False))
 
 
 class Workers:
@@ -94,7 +94,7 @@ class Workers:
         count: Count = _uncounted,
     ) -> None:
         self._database = database
-        self._running = {kind.name: _Running(kind, Recorder(database, kind)) for kind in kinds}
+        self._running = {kind.name: _Running(kind, Recorder(database)) for kind in kinds}
         self._owner = owner
         self._world = world
         self._lease_ms = lease_ms
@@ -223,7 +223,9 @@ class Workers:
                 return queue.bury(kind, job, given, now)
             return queue.settle(kind, job, outcome, now, chance)
 
-        self._tell(job, await each.recorder.record(job, settled) or "lost", why)
+        # The end of a job alone, too, locks no row but its own.
+        together = kind.together or (isinstance(outcome, Done) and not outcome.writes)
+        self._tell(job, await each.recorder.record(job, settled, together=together) or "lost", why)
 
     async def _outcome(self, kind: Kind, job: Job) -> Outcome:
         try:
