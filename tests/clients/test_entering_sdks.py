@@ -1,4 +1,4 @@
-"""Registration, login and logout with both official SDKs, and with the older TypeScript where it alone has a call."""
+"""Registration, login, logout, recovery with both official SDKs, and with the older TypeScript what it alone has."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.clients.sdk_python import python_client
 from tests.identity.conftest import allow_origin
 from tests.support.commands import countersign
 from tests.support.enrolment import NewKey, NewPasskey
+from tests.support.entering import recovering
 from tests.support.server import Sandbox
 from tests.support.tenants import beside
 
@@ -157,6 +158,77 @@ def test_a_service_account_registers_an_end_user_and_logs_them_in(shared_sandbox
     for token in (done["authentication"]["token"], program.call("delegated_login", {"username": name})["token"]):
         person = sdk(with_token(shared_sandbox.service, token))
         assert [item["credentialId"] for item in person.call("list_credentials")["items"]] == [key.credential_id]
+
+
+def recovered(sdk: Connect, connection: Connection, challenge: Any, recovery: NewKey, new: NewKey) -> Any:
+    """Recover with a new key; what the SDK answers, and the same sent again."""
+    body = recovering(recovery, {"firstFactorCredential": credential(challenge, new, "Key")})
+    client = sdk(with_token(connection, challenge["temporaryAuthenticationToken"]))
+    done = client.call("recover", body)
+    assert client.call("recover", body) == done
+    with pytest.raises(client.error, match="Challenge token is not valid"):
+        client.call("recover", recovering(recovery, {"firstFactorCredential": credential(challenge, NewKey(), "Key")}))
+    return done
+
+
+def test_an_employee_recovers_with_a_mailed_code(shared_sandbox: Sandbox, sdk: Connect) -> None:
+    admin, name = sdk(shared_sandbox.admin), f"recovering{next(_NUMBER)}@example.com"
+    made = admin.call("create_user", {"email": name, "kind": "CustomerEmployee"})
+    code = mailed_code(shared_sandbox, name, "Invitation")
+    challenge = admin.call("create_registration_challenge", lookup(shared_sandbox, name, registrationCode=code))
+    old, recovery, new = NewKey(), NewKey(), NewKey()
+    body = {
+        "firstFactorCredential": credential(challenge, old, "Key"),
+        "recoveryCredential": credential(challenge, recovery, "RecoveryKey", encryptedPrivateKey="sealed"),
+    }
+    sdk(with_token(shared_sandbox.admin, challenge["temporaryAuthenticationToken"])).call("register", body)
+    session = admin.call("login", answered(admin.call("create_login_challenge", lookup(shared_sandbox, name)), old))
+    assert admin.call("send_recovery_code", lookup(shared_sandbox, name)) == {"message": "success"}
+    code = mailed_code(shared_sandbox, name, "RecoveryCode")
+    asked = lookup(shared_sandbox, name, verificationCode=code, credentialId=recovery.credential_id)
+    challenge = admin.call("create_recovery_challenge", asked)
+    assert challenge["allowedRecoveryCredentials"] == [{"id": recovery.credential_id, "encryptedRecoveryKey": "sealed"}]
+    with pytest.raises(admin.error, match="Invalid code"):
+        admin.call("create_recovery_challenge", asked)
+    done = recovered(sdk, shared_sandbox.admin, challenge, recovery, new)
+    assert done["user"] == {"id": made["userId"], "username": name, "orgId": shared_sandbox.values["orgId"]}
+    ended = sdk(with_token(shared_sandbox.admin, session["token"]))
+    _until_refused(lambda: ended.call("list_credentials"), ended.error)
+    proof = answered(admin.call("create_login_challenge", lookup(shared_sandbox, name)), new)
+    person = sdk(with_token(shared_sandbox.admin, admin.call("login", proof)["token"]))
+    assert [item["credentialId"] for item in person.call("list_credentials")["items"]] == [new.credential_id]
+
+
+def _until_refused(call: Callable[[], Any], error: type[Exception]) -> None:
+    """Reads may pass for a second more."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            call()
+        except error:
+            return
+    raise AssertionError("it is still answered")
+
+
+def test_a_service_account_begins_the_recovery_of_an_end_user(shared_sandbox: Sandbox, sdk: Connect) -> None:
+    program, name = sdk(shared_sandbox.service), f"end user {next(_NUMBER)}"
+    challenge = program.call("create_delegated_registration_challenge", {"email": name, "kind": "EndUser"})
+    recovery, new = NewKey(), NewKey()
+    body = {
+        "firstFactorCredential": credential(challenge, NewKey(), "Key"),
+        "recoveryCredential": credential(challenge, recovery, "RecoveryKey"),
+        "wallets": [],
+    }
+    bearer = with_token(shared_sandbox.service, challenge["temporaryAuthenticationToken"])
+    sdk(bearer).call("register_end_user", body)
+    unknown = {"username": name, "credentialId": new.credential_id}
+    with pytest.raises(program.error, match="credential not found"):
+        program.call("create_delegated_recovery_challenge", unknown)
+    asked = {"username": name, "credentialId": recovery.credential_id}
+    challenge = program.call("create_delegated_recovery_challenge", asked)
+    recovered(sdk, shared_sandbox.service, challenge, recovery, new)
+    person = sdk(with_token(shared_sandbox.service, program.call("delegated_login", {"username": name})["token"]))
+    assert [item["credentialId"] for item in person.call("list_credentials")["items"]] == [new.credential_id]
 
 
 def test_the_older_typescript_sdk_begins_a_delegated_registration_anew(shared_sandbox: Sandbox) -> None:
