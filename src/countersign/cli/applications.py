@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.common import config_option, data_option, installation_settings, run_local, write_local
 
 if TYPE_CHECKING:
-    from countersign.storage import Database, Transaction
+    from countersign.storage import Database
     from countersign.world import World
-
-T = TypeVar("T")
 
 
 @click.group()
@@ -31,7 +28,7 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List every application that is not archived."""
     from countersign.identity import application_administration as administration
 
-    found = _run(config, data, lambda _world: administration.list_all())
+    found = write_local(config, data, lambda _world: administration.list_all())
     if as_json:
         rows = [
             {
@@ -89,7 +86,7 @@ def demand(
     from countersign.identity import application_administration as administration
 
     demands = Demands(application_id, nonce, api_signature)
-    _run(config, data, lambda world: administration.demand(app_id, demands, world))
+    write_local(config, data, lambda world: administration.demand(app_id, demands, world))
 
 
 @applications.command("add-origin")
@@ -102,7 +99,9 @@ def add_origin(app_id: str, origin: str, config: Path | None, data: Path | None,
     """Let passkeys of an application be used at one more origin."""
     from countersign.identity import application_administration as administration
 
-    click.echo(_run(config, data, lambda world: administration.add_origin(app_id, origin, world, related=related)))
+    click.echo(
+        write_local(config, data, lambda world: administration.add_origin(app_id, origin, world, related=related))
+    )
 
 
 @applications.command("remove-origin")
@@ -114,11 +113,4 @@ def remove_origin(app_id: str, origin: str, config: Path | None, data: Path | No
     """Let passkeys of an application be used at an origin no longer."""
     from countersign.identity import application_administration as administration
 
-    _run(config, data, lambda world: administration.remove_origin(app_id, origin, world))
-
-
-def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
-    async def work(database: Database, _secret: bytes, world: World) -> T:
-        return await database.write(lambda: make(world))
-
-    return run_local(installation_settings(config, data), work)
+    write_local(config, data, lambda world: administration.remove_origin(app_id, origin, world))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.common import config_option, data_option, installation_settings, run_local, write_local
 from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
     from countersign.identity.break_glass import Completed, Request
-    from countersign.storage import Database, Transaction
+    from countersign.storage import Database
     from countersign.world import World
-
-T = TypeVar("T")
 
 
 @click.group("break-glass")
@@ -80,7 +77,7 @@ def list_command(config: Path | None, data: Path | None, ended_too: bool, as_jso
 
     found = [
         item
-        for item in _run(config, data, lambda _world: requests.list_requests())
+        for item in write_local(config, data, lambda _world: requests.list_requests())
         if ended_too or item.state == "Waiting"
     ]
     if as_json:
@@ -100,7 +97,7 @@ def cancel(request_id: str, config: Path | None, data: Path | None) -> None:
     """Cancel the request ID; nothing of the user changes."""
     from countersign.identity import break_glass as requests
 
-    ended = _run(config, data, lambda world: requests.cancel(request_id, world))
+    ended = write_local(config, data, lambda world: requests.cancel(request_id, world))
     click.echo(f"{ended.id} is cancelled")
 
 
@@ -150,10 +147,3 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
         named = f"{done.credential_uuid} --public-key {done.request.fingerprint}"
         click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}")
     click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
-
-
-def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
-    async def work(database: Database, _secret: bytes, world: World) -> T:
-        return await database.write(lambda: make(world))
-
-    return run_local(installation_settings(config, data), work)

@@ -15,7 +15,7 @@ from countersign.server.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
     from countersign.server.sandbox import SandboxFiles
-    from countersign.storage import Database
+    from countersign.storage import Database, Transaction
     from countersign.world import World
 
 T = TypeVar("T")
@@ -74,6 +74,15 @@ def run_local(settings: Settings, work: Callable[[Database, bytes, World], Await
         raise click.ClickException(f"{error.message} {error.details.get('hint', '')}".rstrip()) from None
     except refusals as error:
         raise click.ClickException(str(error)) from None
+
+
+def write_local(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
+    """Run one transaction on the installation of the options."""
+
+    async def work(database: Database, _secret: bytes, world: World) -> T:
+        return await database.write(lambda: make(world))
+
+    return run_local(installation_settings(config, data), work)
 
 
 def start_refusals() -> tuple[type[Exception], ...]:

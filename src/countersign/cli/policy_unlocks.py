@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local, write_local
 from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
     from countersign.identity.policy_unlocks import Unlock
-    from countersign.storage import Database, Transaction
+    from countersign.storage import Database
     from countersign.world import World
-
-T = TypeVar("T")
 
 
 @click.group("unlock-policy")
@@ -38,7 +35,7 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     from countersign.identity import policy_unlocks
 
     allowed = installation_settings(config, data).service_accounts_approve
-    found = _run(config, data, lambda _world: policy_unlocks.locked(allowed))
+    found = write_local(config, data, lambda _world: policy_unlocks.locked(allowed))
     if as_json:
         documents = [
             {"orgId": org_id, "policyId": lock.policy.id, "policyName": lock.policy.name, "reasons": lock.reasons}
@@ -92,7 +89,7 @@ def list_command(config: Path | None, data: Path | None, ended_too: bool, as_jso
 
     found = [
         item
-        for item in _run(config, data, lambda _world: policy_unlocks.list_requests())
+        for item in write_local(config, data, lambda _world: policy_unlocks.list_requests())
         if ended_too or item.state == "Waiting"
     ]
     if as_json:
@@ -113,7 +110,7 @@ def cancel(request_id: str, config: Path | None, data: Path | None) -> None:
     """Cancel the request ID; the policy stays."""
     from countersign.identity import policy_unlocks
 
-    ended = _run(config, data, lambda world: policy_unlocks.cancel(request_id, world))
+    ended = write_local(config, data, lambda world: policy_unlocks.cancel(request_id, world))
     click.echo(f"{ended.id} is cancelled")
 
 
@@ -134,10 +131,3 @@ def complete(request_id: str, config: Path | None, data: Path | None) -> None:
 
     done = run_local(settings, work)
     click.echo(f"{done.policy_id} ({printable(done.policy_name)}) is archived: guard policies anew at once")
-
-
-def _run(config: Path | None, data: Path | None, make: Callable[[World], Transaction[T]]) -> T:
-    async def work(database: Database, _secret: bytes, world: World) -> T:
-        return await database.write(lambda: make(world))
-
-    return run_local(installation_settings(config, data), work)
