@@ -59,6 +59,17 @@ def test_threat_49_one_thing_wrong_is_enough(name: str) -> None:
     assert isinstance(refused, Refused), name
 
 
+def test_another_client_may_ask_for_the_token_where_it_is_trusted_too() -> None:
+    expected = Expected(ISSUER, CLIENT, None, frozenset({"app"}))
+    for audience in (CLIENT, [CLIENT, "more"]):
+        token = FORGER.token(aud=audience, azp="app")
+        assert isinstance(verify(token, ALL, expected, NOW), Identity)
+        assert isinstance(judge(token), Refused)
+    for party in ("another", ["app"], 7, ""):
+        assert isinstance(verify(FORGER.token(azp=party), ALL, expected, NOW), Refused)
+    assert isinstance(verify(FORGER.token(aud="app"), ALL, expected, NOW), Refused)
+
+
 @pytest.mark.parametrize("nonce", ["another", None])
 def test_threat_49_the_nonce_is_that_of_the_sign_in(nonce: str | None) -> None:
     assert judge(FORGER.token(nonce=nonce), nonce="expected") == Refused("nonce")

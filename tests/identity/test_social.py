@@ -118,6 +118,12 @@ def test_threat_49_what_no_provider_said_of_this_app_is_refused(trusting: Trusti
     assert sorted(row[0] for row in sessions) == ["registration", "social login"]
 
 
+def test_an_app_may_ask_for_a_token_for_its_server_where_both_are_trusted(trusting: Trusting, eve: str) -> None:
+    registered(trusting, eve)
+    asked = trusting.provider.forge(trusting.provider.claims(eve, aud=APP, azp=APP_ES256))
+    assert trusting.social(asked).status_code == 200
+
+
 def test_threat_49_a_mail_address_takes_nobody_over(trusting: Trusting, eve: str) -> None:
     employee = invited(trusting.admin, f"{eve}@example.com")
     user_id = registered(trusting, eve)

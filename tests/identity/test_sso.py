@@ -93,6 +93,8 @@ def test_an_invited_employee_is_linked_once_and_known_by_issuer_and_subject_from
         if json.loads(row[0]).get("event") == "IdentityLinked"
     ]
     assert [each["subject"] for each in told].count(ada) == 1
+    written = [letter.kind for letter in letters(trusting.server, f"{ada}@example.com")]
+    assert written == ["Invitation", "IdentityLinked"]
 
 
 def test_threat_49_a_mail_address_that_changed_hands_opens_nothing(trusting: Trusting, ada: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote_plus, urlencode
 
 from countersign.credentials.outcome import Refused
@@ -22,9 +22,9 @@ _SCOPE = "openid email"
 class SignIn:
     """A sign-in that begins: ``state`` names it (256 random bits), ``verifier`` is the secret of PKCE."""
 
-    state: str
-    nonce: str
-    verifier: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
 
 
 def new_sign_in(world: World, nonce: str | None = None) -> SignIn:

@@ -57,11 +57,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the token must be: of this issuer, for this client. ``nonce`` where the sign-in began here."""
+    """What the token must be: of this issuer, for this client. ``nonce`` where the sign-in began here.
+
+    ``parties``: other clients that may have asked for it (``azp``), as an app does for its own server.
+    """
 
     issuer: str
     client_id: str
     nonce: str | None
+    parties: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +146,10 @@ def _refusal(claims: dict[str, Any], expected: Expected, now: int) -> str | None
         return "iss"
     if audiences is None or expected.client_id not in audiences:
         return "aud"
-    if party != expected.client_id and (party is not None or len(audiences) > 1):
-        return "azp: the token was made for another"
+    if party is None and len(audiences) > 1:
+        return "azp: the token is for several and says not who asked for it"
+    if party is not None and not (isinstance(party, str) and party in {expected.client_id, *expected.parties}):
+        return "azp: another asked for the token"
     if expires is None or expires <= now:
         return "expired"
     if issued is None or issued > now + LEEWAY or issued < now - OLDEST:

@@ -13,7 +13,7 @@ from countersign.access.keyring import KeyRing
 from countersign.api import ApiError, conflict
 from countersign.audit.log import append
 from countersign.federation import Identity
-from countersign.identity import credential_store, providers, registration, registration_store, sessions, users
+from countersign.identity import credential_store, mail, providers, registration, registration_store, sessions, users
 from countersign.identity.new_credentials import Circumstances, entry
 from countersign.identity.providers import Provider
 from countersign.identity.registration import Person
@@ -101,7 +101,7 @@ def log_in_employee(
     yield from _use(visit)
     person = yield from _known(visit)
     if person is None:
-        person = yield from _link_invited(visit, world)
+        person = yield from _link_invited(visit, ring, world)
     if person is None or person.kind != "CustomerEmployee":
         raise ApiError("USER_NOT_FOUND", reason="nobody was invited who has this identity")
     entered = yield from _enter(person, ring, lifetime, "single sign-on", world)
@@ -110,7 +110,7 @@ def log_in_employee(
     return entered
 
 
-def _link_invited(visit: Visit, world: World) -> Transaction[Person | None]:
+def _link_invited(visit: Visit, ring: KeyRing, world: World) -> Transaction[Person | None]:
     org_id, identity = visit.org_id, visit.identity
     key = None if identity.mail is None else username_key(identity.mail)
     found = None if key is None else (yield from registration.find(org_id, key))
@@ -123,6 +123,8 @@ def _link_invited(visit: Visit, world: World) -> Transaction[Person | None]:
         # The address has changed hands at the provider, or somebody else was linked a moment ago.
         raise ApiError("USER_NOT_FOUND", reason="the person has another identity already")
     yield from _tell(visit, person, world)
+    letter = mail.identity_linked(person.organisation, org_id, person.username, identity.issuer, world.now())
+    yield from mail.put(ring, org_id, person.user_id, person.username.strip(), letter, None, world)
     return person
 
 

@@ -19,7 +19,14 @@ from countersign.storage import Row, Transaction
 from countersign.world import World
 
 Kind = Literal[
-    "Invitation", "RegistrationCode", "LoginCode", "RecoveryCode", "Registered", "CredentialAdded", "Recovered"
+    "Invitation",
+    "RegistrationCode",
+    "LoginCode",
+    "RecoveryCode",
+    "Registered",
+    "CredentialAdded",
+    "Recovered",
+    "IdentityLinked",
 ]
 
 #: The kind of job that delivers a letter.
@@ -159,6 +166,17 @@ def credential_added(organisation: str, org_id: str, username: str, credential: 
         "If it was not you, deactivate it and tell your administrator at once.\n"
     )
     return Letter("CredentialAdded", f"A credential was added to your account at {organisation}", text)
+
+
+def identity_linked(organisation: str, org_id: str, username: str, issuer: str, now: int) -> Letter:
+    """A notice of the first sign-in at an identity provider."""
+    text = (
+        f"You have signed in to {organisation} by an identity provider for the first time.\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\n"
+        f"Provider:      {issuer}\nSigned in:     {to_iso(now)}\n\n"
+        "If it was not you, tell your administrator at once.\n"
+    )
+    return Letter("IdentityLinked", f"You can sign in to {organisation} by your identity provider", text)
 
 
 def tell_of_credential(ring: KeyRing, org_id: str, user_id: str, credential: str, world: World) -> Transaction[None]:

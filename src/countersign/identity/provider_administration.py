@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from countersign.access.keyring import KeyRing
@@ -59,7 +59,7 @@ class NewProvider:
     kind: Kind
     issuer: str
     client_id: str
-    secret: str | None
+    secret: str | None = field(repr=False)
     redirect_uris: Sequence[str]
 
 

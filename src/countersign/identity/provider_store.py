@@ -62,6 +62,11 @@ FIRST_SSO_CLIENT = Statement(
 _SOCIAL = _PROVIDER + "WHERE p.issuer = ? AND p.client_id = ? AND p.kind = 'Social' AND p.state = 'Active' "
 FIND_SOCIAL = Statement("find_social_provider", _SOCIAL + "LIMIT 2")
 FIND_SOCIAL_OF = Statement("find_social_provider_of", _SOCIAL + "AND p.org_id = ?")
+LIST_SOCIAL_CLIENTS = Statement(
+    "list_social_clients",
+    "SELECT client_id FROM identity_providers "
+    "WHERE org_id = ? AND issuer = ? AND kind = 'Social' AND state = 'Active' ORDER BY client_id LIMIT 100",
+)
 IS_ACTIVE = Statement(
     "is_identity_provider_active",
     "SELECT 1 FROM identity_providers p JOIN organisations o ON o.org_id = p.org_id "

@@ -75,6 +75,12 @@ def for_end_users(claimed: Claimed, org_id: str | None) -> Transaction[tuple[Pro
     return tuple(found)
 
 
+def apps(provider: Provider) -> Transaction[frozenset[str]]:
+    """The clients of end users' apps that the organisation trusts at this issuer."""
+    rows = yield store.LIST_SOCIAL_CLIENTS, (provider.org_id, provider.issuer)
+    return frozenset(row[0] for row in rows)
+
+
 class _Secrets(msgspec.Struct, frozen=True):
     nonce: str
     verifier: str
@@ -86,8 +92,8 @@ class Begun:
 
     provider: Provider
     redirect_uri: str
-    nonce: str
-    verifier: str
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
 
 
 def begin(

@@ -55,4 +55,6 @@ async def _visit(call: Call, body: SocialLogin) -> Visit:
     if len(found) > 1:
         raise validation("orgId", "name the organisation: several trust this client")
     provider = found[0]
-    return await verified_visit(call, provider, body.id_token, Expected(provider.issuer, provider.client_id, None))
+    parties = await call.read(lambda: providers.apps(provider))
+    expected = Expected(provider.issuer, provider.client_id, None, parties)
+    return await verified_visit(call, provider, body.id_token, expected)
