@@ -27,6 +27,7 @@ MAX_ACTION_LIFE = 900
 
 _ID_DOMAIN = b"countersign.action.id.v1"
 _BASE32 = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 
 
 class ChallengeEpochs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,7 +154,7 @@ def action_id(challenge_id: str) -> str:
         raise ValueError("not the id of a challenge")
     head = hashlib.sha256(_ID_DOMAIN + challenge_id.encode("ascii")).digest()[:10]
     value = int.from_bytes(head, "big")
-    tail = "".join([_BASE32[(value >> shift) & 31] for shift in range(75, -1, -5)])
+    tail = "".join([_PAIRS[(value >> shift) & 1023] for shift in range(70, -1, -10)])
     return f"uj-{challenge_id[3:14]}-{tail}"
 
 

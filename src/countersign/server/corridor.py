@@ -36,6 +36,10 @@ ReadBody = Callable[[int], Awaitable[bytes]]
 _NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 #: Permissions, and approvals: what was held for one may be a permission.
 _OF_RIGHTS = ("/permissions", "/v2/policy-approvals")
+#: Targets whose operation is remembered: most are asked for again, by the same client or another. Strangers can fill
+#: this memory, so it is small.
+_MOST_FOUND = 4096
+_LONGEST_FOUND = 128
 #: Largest body of an operation under /auth but the challenge, which carries another body inside.
 AUTH_LIMIT = 256 << 10
 
@@ -59,6 +63,7 @@ class Corridor:
         self._consents = consents
         self._limits = services.get(RateLimits)
         self._terms: dict[str, _Terms] = {}
+        self._found: dict[tuple[str, bytes], tuple[Target, Route]] = {}
         self._metrics = metrics
         settings = services.settings
         self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
@@ -102,8 +107,7 @@ class Corridor:
         self._limits.admit(self._identifier.remembered(token) if token is not None else None, head.client_address)
         if self._hosts and headers.get("host", "").lower() not in self._hosts:
             raise ApiError("BAD_HEADER", "Bad Request: header host names another server")
-        target = self._target(head)
-        route = self._route(head.method, target)
+        target, route = self._find(head)
         operation = route.operation
         line.operation = operation.id
         terms = self._terms.get(operation.id) or self._read_terms(operation)
@@ -169,6 +173,20 @@ class Corridor:
         if result is None:
             return Response(204, b"", headers=terms.headers)
         return Response(202 if isinstance(result, Held) else 200, encode(result), headers=terms.headers)
+
+    def _find(self, head: Head) -> tuple[Target, Route]:
+        """Target and operation of a request, by heart where it is short and has no query."""
+        if head.has_query or len(head.path) > _LONGEST_FOUND:
+            target = self._target(head)
+            return target, self._route(head.method, target)
+        found = self._found.get((head.method, head.path))
+        if found is None:
+            target = self._target(head)
+            found = target, self._route(head.method, target)
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[head.method, head.path] = found
+        return found
 
     def _target(self, head: Head) -> Target:
         raw = head.path + b"?" + head.query if head.query else head.path
