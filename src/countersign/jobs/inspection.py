@@ -11,6 +11,9 @@ from countersign.storage import Row, Transaction
 
 State = Literal["Due", "Running", "Waiting", "Dead"]
 
+#: Dead jobs that are counted for metrics.
+DEAD_COUNTED = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -97,8 +100,8 @@ def drop(job_id: str, now: int) -> Transaction[Shown | None]:
 
 
 def health(kinds: Iterable[str], now: int) -> Transaction[dict[str, Health]]:
-    """How each kind keeps up."""
-    dead = {str(kind): int(number) for kind, number in (yield store.COUNT_DEAD, ())}
+    """How each kind keeps up; of the dead the newest ``DEAD_COUNTED`` of all kinds together."""
+    dead = {str(kind): int(number) for kind, number in (yield store.COUNT_DEAD, (DEAD_COUNTED,))}
     found: dict[str, Health] = {}
     for kind in kinds:
         rows = yield store.OLDEST_DUE, (kind, now)

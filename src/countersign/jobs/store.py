@@ -69,7 +69,11 @@ FORGET_DEAD = Statement(
 
 # For people and metrics.
 OLDEST_DUE = Statement("jobs.oldest_due", "SELECT MIN(due_at) FROM jobs WHERE kind = ? AND due_at <= ?")
-COUNT_DEAD = Statement("jobs.count_dead", "SELECT kind, COUNT(*) FROM dead_jobs GROUP BY kind")
+# Of the newest: all of them may be a million, and it is asked every few seconds.
+COUNT_DEAD = Statement(
+    "jobs.count_dead",
+    "SELECT kind, COUNT(*) FROM (SELECT kind FROM dead_jobs ORDER BY died_at DESC LIMIT ?) AS newest GROUP BY kind",
+)
 
 _SHOWN = "org_id, job_id, kind, lane, payload, attempt, reason, created_at"
 LIST = Statement(

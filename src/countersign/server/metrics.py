@@ -87,7 +87,7 @@ class Metrics:
         )
         self._dead_jobs = Gauge(
             "countersign_jobs_dead",
-            "Jobs whose plan is used up and that nobody has dropped",
+            "Jobs whose plan is used up and that nobody has dropped, of the newest thousand",
             ["kind"],
             registry=self.registry,
             multiprocess_mode="mostrecent",
