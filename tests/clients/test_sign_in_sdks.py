@@ -138,8 +138,6 @@ def test_a_first_credential_is_registered_with_the_newest_python_sdk(trusted: Tr
 
 
 def test_an_operator_sees_what_is_trusted_and_why_something_is_not(trusted: Trusted) -> None:
-    if trusted.sandbox.database is not None:
-        pytest.skip("the commands are the same on both engines, and slow")
     listed = {each["id"]: each for each in json.loads(trusted.said("list", "--json"))}
     shown = listed[trusted.sso]
     assert (shown["kind"], shown["clientId"], shown["redirectUris"], shown["hasSecret"]) == ("Sso", SSO, [BACK], True)

@@ -10,7 +10,14 @@ import click
 
 from countersign.cli.applications import rotate_token
 from countersign.cli.break_glass import break_glass
-from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.common import (
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    run_local,
+    write_with_keys,
+)
 from countersign.cli.identity_providers import identity_providers
 from countersign.cli.key_settings import keys_command
 from countersign.cli.mail import mail_test
@@ -23,7 +30,7 @@ from countersign.cli.webhooks import webhooks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from countersign.identity.administration import Identity, Kind, RegistrationCode, Shown, State
+    from countersign.identity.administration import Identity, Kind, Shown, State
     from countersign.storage import Database
     from countersign.world import World
 
@@ -175,17 +182,10 @@ def reissue_code(person: str, config: Path | None, data: Path | None, as_json: b
     from countersign.access import codes
     from countersign.encoding.dates import to_iso
     from countersign.identity import administration
-    from countersign.server.maintenance import find_installation, key_ring
+    from countersign.world import World
 
-    settings = installation_settings(config, data)
-
-    async def work(database: Database, _secret: bytes, world: World) -> RegistrationCode:
-        installation = await find_installation(database)
-        ring = await key_ring(settings, database, installation["installation_id"], world)
-        code = codes.new_mailed_code(world)
-        return await database.write(lambda: administration.reissue_code(person, code, ring, world))
-
-    made = run_local(settings, work)
+    code = codes.new_mailed_code(World())
+    made = write_with_keys(config, data, lambda ring, world: administration.reissue_code(person, code, ring, world))
     if as_json:
         document = {
             "userId": made.user_id,

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, run_local, write_local
-
-if TYPE_CHECKING:
-    from countersign.storage import Database
-    from countersign.world import World
+from countersign.cli.common import config_option, data_option, write_local, write_with_keys
 
 
 @click.group()
@@ -59,16 +54,9 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
 def rotate_token(app_id: str, config: Path | None, data: Path | None, days: int) -> None:
     """Print a new token of a server-signed application; the old one ends at once."""
     from countersign.identity import application_administration as administration
-    from countersign.server.maintenance import find_installation, key_ring
 
-    settings = installation_settings(config, data)
-
-    async def work(database: Database, _secret: bytes, world: World) -> str:
-        installation = await find_installation(database)
-        ring = await key_ring(settings, database, installation["installation_id"], world)
-        return await database.write(lambda: administration.rotate_token(app_id, days, ring, world))
-
-    click.echo(run_local(settings, work))
+    token = write_with_keys(config, data, lambda ring, world: administration.rotate_token(app_id, days, ring, world))
+    click.echo(token)
 
 
 @applications.command()

@@ -14,6 +14,7 @@ import click
 from countersign.server.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
+    from countersign.access.keyring import KeyRing
     from countersign.server.sandbox import SandboxFiles
     from countersign.storage import Database, Transaction
     from countersign.world import World
@@ -83,6 +84,20 @@ def write_local(config: Path | None, data: Path | None, make: Callable[[World], 
         return await database.write(lambda: make(world))
 
     return run_local(installation_settings(config, data), work)
+
+
+def write_with_keys(config: Path | None, data: Path | None, make: Callable[[KeyRing, World], Transaction[T]]) -> T:
+    """The same with the server's own keys."""
+    from countersign.server.maintenance import find_installation, key_ring
+
+    settings = installation_settings(config, data)
+
+    async def work(database: Database, _secret: bytes, world: World) -> T:
+        installation = await find_installation(database)
+        ring = await key_ring(settings, database, installation["installation_id"], world)
+        return await database.write(lambda: make(ring, world))
+
+    return run_local(settings, work)
 
 
 def start_refusals() -> tuple[type[Exception], ...]:

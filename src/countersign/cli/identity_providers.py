@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TextIO
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
-
-if TYPE_CHECKING:
-    from countersign.access.keyring import KeyRing
-    from countersign.storage import Database, Transaction
-    from countersign.world import World
-
-T = TypeVar("T")
+from countersign.cli.common import (
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    write_local,
+    write_with_keys,
+)
 
 _secret_option = click.option(
     "--client-secret-file",
@@ -68,7 +67,7 @@ def add_command(
     rules = provider_rules(settings)
     if not offline:
         _look(config, data, issuer)
-    click.echo(_run(config, data, lambda ring, world: administration.add(wanted, rules, ring, world)))
+    click.echo(write_with_keys(config, data, lambda ring, world: administration.add(wanted, rules, ring, world)))
 
 
 @identity_providers.command("list")
@@ -79,7 +78,7 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the identity providers that are trusted."""
     from countersign.identity import provider_administration as administration
 
-    found = _run(config, data, lambda _ring, _world: administration.list_all())
+    found = write_local(config, data, lambda _world: administration.list_all())
     if as_json:
         click.echo(json.dumps([each.document() for each in found], indent=2))
         return
@@ -97,7 +96,7 @@ def check_command(provider_id: str, config: Path | None, data: Path | None) -> N
     """Look whether a provider answers as it must, with the server's own rules for outgoing requests."""
     from countersign.identity import provider_administration as administration
 
-    provider = _run(config, data, lambda _ring, _world: administration.find(provider_id))
+    provider = write_local(config, data, lambda _world: administration.find(provider_id))
     click.echo(
         f"{provider.issuer} answers: {_look(config, data, provider.issuer)} keys that ID tokens may be signed with"
     )
@@ -114,7 +113,7 @@ def set_secret_command(provider_id: str, secret_file: TextIO, config: Path | Non
 
     secret = _read(secret_file)
     assert secret is not None
-    _run(config, data, lambda ring, world: administration.set_secret(provider_id, secret, ring, world))
+    write_with_keys(config, data, lambda ring, world: administration.set_secret(provider_id, secret, ring, world))
 
 
 @identity_providers.command("add-redirect")
@@ -126,7 +125,7 @@ def add_redirect_command(provider_id: str, uri: str, config: Path | None, data: 
     """Let a provider send people back to one more URI."""
     from countersign.identity import provider_administration as administration
 
-    _run(config, data, lambda _ring, world: administration.allow_redirect(provider_id, uri, world))
+    write_local(config, data, lambda world: administration.allow_redirect(provider_id, uri, world))
 
 
 @identity_providers.command("remove-redirect")
@@ -138,7 +137,7 @@ def remove_redirect_command(provider_id: str, uri: str, config: Path | None, dat
     """Let a provider send nobody to this URI any more."""
     from countersign.identity import provider_administration as administration
 
-    _run(config, data, lambda _ring, world: administration.forbid_redirect(provider_id, uri, world))
+    write_local(config, data, lambda world: administration.forbid_redirect(provider_id, uri, world))
 
 
 @identity_providers.command("remove")
@@ -149,7 +148,7 @@ def remove_command(provider_id: str, config: Path | None, data: Path | None) -> 
     """Trust a provider no longer. Sessions that it opened stay until they end."""
     from countersign.identity import provider_administration as administration
 
-    _run(config, data, lambda _ring, world: administration.remove(provider_id, world))
+    write_local(config, data, lambda world: administration.remove(provider_id, world))
 
 
 @identity_providers.command("link")
@@ -162,7 +161,7 @@ def link_command(person: str, provider_id: str, subject: str, config: Path | Non
     """Let SUBJECT (claim 'sub') of a provider be USER (id or username): for providers that verify no mail address."""
     from countersign.identity import provider_administration as administration
 
-    click.echo(_run(config, data, lambda _ring, world: administration.link(person, provider_id, subject, world)))
+    click.echo(write_local(config, data, lambda world: administration.link(person, provider_id, subject, world)))
 
 
 @identity_providers.command("unlink")
@@ -173,7 +172,7 @@ def unlink_command(person: str, config: Path | None, data: Path | None) -> None:
     """Forget who USER (id or username) is at a provider, for instance because the provider is replaced."""
     from countersign.identity import provider_administration as administration
 
-    click.echo(_run(config, data, lambda _ring, world: administration.unlink(person, world)))
+    click.echo(write_local(config, data, lambda world: administration.unlink(person, world)))
 
 
 def _read(file: TextIO | None) -> str | None:
@@ -183,19 +182,6 @@ def _read(file: TextIO | None) -> str | None:
     if not secret:
         raise click.ClickException("the client secret is empty")
     return secret
-
-
-def _run(config: Path | None, data: Path | None, make: Callable[[KeyRing, World], Transaction[T]]) -> T:
-    from countersign.server.maintenance import find_installation, key_ring
-
-    settings = installation_settings(config, data)
-
-    async def work(database: Database, _secret: bytes, world: World) -> T:
-        installation = await find_installation(database)
-        ring = await key_ring(settings, database, installation["installation_id"], world)
-        return await database.write(lambda: make(ring, world))
-
-    return run_local(settings, work)
 
 
 def _look(config: Path | None, data: Path | None, issuer: str) -> int:
