@@ -31,6 +31,16 @@ class PriceService:
         written.write_text(json.dumps({"status": status, "body": text}))
         written.replace(self._directory / "answer.json")
 
+    def calls(self, selector: str, *words: int) -> None:
+        """What a node answers for a contract's function from now on."""
+        result = "0x" + "".join(f"{word % (1 << 256):064x}" for word in words)
+        (self._directory / selector).write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}))
+
+    def fails(self, selector: str) -> None:
+        """The node says that it can't."""
+        error = {"code": -32000, "message": "execution reverted"}
+        (self._directory / selector).write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "error": error}))
+
     def hold(self) -> None:
         """Answer nothing any more."""
         (self._directory / "hold").touch()
@@ -74,6 +84,17 @@ class _Handler(BaseHTTPRequestHandler):
         answer = json.loads((self.directory / "answer.json").read_text())
         body = answer["body"].encode()
         self.send_response(answer["status"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        call = asked["params"][0]
+        with (self.directory / "asked").open("a") as file:
+            file.write(f"{call['to']} {call['data']}\n")
+        body = (self.directory / call["data"]).read_bytes()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

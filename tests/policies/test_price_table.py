@@ -59,6 +59,7 @@ def test_an_empty_file_is_an_empty_table() -> None:
         ("Ethereum/native:eth: {at: yesterday}", "date"),
         ("Ethereum/native:eth: {at: 5}", "date"),
         ("Ethereum/native:eth: {coingecko: 'a&b=c'}", "id of a coin"),
+        ("Ethereum/native:eth: {chainlink: eth-usd.data.eth}", "address of an aggregator"),
     ],
 )
 def test_a_table_with_a_mistake_counts_for_nothing(text: str, said: str) -> None:

@@ -143,6 +143,45 @@ async def test_a_service_that_hangs_or_is_gone_holds_nobody_up(tmp_path: Path, s
     await closed.pricing.close()
 
 
+FEED = "0x5f4ec3df9cbd43714fe2740f5e3616155c5b8419"
+ROUND, DIGITS = "0xfeaf968c", "0x313ce567"
+
+
+async def test_an_aggregator_contract_is_read_through_a_node(tmp_path: Path, service: PriceService) -> None:
+    table = f"Ethereum/native:eth: {{chainlink: '{FEED}'}}"
+    sources = Sources(tmp_path, service, table, price_sources=[{"kind": "chainlink", "url": service.url}])
+    seconds = NOW // 1000
+    service.calls(DIGITS, 8)
+    service.calls(ROUND, 7, 250_010_000_001, seconds, seconds, 7)
+    assert await sources.price() == Priced(Decimal("2500.10000001"), "chainlink")
+    assert sorted(service.asked) == [f"{FEED} {DIGITS}", f"{FEED} {ROUND}"]
+    euro = await sources.price(currency="EUR")
+    assert isinstance(euro, Unpriced)
+    assert "chainlink: it knows dollars only" in euro.reason
+    for words, said in (
+        ((7, 1, seconds, seconds - 3600, 7), "no price is younger than 600 seconds"),
+        ((7, -1, seconds, seconds, 7), "its price is no positive number"),
+        ((7, 0, seconds, seconds, 7), "no positive number"),
+        ((7, 1, seconds, seconds, 6), "its round has no answer yet"),
+        ((7, 1, seconds, 0, 7), "its round has no answer yet"),
+        ((7, 1), "its answer can't be read"),
+    ):
+        sources.clock.now += 16_000
+        service.calls(ROUND, *words)
+        found = await sources.price()
+        assert isinstance(found, Unpriced)
+        assert said in found.reason
+    sources.clock.now += 16_000
+    service.fails(ROUND)
+    failed = await sources.price()
+    assert isinstance(failed, Unpriced)
+    assert "its answer can't be read" in failed.reason
+    unnamed = await sources.price(native("Base"))
+    assert isinstance(unnamed, Unpriced)
+    assert "chainlink: no aggregator is named for the asset" in unnamed.reason
+    await sources.pricing.close()
+
+
 async def test_sources_stand_in_their_order_and_the_next_one_may_contradict(
     tmp_path: Path, service: PriceService
 ) -> None:
@@ -203,6 +242,7 @@ async def test_several_who_ask_at_once_cause_one_request(tmp_path: Path, service
         ({"price_sources": [{"kind": "coingecko", "url": "https://prices.test/api/"}]}, "url is a base"),
         ({"price_sources": [{"kind": "pinned"}, {"kind": "pinned"}]}, "same name"),
         ({"price_sources": [{"kind": "dice"}]}, "price_sources"),
+        ({"price_sources": [{"kind": "chainlink"}]}, "url is the JSON-RPC of a node"),
     ],
 )
 def test_settings_that_lead_nowhere_are_refused_at_the_start(members: dict[str, Any], said: str) -> None:

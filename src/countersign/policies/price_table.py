@@ -16,11 +16,11 @@ from typing import Any, get_args
 from countersign.encoding.dates import from_iso
 from countersign.policies import assets
 from countersign.policies.assets import Asset
-from countersign.policies.networks import KNOWN_NETWORKS, NATIVE_DECIMALS
+from countersign.policies.networks import KNOWN_NETWORKS, NATIVE_DECIMALS, is_evm_address
 from countersign.policies.types import Currency
 
 _CURRENCIES: tuple[Currency, ...] = get_args(Currency)
-_MEMBERS = {"decimals", "at", "coingecko", *_CURRENCIES}
+_MEMBERS = {"decimals", "at", "coingecko", "chainlink", *_CURRENCIES}
 _COIN = re.compile(r"[a-z0-9._-]{1,100}", re.ASCII)
 _MOST_DECIMALS = 77
 
@@ -39,11 +39,12 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """``coins``: ids at CoinGecko."""
+    """``coins``: ids at CoinGecko; ``aggregators``: addresses of Chainlink's contracts that answer in dollars."""
 
     decimals: Mapping[Asset, int] = field(default_factory=dict)
     prices: Mapping[tuple[Asset, Currency], Pinned] = field(default_factory=dict)
     coins: Mapping[Asset, str] = field(default_factory=dict)
+    aggregators: Mapping[Asset, str] = field(default_factory=dict)
 
     def decimals_of(self, asset: Asset) -> int | None:
         """How many digits an asset has behind the point, if that is known."""
@@ -62,6 +63,7 @@ def read_table(value: Any) -> PriceTable:
     decimals: dict[Asset, int] = {}
     prices: dict[tuple[Asset, Currency], Pinned] = {}
     coins: dict[Asset, str] = {}
+    aggregators: dict[Asset, str] = {}
     for name, members in value.items():
         asset = read_asset(name)
         if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
@@ -77,7 +79,12 @@ def read_table(value: Any) -> PriceTable:
             if not isinstance(coin, str) or not _COIN.fullmatch(coin):
                 raise BadTable(f"{name} coingecko: expected the id of a coin, such as ethereum")
             coins[asset] = coin
-    return PriceTable(decimals, prices, coins)
+        if "chainlink" in members:
+            aggregator = members["chainlink"]
+            if not isinstance(aggregator, str) or not is_evm_address(aggregator):
+                raise BadTable(f"{name} chainlink: expected the address of an aggregator, 0x and 40 hex digits")
+            aggregators[asset] = aggregator
+    return PriceTable(decimals, prices, coins, aggregators)
 
 
 def read_asset(name: str) -> Asset:

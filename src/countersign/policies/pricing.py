@@ -18,8 +18,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from countersign.encoding import strictyaml
-from countersign.outgoing import OutgoingClient, Unreached
-from countersign.policies import coingecko
+from countersign.outgoing import Answer, OutgoingClient, Unreached
+from countersign.policies import chainlink, coingecko
 from countersign.policies.assets import Asset
 from countersign.policies.facts import Facts, NeededFacts
 from countersign.policies.price_table import BadTable, PriceTable, read_table
@@ -106,42 +106,96 @@ class CoinGeckoSource:
     client: OutgoingClient
     url: str
     headers: Mapping[str, str]
-    world: World
     name: str = "coingecko"
+
+    async def quotes(self, asset: Asset) -> Quotes:
+        """What it says now."""
+        asked = coingecko.question(asset, self.table.read().coins)
+        if asked is None:
+            return _none(self.name, "it does not list the asset")
+        path, member = asked
+        given = await self.client.get(self.url + path, self.headers, most=coingecko.MOST_BYTES)
+        body = _body(self.name, given)
+        if isinstance(body, Fault):
+            return _none(self.name, body.reason)
+        return {one: coingecko.answer(self.name, body, member, one) for one in CURRENCIES}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainlinkSource:
+    """Aggregator contracts, read through a node. ``url``: its JSON-RPC; ``headers``: the key, if it wants one."""
+
+    table: TableFile
+    client: OutgoingClient
+    url: str
+    headers: Mapping[str, str]
+    name: str = "chainlink"
+
+    async def quotes(self, asset: Asset) -> Quotes:
+        """What the asset's aggregator says now; it knows dollars only."""
+        aggregator = self.table.read().aggregators.get(asset)
+        if aggregator is None:
+            return _none(self.name, "no aggregator is named for the asset")
+        selectors = (chainlink.LATEST_ROUND_DATA, chainlink.DECIMALS)
+        bodies = []
+        for given in await asyncio.gather(*(self._call(aggregator, selector) for selector in selectors)):
+            body = _body(self.name, given)
+            if isinstance(body, Fault):
+                return _none(self.name, body.reason)
+            bodies.append(body)
+        return {**_none(self.name, "it knows dollars only"), "USD": chainlink.answer(self.name, bodies[0], bodies[1])}
+
+    async def _call(self, aggregator: str, selector: str) -> Answer | Unreached:
+        headers = {**self.headers, "Content-Type": "application/json"}
+        return await self.client.post(self.url, chainlink.call(aggregator, selector), headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a source has no answer."""
+
+    reason: str
+
+
+def _body(source: str, given: Answer | Unreached) -> bytes | Fault:
+    if isinstance(given, Unreached):
+        log.warning("a price source was not reached", source=source, reason=given.code)
+        return Fault(f"not reached, {given.code}")
+    if given.status != 200:
+        log.warning("a price source refused", source=source, status=given.status)
+        return Fault(f"it answered {given.status}")
+    return given.body
+
+
+def _none(source: str, fault: str) -> dict[Currency, Quote]:
+    return {currency: Quote(source, None, None, fault) for currency in CURRENCIES}
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A source whose answers are used again for some seconds; several who ask at once cause one request."""
+
+    source: Source
+    world: World
     _kept: OrderedDict[Asset, tuple[int, Quotes]] = field(default_factory=OrderedDict)
     _turns: WeakValueDictionary[Asset, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def quotes(self, asset: Asset) -> Quotes:
-        """What it says, or said some seconds ago; several who ask at once cause one request."""
-        asked = coingecko.question(asset, self.table.read().coins)
-        if asked is None:
-            return self._all("it does not list the asset")
+        """What the source says, or said."""
         async with self._turns.setdefault(asset, asyncio.Lock()):
             kept = self._kept.get(asset)
-            if kept is not None and abs(kept[0] - self.world.now()) < self._lasts(kept[1]):
+            if kept is not None and abs(kept[0] - self.world.now()) < _lasts(kept[1]):
                 return kept[1]
-            found = await self._ask(*asked)
+            found = await self.source.quotes(asset)
             self._kept[asset] = (self.world.now(), found)
             if len(self._kept) > _KNOWN:
                 self._kept.popitem(last=False)
             return found
 
-    async def _ask(self, path: str, member: str) -> Quotes:
-        given = await self.client.get(self.url + path, self.headers, most=coingecko.MOST_BYTES)
-        if isinstance(given, Unreached):
-            log.warning("a price source was not reached", source=self.name, reason=given.code)
-            return self._all(f"not reached, {given.code}")
-        if given.status != 200:
-            log.warning("a price source refused", source=self.name, status=given.status)
-            return self._all(f"it answered {given.status}")
-        return {one: coingecko.answer(self.name, given.body, member, one) for one in CURRENCIES}
 
-    def _all(self, fault: str) -> Quotes:
-        return {currency: Quote(self.name, None, None, fault) for currency in CURRENCIES}
-
-    def _lasts(self, quotes: Quotes) -> int:
-        answered = any(quote.price is not None for quote in quotes.values())
-        return _KEPT_MS if answered else _FAILURE_KEPT_MS
+def _lasts(quotes: Quotes) -> int:
+    answered = any(quote.price is not None for quote in quotes.values())
+    return _KEPT_MS if answered else _FAILURE_KEPT_MS
 
 
 async def _nothing() -> None:

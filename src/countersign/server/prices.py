@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 from countersign import __version__
 from countersign.outgoing import OutgoingClient, Rules
 from countersign.policies.prices import PriceRules
-from countersign.policies.pricing import CoinGeckoSource, PinnedSource, Pricing, Source, TableFile
+from countersign.policies.pricing import (
+    ChainlinkSource,
+    CoinGeckoSource,
+    PinnedSource,
+    Pricing,
+    Remembered,
+    Source,
+    TableFile,
+)
 from countersign.server.settings import BadSettings, PriceSourceSettings, Settings
 from countersign.world import World
 
@@ -28,7 +36,8 @@ def pricing(settings: Settings, world: World) -> Pricing:
             continue
         client = _client(settings, each)
         clients.append(client)
-        sources.append(CoinGeckoSource(table, client, each.url, _headers(each), world, each.called))
+        remote = CoinGeckoSource if each.kind == "coingecko" else ChainlinkSource
+        sources.append(Remembered(remote(table, client, each.url, _headers(each), each.called), world))
 
     async def close() -> None:
         for client in clients:

@@ -51,12 +51,17 @@ class KeyStoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError(f"key_stores: an embedded signer needs store and kek ({self.id})")
 
 
-class PriceSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of prices: ``pinned`` is ``price_table``, ``coingecko`` any service that speaks CoinGecko's API."""
+_COINGECKO = "https://api.coingecko.com/api/v3"
 
-    kind: Annotated[Literal["pinned", "coingecko"], _about("`pinned` or `coingecko`.")]
+
+class PriceSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One source of prices: ``pinned`` is ``price_table``, ``coingecko`` any service that speaks CoinGecko's API,
+    ``chainlink`` a node's JSON-RPC, through which the table's aggregator contracts are read.
+    """
+
+    kind: Annotated[Literal["pinned", "coingecko", "chainlink"], _about("`pinned`, `coingecko` or `chainlink`.")]
     name: Annotated[str, _about("As explanations name it; the kind by default.", max_length=40)] = ""
-    url: Annotated[str, _about("Base of the service, https.")] = "https://api.coingecko.com/api/v3"
+    url: Annotated[str, _about("Base of the service, or the node's JSON-RPC; https.")] = _COINGECKO
     key_file: Annotated[str, _about("File with the key that the service wants.")] = ""
     key_header: Annotated[str, _about("Header that carries it.", pattern="^[A-Za-z0-9-]{1,60}$")] = "x-cg-pro-api-key"
     private: Annotated[bool, _about("Let the host lead to an address that is not public.")] = False
@@ -67,6 +72,8 @@ class PriceSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         return self.name or self.kind
 
     def __post_init__(self) -> None:
+        if self.kind == "chainlink" and self.url == _COINGECKO:
+            raise ValueError(f"price_sources: {self.called}: url is the JSON-RPC of a node")
         url = urlsplit(self.url)
         if url.scheme != "https" and not (url.scheme == "http" and url.hostname in ("127.0.0.1", "::1")):
             raise ValueError(f"price_sources: {self.called}: url is https, or http to 127.0.0.1")
@@ -221,9 +228,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     price_sources: Annotated[
         tuple[PriceSourceSettings, ...],
         _about(
-            "Where prices come from, in this order: each a table with `kind` (`pinned`, the `price_table`, or "
-            "`coingecko`, with `url`, and if it takes them `name`, `key_file`, `key_header`, `private`); in the "
-            "environment as JSON. Empty for the `price_table` alone."
+            "Where prices come from, in this order: each a table with `kind` (`pinned`, the `price_table`, "
+            "`coingecko`, or `chainlink`) and, where it takes them, `url`, `name`, `key_file`, `key_header`, "
+            "`private`; in the environment as JSON. Empty for the `price_table` alone."
         ),
     ] = ()
     price_max_age_seconds: Annotated[
