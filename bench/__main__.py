@@ -26,7 +26,7 @@ def main() -> None:
         "--engine",
         choices=("sqlite", "postgresql"),
         default="sqlite",
-        help="for --identities, --governance, --webhooks",
+        help="for --identities, --governance, --webhooks, --login",
     )
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--credentials", type=int, default=5_000_000)
@@ -40,6 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--webhooks", action="store_true", help="deliveries next to a bare client")
     parser.add_argument("--webhook-events", type=int, default=10_000, help="that wait, in each round")
+    parser.add_argument("--login", action="store_true", help="a login next to a ceremony, and reads beside many logins")
     options = parser.parse_args()
     rounds, seconds = (2, 0.4) if options.quick else (options.rounds, options.seconds)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -71,6 +72,10 @@ def main() -> None:
 
         events, finished = options.webhook_events, options.governance_finished
         document = webhooks.run(options.engine, events, finished, rounds, 10 * seconds, console, tell)
+    elif options.login:
+        from bench import login
+
+        document = login.run(options.engine, rounds, seconds, console, tell)
     elif options.identities:
         from bench import identities
 

@@ -124,6 +124,14 @@ class Caller:
         action = _action(await connection.request(whole(self._action, body))).user_action
         await connection.request(whole(f"{head}x-dfns-useraction: {action}\r\n", payload))
 
+    async def log_in(self, connection: Connection, named: str) -> None:
+        """Both requests of a login; ``named``: JSON of who it is."""
+        answer = _challenge(await connection.request(whole(self.head("POST", "/auth/login/init"), named)))
+        body = (
+            f'{{"challengeIdentifier":"{answer.challenge_identifier}","firstFactor":{self.factor(answer.challenge)}}}'
+        )
+        await connection.request(whole(self.head("POST", "/auth/login"), body))
+
     def factor(self, challenge: str) -> str:
         """The signed challenge, as JSON."""
         data = f'{{"type":"key.get","challenge":"{challenge}","origin":"bench","crossOrigin":false}}'.encode()
@@ -181,6 +189,9 @@ def steps(scenario: str, caller: Caller, keys: list[str]) -> Iterator[Step]:
             yield lambda connection, path=path, head=head, payload=payload: caller.ceremony(
                 connection, "POST", path, head, payload
             )
+        elif scenario == "login":
+            # Here a key is who logs in.
+            yield lambda connection, key=key: caller.log_in(connection, key)
         elif scenario == "begin":
             # Here the keys are tokens: each request is of somebody else.
             head = Caller("127.0.0.1", key, "", bytes(32)).head("POST", "/auth/action/init")
@@ -198,15 +209,12 @@ async def _connected(port: int) -> Connection:
 
 
 async def run(command: dict[str, Any]) -> dict[str, Any]:
-    """Run a scenario for some seconds; latencies in milliseconds, sorted."""
-    port = command["port"]
-    kind = PasskeyCaller if command.get("passkey") else Caller
-    caller = kind(
-        f"127.0.0.1:{port}", command.get("token", ""), command.get("credential", ""), bytes.fromhex(command["seed"])
-    )
+    """Run a scenario for some seconds; latencies in ms, sorted; with ``ends`` as they came, and when."""
+    port, caller = command["port"], _caller(command)
     endless = steps(command["scenario"], caller, command["keys"])
     connections = [await _connected(port) for _ in range(command["clients"])]
     latencies: list[float] = []
+    ends: list[float] = []
     clock = time.perf_counter
     begun = clock()
     end = begun + command["seconds"]
@@ -217,6 +225,7 @@ async def run(command: dict[str, Any]) -> dict[str, Any]:
             await next(endless)(connection)
             done = clock()
             latencies.append((done - now) * 1000)
+            ends.append(done)
             now = done
 
     try:
@@ -224,7 +233,33 @@ async def run(command: dict[str, Any]) -> dict[str, Any]:
     finally:
         for connection in connections:
             connection.close()
+    if command.get("ends"):
+        return {"seconds": clock() - begun, "latencies": latencies, "ends": ends}
     return {"seconds": clock() - begun, "latencies": sorted(latencies)}
+
+
+async def burst(command: dict[str, Any]) -> dict[str, Any]:
+    """Each client does one step of a scenario, all at once; from when to when, by the clock of ``ends``."""
+    caller = _caller(command)
+    endless = steps(command["scenario"], caller, command["keys"])
+    connections = [await _connected(command["port"]) for _ in range(command["clients"])]
+    begun = time.perf_counter()
+    try:
+        await asyncio.gather(*[next(endless)(connection) for connection in connections])
+    finally:
+        for connection in connections:
+            connection.close()
+    return {"begun": begun, "ended": time.perf_counter()}
+
+
+def _caller(command: dict[str, Any]) -> Caller:
+    kind = PasskeyCaller if command.get("passkey") else Caller
+    return kind(
+        f"127.0.0.1:{command['port']}",
+        command.get("token", ""),
+        command.get("credential", ""),
+        bytes.fromhex(command["seed"]),
+    )
 
 
 async def _create_keys(command: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +281,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for line in sys.stdin:
             command = json.loads(line)
-            work = _create_keys if command["do"] == "keys" else run
+            work = {"keys": _create_keys, "burst": burst, "run": run}[command["do"]]
             print(json.dumps(runner.run(work(command))), flush=True)
 
 

@@ -507,6 +507,22 @@ def test_login_codes_go_to_users_of_protected_keys_five_times_an_hour(
         assert letters(in_process, name) == []
 
 
+def test_an_answer_that_is_lost_costs_a_code_and_no_login(
+    admin: Caller, in_process: InProcess, protected: NewKey
+) -> None:
+    # Each code is used up by a challenge that never came: another is sent, beyond the five an hour too.
+    for _ in range(7):
+        send_code(admin)
+        challenge = ask(admin, ADA, loginCode=code_for(in_process, ADA)).json()
+    first = protected.factor(challenge["challenge"], "PasswordProtectedKey")
+    for expected in (200, 400):
+        assert answer(admin, challenge, first).status_code == expected
+    send_code(admin)
+    challenge = ask(admin, ADA, loginCode=code_for(in_process, ADA)).json()
+    first = protected.factor(challenge["challenge"], "PasswordProtectedKey")
+    assert answer(admin, challenge, first).status_code == 200
+
+
 def test_a10_a_wrong_login_code_says_nothing_of_who_exists(
     admin: Caller, in_process: InProcess, protected: NewKey, conceals: bool
 ) -> None:

@@ -27,6 +27,7 @@ from countersign.server.metrics import Metrics
 from countersign.server.query import parse_query
 from countersign.server.router import NoMethod, Route, Router
 from countersign.server.services import Services
+from countersign.server.turnstile import Turnstile
 from countersign.storage import StorageUnavailable
 
 log = structlog.get_logger("countersign.request")
@@ -65,6 +66,7 @@ class Corridor:
         self._terms: dict[str, _Terms] = {}
         self._found: dict[tuple[str, bytes], tuple[Target, Route]] = {}
         self._metrics = metrics
+        self._turnstile = Turnstile()
         settings = services.settings
         self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
         self._hosts = frozenset(host.lower() for host in settings.public_hosts)
@@ -113,6 +115,7 @@ class Corridor:
         terms = self._terms.get(operation.id) or self._read_terms(operation)
         if operation.public and terms.of_api:
             self._limits.public(head.client_address)
+            await self._turnstile.turn()
         if not operation.public:
             # Before the body is read: strangers must not make this process hold and parse megabytes.
             known = self._identifier.at_hand(token) or await self._identify(token)
