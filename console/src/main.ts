@@ -84,6 +84,11 @@ function notice(): HTMLElement {
   return h("aside", { className: "sandbox", attributes: { "aria-label": "Notice" } }, text)
 }
 
+// What was said covers a little of the page: it goes when its person goes on.
+for (const sign of ["pointerdown", "keydown", "wheel", "touchmove"]) {
+  addEventListener(sign, () => document.body.classList.contains("busy") || say(""), { passive: true })
+}
+
 addEventListener("hashchange", () => void render(false))
 void render(true)
 

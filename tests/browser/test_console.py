@@ -137,7 +137,7 @@ def test_passkeys_and_sessions_are_looked_after(house: House) -> None:
     device.reads("Added.")
     device.press("Deactivate Security key")
     agree(device)
-    expect(device.page.get_by_role("button", name="Activate Security key")).to_be_visible()
+    expect(device.page.get_by_role("button", name="Activate Security key", exact=True)).to_be_visible()
     device.press("Remove Recovery code")
     agree(device)
     expect(device.page.get_by_role("heading", name="Recovery code")).to_have_count(0)
@@ -154,12 +154,14 @@ def test_a_link_brings_a_request_and_a_session_lives_in_its_tab_alone(house: Hou
     device, _ = house.resident()
     brought = {"method": "DELETE", "path": "/keys/key-1?x=%20", "payload": ""}
     link = f"{house.origin}/console#/sign?request={base64url.encode(json.dumps(brought).encode())}"
+    warned = device.page.get_by_text("whoever made the link chose it")
     device.page.goto(link)
+    expect(warned).to_be_visible()
     device.page.reload()  # the token is kept through it, what the link carried is not
     device.heading("Sign a request")
     assert device.page.get_by_label("Path").input_value() == ""
     device.page.goto(link)
-    expect(device.page.get_by_text("whoever made the link chose it")).to_be_visible()
+    expect(warned).to_be_visible()
     device.press("Review and sign")
     expect(device.page.get_by_role("dialog")).to_contain_text("sign it only if you expected it")
     device.press("Cancel")
