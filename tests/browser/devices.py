@@ -46,7 +46,7 @@ def chromium(port: int, other_origins: tuple[str, ...]) -> Iterator[Browser]:
     rules = ", ".join(f"MAP {origin} 127.0.0.1:{port}" for origin in other_origins)
     switches = [*_SWITCHES, f"--host-resolver-rules={rules}"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=require_chromium(), args=switches)
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=switches, timeout=4 * PATIENCE)
         yield browser
         browser.close()
 
