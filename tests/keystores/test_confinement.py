@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from countersign.keystores import SignOrder
-from countersign.keystores.client import KeyRecord
+from countersign.keystores.orders import KeyRecord
 from tests.keystores.builders import KEY, ORG, evidence, running
 
 

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from countersign.keystores import SignerRefused, SignerSealed, SignerUnavailable, SignOrder
-from countersign.keystores.client import KeyRecord, SignatureValue, SignerClient
+from countersign.keystores.client import SignerClient
+from countersign.keystores.orders import KeyRecord, SignatureValue
 from countersign.keystores.protocol import MAX_FRAME, Order, frame
 from countersign.world import World
 from tests.keystores.builders import KEY, ORG, PAIRS, STORE, Running, evidence, running

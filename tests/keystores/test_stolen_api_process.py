@@ -36,8 +36,8 @@ from countersign.keystores import (
     create_root,
     share_envelope,
 )
-from countersign.keystores.client import EndedKey
 from countersign.keystores.kek import open_provider
+from countersign.keystores.orders import EndedKey
 from countersign.keystores.proof import operator_proof
 from countersign.keystores.protocol import Order
 from countersign.keystores.roster_orders import Adoption, Endorsement
@@ -193,7 +193,7 @@ async def _order(it: House, op: str, kind: str, payload: bytes, evidence: Consen
     order.public_key, order.secret_kind = it.key.public_key, it.key.secret_kind
     order.root_version, order.generation, order.evidence = it.key.root_version, it.key.generation, evidence
     order.arguments = msgspec.msgpack.encode([os.urandom(32) for _ in range(5)])
-    order.grant = it.thief._grant(order, "rq-1", "")
+    order.grant = await it.thief._grant(order, "rq-1", "")
     return await it.thief._order(order)
 
 

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from countersign.keystores import SignerSealed, SignerUnavailable, SignOrder
-from countersign.keystores.client import KeyRecord, SignatureValue, SignerClient, _about
+from countersign.keystores.client import SignerClient, _about
 from countersign.keystores.kek import open_provider
+from countersign.keystores.orders import KeyRecord, SignatureValue
 from countersign.keystores.protocol import Order, Reply, State, frame
 from countersign.keystores.roots import next_root, parse_root
 from tests.keystores.builders import KEY, ORG, PAIRS, Running, evidence, running
@@ -106,7 +107,7 @@ async def test_a_grant_works_once_whichever_worker_would_be_next() -> None:
         key = await new_key(signer.client)
         wire = _about("sign", key)
         wire.payload, wire.payload_kind, wire.evidence = memoryview(b"d" * 32), "digest32", evidence()
-        wire.grant = signer.client._grant(wire, "si-1", "")
+        wire.grant = await signer.client._grant(wire, "si-1", "")
         same = [msgspec.structs.replace(wire, id=number) for number in range(1, 21)]
         codes = [reply.code for reply in await raw(signer, *same)]
         assert codes == ["ok"] + ["Denied"] * 19

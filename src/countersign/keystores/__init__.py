@@ -4,8 +4,9 @@
 this package, does not load the database layer.
 """
 
-from countersign.keystores.client import GeneratedKey, KeyRecord, SignatureValue, SignerClient, SignerStatus, SignOrder
-from countersign.keystores.grants import Authoriser
+from countersign.keystores.client import SignerClient
+from countersign.keystores.grants import Authoriser, Grants
+from countersign.keystores.orders import GeneratedKey, KeyRecord, SignatureValue, SignerStatus, SignOrder
 from countersign.keystores.outcome import Refusal, SignerError, SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import MAX_APPROVALS, ConsentEvidence
 from countersign.keystores.roots import Founder, create_root
@@ -17,6 +18,7 @@ __all__ = [
     "ConsentEvidence",
     "Founder",
     "GeneratedKey",
+    "Grants",
     "KeyRecord",
     "Refusal",
     "SignOrder",

@@ -1,24 +1,22 @@
 """The API process's side of the signer: one pipelined connection that comes back by itself.
 
-It never holds a private key. It hands the wrapped roots over when it connects, signs a grant for every order, and
+It never holds a private key. It hands the wrapped roots over when it connects, gets a grant for every order, and
 turns the signer's answers into values or one of three exceptions.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import cast
 
 import msgspec
 
-from countersign.keystores import protocol
-from countersign.keystores.grants import Authoriser, Grant, payload_hash
-from countersign.keystores.outcome import SignerError, SignerRefused, SignerSealed, SignerUnavailable
-from countersign.keystores.protocol import ConsentEvidence, Generated, Order, Reply, State
+from countersign.keystores.grants import Asked, Grants
+from countersign.keystores.link import Line
+from countersign.keystores.orders import EndedKey, GeneratedKey, KeyRecord, SignatureValue, SignerStatus, SignOrder
+from countersign.keystores.outcome import SignerError, SignerSealed, SignerUnavailable
+from countersign.keystores.protocol import ConsentEvidence, Generated, Order, State
 from countersign.keystores.roster_orders import RosterPage, SignedStatement
 from countersign.keystores.transfer_messages import (
     SIGNERS_KIND,
@@ -33,130 +31,46 @@ from countersign.world import World
 
 log = logging.getLogger("countersign.keystores")
 
-_GRANT_LIFE_MS = 15_000
-_ORDER_TIMEOUT_S = 10.0
-_WATCH_S = 1.0
-_FOLLOW_S = 5.0
-_BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _decode_state = msgspec.msgpack.Decoder(State).decode
 _decode_roster_page = msgspec.msgpack.Decoder(RosterPage).decode
 _decode_statement = msgspec.msgpack.Decoder(SignedStatement).decode
 _decode_generated = msgspec.msgpack.Decoder(Generated).decode
 
 
-@dataclass(frozen=True, slots=True)
-class SignerStatus:
-    """``state`` is sealed | unsealed | down; ``notes`` name protections the signer's host could not give."""
-
-    state: str
-    reason: str
-    notes: tuple[str, ...] = ()
-    boot_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedKey:
-    """A new key: canonical public key bytes and the sealed record that holds the private one.
-
-    ``recovery_copy``: the same for the store's recovery recipients, empty where it has none.
-    """
-
-    public_key: bytes
-    record: bytes
-    root_version: int
-    generation: int
-    secret_kind: str
-    recovery_copy: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """A stored key as the signer needs it: the sealed record and everything it is bound to.
-
-    ``store_id`` says which key store holds it, and so which signer it goes to.
-    """
-
-    org_id: str
-    key_id: str
-    scheme: str
-    curve: str
-    public_key: bytes
-    secret_kind: str
-    root_version: int
-    generation: int
-    record: bytes
-    store_id: str = ""
-
-
-class EndedKey(msgspec.Struct, array_like=True, frozen=True):
-    """A key that was archived or destroyed, as the signer is told of it; ``public_key`` as bytes."""
-
-    key_id: str
-    scheme: str
-    public_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SignOrder:
-    """What to sign, with which key, for which signature request, and who agreed to it.
-
-    ``kind`` is ``digest32`` (ECDSA and Schnorr: 32 bytes, already hashed) or ``message`` (EdDSA: the whole message).
-    ``tweak`` is for Schnorr keys: None = none, empty = default taproot tweak, 32 bytes = merkle root.
-    """
-
-    key: KeyRecord
-    kind: str
-    payload: bytes
-    request_id: str
-    evidence: ConsentEvidence
-    tweak: bytes | None = None
-    policy_decision_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureValue:
-    """``r`` and ``s``: 32 bytes each, as the scheme encodes them; ``recid`` 0 to 3 for ECDSA only."""
-
-    r: bytes
-    s: bytes
-    recid: int | None
-
-
-class SignerClient:
+class SignerClient(Line):
     """Talks to the signer behind ``socket_path``.
 
     ``roots`` fetches the wrapped roots of ``store_id`` from the database; it is called at each connection.
-    ``authoriser`` may be None for a tool that only asks for the state, unseals or seals.
+    ``authoriser`` gives the grants; it may be None for a tool that only asks for the state, unseals or seals.
     """
 
     def __init__(
         self,
         socket_path: str,
-        authoriser: Authoriser | None,
+        authoriser: Grants | None,
         roots: Callable[[], Awaitable[list[bytes]]],
         *,
         store_id: str,
         world: World,
     ) -> None:
-        self._socket_path = socket_path
+        super().__init__(socket_path, "signer")
         self._authoriser = authoriser
         self._roots = roots
         self._store_id = store_id
         self._world = world
-        self._link: _Link | None = None
         self._state: State | None = None
         self._handed_over: list[bytes] = []
         self._clock_offset = 0.0
-        self._trouble = "not connected yet"
-        self._connected_once = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def available(self) -> bool:
-        """Whether an order would reach an unsealed store right now."""
+        """Whether an order would reach an unsealed store right now, with a grant that it takes."""
+        return self.open and self._grant_trouble() is None
+
+    @property
+    def open(self) -> bool:
+        """Whether the store is there and unsealed, whoever gives grants."""
         return self._connected and self._state is not None and self._state.state == "unsealed"
 
     @property
@@ -164,33 +78,26 @@ class SignerClient:
         """Whether the signer is there and its store is sealed, as far as is known here."""
         return self._connected and self._state is not None and self._state.state == "sealed"
 
-    @property
-    def _connected(self) -> bool:
-        # A link that was cut is dropped a moment later only: until then a consent would be spent for nothing.
-        return self._link is not None and not self._link.closed.is_set()
-
-    async def start(self, wait: float = 5.0) -> None:
-        """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
-        self._task = asyncio.create_task(self._run())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._connected_once.wait(), wait)
-
-    async def close(self) -> None:
-        """Give up the connection; orders in flight end as unavailable."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+    def _grant_trouble(self) -> str | None:
+        """Why no grant can be had that the signer takes, as far as is known here; None when one can."""
+        if self._authoriser is None or self._state is None:
+            return None
+        trouble, taken = self._authoriser.trouble, self._state.authorisers
+        if trouble is None and taken and self._authoriser.public_key not in taken:
+            trouble = "the store root names another authoriser than the one that the server asks"
+        return trouble
 
     async def status(self) -> SignerStatus:
         """The signer's state, asked now."""
         if self._link is None:
             return SignerStatus("down", self._trouble)
         try:
-            state = self._note(_decode_state(await self._order(Order(0, "status"))))
+            state = await self._ask_state()
         except SignerUnavailable as gone:
             return SignerStatus("down", str(gone))
+        trouble = self._grant_trouble() if state.state == "unsealed" else None
+        if trouble is not None:
+            return SignerStatus("ungranted", trouble, state.notes, state.boot_id.hex())
         return SignerStatus(state.state, state.reason, state.notes, state.boot_id.hex())
 
     async def generate(
@@ -211,7 +118,7 @@ class SignerClient:
         kind = "generate_master" if master else "generate"
         order = Order(0, "generate", key_id, scheme, payload=memoryview(curve.encode()), payload_kind=kind)
         order.org_id, order.curve, order.evidence = org_id, curve, evidence
-        order.grant = self._grant(order, request_id, "")
+        order.grant = await self._grant(order, request_id)
         return _generated(await self._order(order))
 
     async def sign(self, order: SignOrder) -> SignatureValue:
@@ -219,14 +126,14 @@ class SignerClient:
         wire = _about("sign", order.key)
         wire.payload, wire.payload_kind, wire.tweak = memoryview(order.payload), order.kind, order.tweak
         wire.evidence = order.evidence
-        wire.grant = self._grant(wire, order.request_id, order.policy_decision_id)
+        wire.grant = await self._grant(wire, order.request_id, order.policy_decision_id)
         value = await self._order(wire)
         return SignatureValue(value[:32], value[32:64], value[64] if len(value) > 64 else None)
 
     async def make_signers(self, request_id: str) -> tuple[SealedSigner, ...]:
         """Make the signers that shares of imported keys are encrypted to; nothing is stored by the signer."""
         order = Order(0, "signers", payload_kind=SIGNERS_KIND)
-        order.grant = self._grant(order, request_id, "")
+        order.grant = await self._grant(order, request_id)
         return decode_signers(await self._order(order))
 
     async def import_key(
@@ -245,7 +152,7 @@ class SignerClient:
         wire = Order(0, "import", key_id, scheme, payload=memoryview(encode(payload)))
         wire.payload_kind = "import_master" if master else "import"
         wire.org_id, wire.curve, wire.evidence, wire.arguments = org_id, payload.curve, evidence, encode(signers)
-        wire.grant = self._grant(wire, request_id, "")
+        wire.grant = await self._grant(wire, request_id)
         return _generated(await self._order(wire))
 
     async def export_key(
@@ -260,7 +167,7 @@ class SignerClient:
         wire = _about("export", key)
         wire.payload, wire.payload_kind = memoryview(encode(payload)), "export"
         wire.arguments, wire.evidence = encode(signer_ids), evidence
-        wire.grant = self._grant(wire, request_id, "")
+        wire.grant = await self._grant(wire, request_id)
         return decode_shares(await self._order(wire))
 
     async def derive_child(
@@ -273,7 +180,7 @@ class SignerClient:
         wire = _about("derive_child", master)
         wire.payload, wire.payload_kind = memoryview(_encode((child_key_id, path))), "derive_child"
         wire.evidence = evidence
-        wire.grant = self._grant(wire, request_id, "")
+        wire.grant = await self._grant(wire, request_id)
         return _generated(await self._order(wire))
 
     async def derive(
@@ -283,7 +190,7 @@ class SignerClient:
         wire = _about("derive", key)
         wire.payload, wire.payload_kind = memoryview(_encode((domain, seed))), "derive"
         wire.evidence = evidence
-        wire.grant = self._grant(wire, request_id, "")
+        wire.grant = await self._grant(wire, request_id)
         return await self._order(wire)
 
     async def verify(self, key: KeyRecord) -> None:
@@ -331,14 +238,14 @@ class SignerClient:
         """``archive`` or ``destroy``: the signer refuses the key from then on and states so, signed."""
         order = Order(0, op, key.key_id, key.scheme, payload_kind=op)
         order.org_id, order.public_key, order.evidence = org_id, key.public_key, evidence
-        order.grant = self._grant(order, request_id, "")
+        order.grant = await self._grant(order, request_id)
         return _decode_statement(await self._order(order))
 
     async def destroy(self, key: KeyRecord, request_id: str, evidence: ConsentEvidence) -> SignedStatement:
         """The same for a key whose record is still there, so that what a store keeps outside of it ends as well."""
         order = _about("destroy", key)
         order.payload_kind, order.evidence = "destroy", evidence
-        order.grant = self._grant(order, request_id, "")
+        order.grant = await self._grant(order, request_id)
         return _decode_statement(await self._order(order))
 
     async def unseal(self, secret: bytearray | None) -> None:
@@ -353,7 +260,7 @@ class SignerClient:
         """Wipe the store root from the signer; it stays sealed until ``unseal`` or a restart of the signer."""
         self._note(_decode_state(await self._order(Order(0, "seal"))))
 
-    def _grant(self, order: Order, request_id: str, policy_decision_id: str) -> bytes:
+    async def _grant(self, order: Order, request_id: str, policy_decision_id: str = "") -> bytes:
         if self._authoriser is None:
             return b""
         if self._state is None:
@@ -361,42 +268,24 @@ class SignerClient:
             raise SignerUnavailable("the signer did not say its state yet")
         # The signer judges by its own clock, so that a clock that was moved here (sandbox, NTP) stops no signature.
         now = int(asyncio.get_running_loop().time() * 1000 + self._clock_offset)
-        return self._authoriser.sign(
-            Grant(
-                1,
-                self._store_id,
-                order.org_id,
-                order.key_id,
-                order.op,
-                order.scheme,
-                payload_hash(order.payload_kind, order.payload, order.tweak),
-                request_id,
-                policy_decision_id,
-                self._state.boot_id,
-                now - 1000,
-                now + _GRANT_LIFE_MS,
-                self._world.randomness(16),
-            )
+        asked = Asked(
+            self._store_id, request_id, policy_decision_id, self._state.boot_id, now, self._world.randomness(16)
         )
+        return await self._authoriser.grant(order, asked)
 
     async def _order(self, order: Order) -> bytes:
-        link = self._link
-        if link is None:
-            raise SignerUnavailable(self._trouble)
         if order.record and self.root_versions and order.root_version > max(self.root_versions):
             # Sealed under a root that was made a moment ago, elsewhere.
             await self.load_roots()
-        reply = await link.send(order)
-        if reply.code == "ok":
-            return reply.data
-        reason = reply.data.decode(errors="replace")
-        if reply.code == "Sealed":
+        try:
+            return await super()._order(order)
+        except SignerSealed as sealed:
             if self._state is not None:
-                self._state = msgspec.structs.replace(self._state, state="sealed", reason=reason)
-            raise SignerSealed(reason)
-        if reply.code in ("Busy", "Unavailable"):
-            raise SignerUnavailable(reason)
-        raise SignerRefused(reply.code, reason)
+                self._state = msgspec.structs.replace(self._state, state="sealed", reason=str(sealed))
+            raise
+
+    async def _ask_state(self) -> State:
+        return self._note(_decode_state(await self._order(Order(0, "status"))))
 
     def _note(self, state: State) -> State:
         if state.store_id and state.store_id != self._store_id:
@@ -405,50 +294,18 @@ class SignerClient:
         self._clock_offset = state.now - asyncio.get_running_loop().time() * 1000
         return state
 
-    async def _run(self) -> None:
-        """Connect, hand over the roots, watch; and again, with a growing pause while it fails."""
-        failures = 0
-        while True:
-            try:
-                await self._connect()
-                failures = 0
-                self._connected_once.set()
-                await self._watch()
-                self._trouble = "the signer closed the connection"
-            except (OSError, SignerUnavailable, SignerSealed, SignerRefused) as trouble:
-                self._trouble = f"signer not reachable: {trouble}"
-            except Exception as trouble:  # the roots come from the database, which fails in its own ways
-                log.warning("key store roots can't be handed over: %s", trouble)
-                self._trouble = "the roots of the key store can't be read"
-            finally:
-                self._drop()
-            await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
-            failures += 1
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(_Link, self._socket_path)
-        self._link = link
+    async def _greet(self) -> None:
         await self.load_roots()
         if self._state is not None:
             log.info("signer connected: %s %s", self._state.state, self._state.reason)
+        if (trouble := self._grant_trouble()) is not None:
+            log.error("no grants for the signer: %s", trouble)
 
-    async def _watch(self) -> None:
-        """Until the connection ends: cut it off when an order hangs, learn when others seal or unseal the store."""
-        link, loop = self._link, asyncio.get_running_loop()
-        followed = loop.time()
-        while link is not None and not link.closed.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(link.closed.wait(), _WATCH_S)
-            if link.overdue():
-                link.abort()
-            else:
-                await self.status()
-            if loop.time() - followed >= _FOLLOW_S:
-                followed = loop.time()
-                await self._follow_roots()
+    async def _look(self) -> None:
+        """Learn when others seal or unseal the store."""
+        await self._ask_state()
 
-    async def _follow_roots(self) -> None:
+    async def _follow(self) -> None:
         """Hand over roots that were rotated elsewhere, and try again where a key service was away."""
         try:
             if self.sealed or await self._roots() != self._handed_over:
@@ -458,10 +315,7 @@ class SignerClient:
         except Exception as trouble:  # the database's own ways to fail: no reason to give up the signer
             log.warning("key store roots can't be read: %s", trouble)
 
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.abort()
-        self._link = None
+    def _forget(self) -> None:
         self._state = None
 
 
@@ -477,65 +331,3 @@ def _about(op: str, key: KeyRecord) -> Order:
     order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
     order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
     return order
-
-
-class _Link(asyncio.BufferedProtocol):
-    """One connection: numbers the orders, matches the replies."""
-
-    def __init__(self) -> None:
-        self.closed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._buffer = protocol.FrameBuffer()
-        self._pending: dict[int, tuple[asyncio.Future[Reply], float]] = {}
-        self._last_id = 0
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports share no base class with asyncio's
-        self._transport = cast("asyncio.Transport", transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer.writable()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        try:
-            frames = self._buffer.received(nbytes)
-            for view in frames:
-                reply = _decode_reply(view)
-                waiting = self._pending.pop(reply.id, None)
-                if waiting is not None and not waiting[0].done():
-                    waiting[0].set_result(reply)
-            self._buffer.compact(frames)
-        except (protocol.FrameOverflow, *protocol.MALFORMED):
-            log.exception("signer sent something that is no reply")
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self.closed.set()
-        for future, _ in self._pending.values():
-            if not future.done():
-                future.set_exception(SignerUnavailable("the signer went away with the order"))
-        self._pending.clear()
-
-    async def send(self, order: Order) -> Reply:
-        if self._transport is None:
-            raise SignerUnavailable("the signer went away")
-        self._last_id += 1
-        order.id = self._last_id
-        body = _encode(order)
-        if len(body) > protocol.MAX_FRAME:
-            raise SignerRefused("Unsupported", f"order is longer than {protocol.MAX_FRAME} bytes")
-        future: asyncio.Future[Reply] = self._loop.create_future()
-        self._pending[order.id] = (future, self._loop.time() + _ORDER_TIMEOUT_S)
-        self._transport.write(protocol.frame(body))
-        return await future
-
-    def overdue(self) -> bool:
-        """Whether the oldest order has waited too long (orders are numbered, so the first is the oldest)."""
-        oldest = next(iter(self._pending.values()), None)
-        return oldest is not None and oldest[1] < self._loop.time()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()

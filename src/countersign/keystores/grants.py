@@ -1,13 +1,14 @@
 """Grants: a short-lived, signed permission for one operation on one key with one payload.
 
-The authoriser (the API process at level G1) signs it, the signer checks it against the authoriser keys that were pinned
-when the store was made. A grant lives at most 60 seconds by the signer's clock and works once.
+The authoriser (the API process, or a process of its own at level G2) signs it, the signer checks it against the
+authoriser keys that were pinned when the store was made. A grant lives at most 60 seconds by the signer's clock and
+works once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
@@ -17,6 +18,8 @@ from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer, Order
 
 MAX_LIFE_MS: Final = 60_000
+_LIFE_MS: Final = 15_000
+_EARLY_MS: Final = 1_000
 _MAX_REMEMBERED: Final = 1_000_000
 _SIGNATURE_BYTES: Final = 64
 _NONCE_BYTES: Final = 16
@@ -40,6 +43,35 @@ class Grant(msgspec.Struct, array_like=True, frozen=True):
     nonce: bytes
 
 
+class Asked(msgspec.Struct, array_like=True, frozen=True):
+    """What a grant says beside its order: for which store and start of its signer, for whom, and by when.
+
+    ``now`` in milliseconds by the signer's clock; ``nonce``: 16 random bytes.
+    """
+
+    store_id: str
+    request_id: str
+    policy_decision_id: str
+    boot_id: bytes
+    now: int
+    nonce: bytes
+
+
+class Grants(Protocol):
+    """Where grants come from: a key at hand, or an authoriser in a process of its own."""
+
+    @property
+    def public_key(self) -> bytes:
+        """Under which they verify; empty while it is not known."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why none can be had right now."""
+
+    async def grant(self, order: Order, asked: Asked) -> bytes:
+        """A grant for this order; raises what the orders to a signer raise."""
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Grant).decode
 
@@ -49,13 +81,38 @@ def payload_hash(kind: str, payload: Buffer, tweak: bytes | None) -> bytes:
     return hashlib.sha256(_encode((kind, payload, tweak))).digest()
 
 
+def grant_for(order: Order, asked: Asked) -> Grant:
+    """The grant for exactly this order."""
+    return Grant(
+        1,
+        asked.store_id,
+        order.org_id,
+        order.key_id,
+        order.op,
+        order.scheme,
+        payload_hash(order.payload_kind, order.payload, order.tweak),
+        asked.request_id,
+        asked.policy_decision_id,
+        asked.boot_id,
+        asked.now - _EARLY_MS,
+        asked.now + _LIFE_MS,
+        asked.nonce,
+    )
+
+
 class Authoriser:
     """Holder of the Ed25519 key that makes grants; ``seed`` is its 32-byte secret (RFC 8032)."""
 
     __slots__ = ("_secret_key", "public_key")
 
+    trouble: Final = None
+
     def __init__(self, seed: bytes) -> None:
         self.public_key, self._secret_key = crypto_sign_seed_keypair(seed)
+
+    async def grant(self, order: Order, asked: Asked) -> bytes:
+        """A grant for whatever is asked: who holds the key has judged the order."""
+        return self.sign(grant_for(order, asked))
 
     def sign(self, grant: Grant) -> bytes:
         """The grant as it travels: signature (64 bytes), then the signed msgpack."""

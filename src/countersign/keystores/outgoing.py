@@ -17,7 +17,8 @@ import msgspec
 
 from countersign.credentials.key_assertion import CredentialAssertion
 from countersign.keystores import store
-from countersign.keystores.client import EndedKey, SignerClient
+from countersign.keystores.client import SignerClient
+from countersign.keystores.orders import EndedKey
 from countersign.keystores.outcome import SignerError, SignerRefused
 from countersign.keystores.protocol import ConsentEvidence
 from countersign.keystores.recovered import RecoveryOrder

@@ -137,7 +137,8 @@ class State(msgspec.Struct, array_like=True, frozen=True):
     ``boot_id`` is new with each start of the signer. ``now`` is the signer's own clock in milliseconds since the
     epoch, by which it judges grants. ``notes`` are health notes: protections this host could not give.
     ``roster_records`` and ``roster_head`` (hash of the last record) say how far the signer's roster is;
-    ``statement_key`` is the Ed25519 public key of its statements.
+    ``statement_key`` is the Ed25519 public key of its statements. ``authorisers`` are the public keys under which it
+    takes grants.
     """
 
     state: str
@@ -151,6 +152,7 @@ class State(msgspec.Struct, array_like=True, frozen=True):
     roster_records: int = 0
     roster_head: bytes = b""
     statement_key: bytes = b""
+    authorisers: tuple[bytes, ...] = ()
 
 
 def frame(body: bytes) -> bytes:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from countersign.keystores import roots, rotation_store
-from countersign.keystores.client import GeneratedKey, KeyRecord, SignerClient
+from countersign.keystores.client import SignerClient
 from countersign.keystores.kek import KekProvider
+from countersign.keystores.orders import GeneratedKey, KeyRecord
 from countersign.keystores.outcome import Refusal, SignerRefused
 from countersign.keystores.proof import prove_secret
 from countersign.keystores.protocol import Buffer

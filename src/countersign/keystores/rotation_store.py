@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores.client import GeneratedKey, KeyRecord
+from countersign.keystores.orders import GeneratedKey, KeyRecord
 from countersign.storage.transaction import Statement, Transaction
 
 READ_ROOTS: Final = Statement(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from countersign.keystores.client import GeneratedKey, KeyRecord
+from countersign.keystores.orders import GeneratedKey, KeyRecord
 from countersign.keystores.outcome import SignerUnavailable
 from countersign.keystores.roots import Founder
 from countersign.storage.transaction import Row, Statement, Transaction
