@@ -16,6 +16,7 @@ import msgspec
 from countersign.keystores import Authoriser, ConsentEvidence, KeyRecord, SignerClient, SignerSupervisor, create_root
 from countersign.keystores.grants import Grant, payload_hash
 from countersign.keystores.kek import open_provider
+from countersign.keystores.orders import about
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import DIGEST32, MESSAGE, Generated, Order, Reply, State
 from countersign.keystores.service import GrantLevel, SignerService
@@ -150,13 +151,6 @@ class Bench:
         reply = self.ask(self.granted(self.sign_order(key, payload, tweak)))
         assert reply.code == "ok", reply
         return reply.data
-
-
-def about(op: str, key: KeyRecord) -> Order:
-    order = Order(1, op, key.key_id, key.scheme, record=key.record)
-    order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
-    order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
-    return order
 
 
 @dataclass

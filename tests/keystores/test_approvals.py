@@ -35,6 +35,11 @@ async def test_an_order_is_carried_out_with_the_approvals_that_let_it_go_on() ->
         payload = digest()
         evidence = with_approvals(it, payload, approves(first), approves(second, reason="fine"))
         assert len((await it.sign(evidence, payload)).r) == 32
+        # Again for the same request, as after a crash; for no other, not even of the same person for the same digest.
+        await it.restart()
+        assert len((await it.sign(evidence, payload)).r) == 32
+        another = with_approvals(it, payload, approves(first), approves(second))
+        assert "used for another request" in await refused(it.sign(another, payload))
 
 
 async def test_an_order_with_an_approval_that_is_none_is_refused() -> None:

@@ -13,10 +13,11 @@ from countersign.keystores import KeyRecord, SignerRefused, SignOrder, hd, stark
 from countersign.keystores import secret_kinds as kinds
 from countersign.keystores.derivation_path import parse_path
 from countersign.keystores.hash_to_curve import hash_to_curve
+from countersign.keystores.orders import about
 from countersign.keystores.protocol import MESSAGE, Generated, Order
 from countersign.keystores.record import unseal
 from countersign.keystores.schemes import SCHEMES
-from tests.keystores.builders import KEY, ORG, Bench, about, evidence, running
+from tests.keystores.builders import KEY, ORG, Bench, evidence, running
 from tests.keystores.oracle import ask
 
 CHILD = "ke-00000-00002-0000000000000002"

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from countersign.keystores import Authoriser
+from countersign.keystores.orders import about
 from countersign.keystores.protocol import Order, Reply
-from tests.keystores.builders import ORG, Bench, about, evidence
+from tests.keystores.builders import ORG, Bench, evidence
 
 
 @pytest.fixture(scope="module")

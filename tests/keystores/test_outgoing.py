@@ -25,8 +25,9 @@ class Told:
 
     refuses: bool = False
     orders: list[str] = field(default_factory=list)
-    available: bool = True
+    open: bool = True
     roster_mark: None = None
+    roster_trouble: None = None
 
     async def change_roster(self, op: str, arguments: bytes, evidence: Any) -> bytes:
         self.orders.append(op)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from countersign.keystores import KeyRecord, SignerRefused, SignOrder
+from countersign.keystores.orders import about
 from countersign.keystores.pkcs11_place import parse_place
 from countersign.keystores.pkcs11_service import Pkcs11Service
 from countersign.keystores.pkcs11_token import Token, normalised
 from countersign.keystores.protocol import Generated, Order
-from tests.keystores.builders import KEY, ORG, Bench, Running, about, evidence, running
+from tests.keystores.builders import KEY, ORG, Bench, Running, evidence, running
+from tests.support.aio import until
 from tests.support.softhsm import Token as SoftHsm
 from tests.support.softhsm import softhsm_token
 
@@ -281,14 +282,6 @@ async def test_a_process_of_its_own_signs_and_goes_on_after_a_restart(hsm: SoftH
         await until(lambda: signer.client.available)
         value = await signer.client.sign(order)
         assert value.recid in (0, 1)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def test_the_key_encryption_key_may_be_in_the_same_token(hsm: SoftHsm) -> None:

@@ -8,13 +8,14 @@ from pyrage import encrypt, x25519
 
 from countersign.keystores import create_root
 from countersign.keystores.memory import LockedPage
+from countersign.keystores.orders import about
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Generated, Order
 from countersign.keystores.recovery_copy import Recovered, open_copy
 from countersign.keystores.roots import next_root, parse_root
 from countersign.keystores.schemes import SCHEMES, public_key
 from countersign.keystores.service import SignerService
-from tests.keystores.builders import KEY, ORG, STORE, Bench, about
+from tests.keystores.builders import KEY, ORG, STORE, Bench
 
 RECOVERY = x25519.Identity.generate()
 

@@ -12,11 +12,12 @@ import pyrage
 import pytest
 
 from countersign.keystores import GeneratedKey, KeyRecord, SignerUnavailable, roots, rotation, rotation_store, store
+from countersign.keystores.orders import about
 from countersign.keystores.outcome import Refusal, SignerRefused
 from countersign.keystores.protocol import Generated, State
 from countersign.storage import Database
 from countersign.storage.transaction import Statement, Transaction
-from tests.keystores.builders import ORG, PAIRS, STORE, Bench, FixedKek, about
+from tests.keystores.builders import ORG, PAIRS, STORE, Bench, FixedKek
 
 T = TypeVar("T")
 INSERT_KEY = Statement(
@@ -294,7 +295,12 @@ def test_what_else_a_root_holds_is_carried_over() -> None:
     old, new = FixedKek(), FixedKek(b"n" * 32, name="new")
     recipient = str(pyrage.x25519.Identity.generate().to_public())
     founder = roots.Founder("or-1", "us-1", "cr-1", "Key", "-----BEGIN PUBLIC KEY-----")
-    more = {"installation_id": "in-1", "founders": (founder,), "recovery_recipients": (recipient,)}
+    more = {
+        "installation_id": "in-1",
+        "founders": (founder,),
+        "recovery_recipients": (recipient,),
+        "authoriser_apart": True,
+    }
     before = parsed(roots.create_root(old, STORE, b"a" * 32, **more))  # type: ignore[arg-type]
     whole = content(before, old)
     blobs = (roots.rewrap_root(before, old, b"", new, b""), roots.next_root(before, old, b""))
@@ -302,7 +308,7 @@ def test_what_else_a_root_holds_is_carried_over() -> None:
         assert isinstance(blob, bytes)
         after = content(parsed(blob), kek)
         assert {name for name, value in after.items() if value != whole[name]} == changes
-        assert len(after) == 8
+        assert len(after) == 9
 
 
 def parsed(blob: bytes) -> roots.WrappedRoot:

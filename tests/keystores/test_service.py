@@ -10,9 +10,9 @@ import pytest
 
 from countersign.keystores import create_root
 from countersign.keystores.kek import PassphraseProvider
-from countersign.keystores.protocol import Order
-from countersign.keystores.service import NotAnOrder
-from tests.keystores.builders import PAIRS, STORE, Bench, FixedKek, about
+from countersign.keystores.orders import about
+from countersign.keystores.protocol import NotAnOrder, Order
+from tests.keystores.builders import PAIRS, STORE, Bench, FixedKek
 
 CHEAPEST = PassphraseProvider(memory_kib=64 * 1024, iterations=1, lanes=1)
 

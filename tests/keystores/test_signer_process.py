@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from countersign.keystores.orders import KeyRecord, SignatureValue
 from countersign.keystores.protocol import MAX_FRAME, Order, frame
 from countersign.world import World
 from tests.keystores.builders import KEY, ORG, PAIRS, STORE, Running, evidence, running
+from tests.support.aio import until
 
 STATUS = frame(msgspec.msgpack.encode(Order(1, "status")))
 
@@ -35,14 +35,6 @@ async def new_key(signer: Running, scheme: str = "ECDSA", curve: str = "secp256k
 def order(key: KeyRecord, payload: bytes = b"d" * 32) -> SignOrder:
     kind = "message" if key.scheme == "EdDSA" else "digest32"
     return SignOrder(key, kind, payload, "si-1", evidence())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 def proc(pid: int, name: str) -> str:
@@ -335,7 +327,7 @@ async def test_two_signers_do_not_share_a_socket() -> None:
         process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
         _, said = await process.communicate()
         assert process.returncode == 2
-        assert b"another signer uses the socket directory" in said
+        assert b"another process uses the socket directory" in said
         assert (await signer.client.status()).state == "unsealed"
 
 

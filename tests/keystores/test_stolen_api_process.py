@@ -1,8 +1,9 @@
 """A stolen API process: the authoriser's seed, every row of the database, the MAC keys, and the signer's socket.
 
-The signer is the real process. What the thief asks of it, it asks with a perfect grant; it has every piece of evidence
-that was ever given, and may write what it likes wherever the API may. It gets no signature, export or end of a key that
-nobody in the roster consented to, and no credential of its own into the roster.
+At G2 it has the socket of the authoriser instead of the seed. The processes are the real ones. What the thief asks of
+the signer, it asks with a perfect grant where it can have one; it has every piece of evidence that was ever given, and
+may write what it likes wherever the API may. It gets no signature, export or end of a key that nobody in the roster
+consented to, and no credential of its own into the roster.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from countersign.keystores import (
     Authoriser,
+    AuthoriserClient,
     ConsentEvidence,
     Founder,
     KeyRecord,
@@ -33,6 +35,7 @@ from countersign.keystores import (
     SignerRefused,
     SignerSupervisor,
     SignOrder,
+    charter,
     create_root,
     share_envelope,
 )
@@ -40,26 +43,34 @@ from countersign.keystores.kek import open_provider
 from countersign.keystores.orders import EndedKey
 from countersign.keystores.proof import operator_proof
 from countersign.keystores.protocol import Order
+from countersign.keystores.roster_line import RosterLine
 from countersign.keystores.roster_orders import Adoption, Endorsement
+from countersign.keystores.supervisor import Supervisor
 from countersign.world import World
 from tests.keystores.builders import ORG, STORE
 from tests.keystores.people import INSTALLATION, Person, digest
 from tests.support.softhsm import Token as SoftHsm
 from tests.support.softhsm import softhsm_token
 
+APART = "apart"
 CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP256K1)
 
 
 @dataclass
 class House:
-    """A signer at G3 with one administrator in its roster, one key, and the thief's client."""
+    """A signer at G3 with one administrator in its roster, one key, and the thief's client.
+
+    At G2 ``keeper`` is the authoriser, a process of its own, and the roster its.
+    """
 
     thief: SignerClient
+    keeper: RosterLine
     administrator: Person
     key: KeyRecord
     state: Path
     root: bytes
     supervisor: SignerSupervisor
+    authorising: Supervisor | None = None
 
     async def restart(self) -> None:
         """Kill the signer; its supervisor starts another, and the client comes back."""
@@ -82,7 +93,7 @@ class House:
         return (by or self.administrator).consents("POST", path, body, **changed)
 
     async def enrol(self, new: Person, evidence: ConsentEvidence | None) -> bytes:
-        return await self.thief.change_roster("enrol", msgspec.msgpack.encode(new.founder), evidence)
+        return await self.keeper.change_roster("enrol", msgspec.msgpack.encode(new.founder), evidence)
 
 
 async def make_key(client: SignerClient, by: Person, key_id: str) -> KeyRecord:
@@ -99,33 +110,48 @@ async def house(
     founders: tuple[Founder, ...] | None = None, *, key: bool = True, store: str = "sealed"
 ) -> AsyncIterator[House]:
     administrator = Person()
-    with tempfile.TemporaryDirectory(prefix="ks") as name:
-        directory = Path(name)
+    founders = (administrator.founder,) if founders is None else founders
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ks")))
         kek, seed = f"dev:{directory / 'kek'}", os.urandom(32)
+        apart = charter.create(directory / "key", "au-1", INSTALLATION, founders) if store == APART else None
         root = create_root(
             open_provider(kek),
             STORE,
-            Authoriser(seed).public_key,
+            Authoriser(seed if apart is None else apart.seed).public_key,
             installation_id=INSTALLATION,
-            founders=(administrator.founder,) if founders is None else founders,
+            founders=founders,
+            authoriser_apart=apart is not None,
         )
 
         async def roots() -> list[bytes]:
             return [root]
 
         socket, state = directory / "run" / "signer.sock", directory / "state"
-        supervisor = SignerSupervisor(
-            str(socket), kek, store=store, environment="sandbox", extra=("--state", str(state))
-        )
-        client = SignerClient(str(socket), Authoriser(seed), roots, store_id=STORE, world=World())
-        await supervisor.start()
-        try:
-            await client.start(wait=20)
-            made = await make_key(client, administrator, World().new_id("key")) if key else None
-            yield House(client, administrator, made, state, root, supervisor)  # type: ignore[arg-type]  # the caller asked for none
-        finally:
-            await client.close()
-            await supervisor.stop()
+        extra = ("--state", str(state), "--grant-level", "G3" if apart is None else "G2")
+        kind = "sealed" if apart else store
+        supervisor = SignerSupervisor(str(socket), kek, store=kind, environment="sandbox", extra=extra)
+        authorising = None if apart is None else authoriser_process(directory)
+        grants = Authoriser(seed) if apart is None else AuthoriserClient(str(directory / "au" / "s"), "au-1")
+        client = SignerClient(str(socket), grants, roots, store_id=STORE, world=World())
+        for process in (supervisor, authorising):
+            if process is not None:
+                await process.start()
+                stack.push_async_callback(process.stop)
+        for line in (grants, client):
+            if isinstance(line, RosterLine):
+                await line.start(wait=20)
+                stack.push_async_callback(line.close)
+        made = await make_key(client, administrator, World().new_id("key")) if key else None
+        keeper = grants if isinstance(grants, AuthoriserClient) else client
+        yield House(client, keeper, administrator, made, state, root, supervisor, authorising)  # type: ignore[arg-type]  # the caller asked for none
+
+
+def authoriser_process(directory: Path) -> Supervisor:
+    """The authoriser of the key file ``key``, at the socket ``au/s``."""
+    options = ("--socket", str(directory / "au" / "s"), "--key", str(directory / "key"), "--environment", "sandbox")
+    state = ("--state", str(directory / "au-state"))
+    return Supervisor("authoriser", "countersign.keystores.authoriser", (*options, *state))
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +159,11 @@ def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
     yield from softhsm_token(tmp_path_factory.mktemp("hsm"))
 
 
-@pytest.fixture(params=["sealed", "resident", "wrapped"])
+@pytest.fixture(params=["sealed", "resident", "wrapped", APART])
 def store(request: pytest.FixtureRequest) -> str:
-    """Where the key is: in the sealed store, or in a hardware module in either mode."""
-    if request.param == "sealed":
-        return "sealed"
+    """Where the key is: in the sealed store, also at G2, or in a hardware module in either mode."""
+    if request.param in ("sealed", APART):
+        return str(request.param)
     hsm: SoftHsm = request.getfixturevalue("hsm")
     return f"{hsm.spec(label='wrapping')}&mode={request.param}"
 
@@ -193,7 +219,8 @@ async def _order(it: House, op: str, kind: str, payload: bytes, evidence: Consen
     order.public_key, order.secret_kind = it.key.public_key, it.key.secret_kind
     order.root_version, order.generation, order.evidence = it.key.root_version, it.key.generation, evidence
     order.arguments = msgspec.msgpack.encode([os.urandom(32) for _ in range(5)])
-    order.grant = await it.thief._grant(order, "rq-1", "")
+    if op != "rewrap":
+        order.grant = await it.thief._grant(order, "rq-1", "")
     return await it.thief._order(order)
 
 
@@ -272,13 +299,13 @@ async def test_no_credential_of_its_own_gets_in(store: str) -> None:
         )
         # Endorsed without consent, without the key-encryption key, or under the fingerprint of another key.
         forged = Endorsement(ORG, thief.uuid, thief.fingerprint, b"p" * 32)
-        await refused(it.thief.change_roster("endorse", msgspec.msgpack.encode(forged)))
+        await refused(it.keeper.change_roster("endorse", msgspec.msgpack.encode(forged)))
         asked = it.administrator.consents(
             "POST", f"/auth/credentials/{thief.uuid}/endorse", {"publicKey": honest.fingerprint}
         )
-        assert "no such credential" in await _any_refusal(it.thief.change_roster("endorse", b"", asked))
+        assert "no such credential" in await _any_refusal(it.keeper.change_roster("endorse", b"", asked))
         adoption = Adoption(INSTALLATION, (thief.founder,), b"p" * 32)
-        assert await it.thief.change_roster("adopt", msgspec.msgpack.encode(adoption)) == b"done"
+        assert await it.keeper.change_roster("adopt", msgspec.msgpack.encode(adoption)) == b"done"
         assert "is pending in the roster" in await refused(it.sign(it.wants(payload, thief), payload))
 
 
@@ -302,19 +329,19 @@ async def test_a_covered_credential_counts_and_a_removed_one_is_not_brought_back
         activated = it.administrator.consents("PUT", f"/auth/service-accounts/{account.user_id}/activate", expires=100)
         path = f"/auth/service-accounts/{account.user_id}/deactivate"
         off = it.administrator.consents("PUT", path, expires=200)
-        assert await it.thief.change_roster("retire", b"", off) == b"done"
+        assert await it.keeper.change_roster("retire", b"", off) == b"done"
         assert "is inactive in the roster" in await refused(it.sign(it.wants(payload, account), payload))
         # What somebody consented to before does not undo it, nor does enrolling it again.
-        assert "older than the state" in await refused(it.thief.change_roster("retire", b"", activated))
+        assert "older than the state" in await refused(it.keeper.change_roster("retire", b"", activated))
         assert await it.enrol(account, covering) == b"done"
         assert "is inactive in the roster" in await refused(it.sign(it.wants(payload, account), payload))
         on = it.administrator.consents("PUT", f"/auth/service-accounts/{account.user_id}/activate", expires=300)
-        assert await it.thief.change_roster("retire", b"", on) == b"done"
+        assert await it.keeper.change_roster("retire", b"", on) == b"done"
         await it.sign(it.wants(payload, account), payload)
         deleted = it.administrator.consents("DELETE", f"/auth/service-accounts/{account.user_id}", expires=400)
-        assert await it.thief.change_roster("retire", b"", deleted) == b"done"
+        assert await it.keeper.change_roster("retire", b"", deleted) == b"done"
         later = it.administrator.consents("PUT", f"/auth/service-accounts/{account.user_id}/activate", expires=500)
-        await it.thief.change_roster("retire", b"", later)
+        await it.keeper.change_roster("retire", b"", later)
         assert "is archived in the roster" in await refused(it.sign(it.wants(payload, account), payload))
         again = Person(key=account.key)
         anew = it.administrator.consents("POST", "/auth/service-accounts", {**body, "name": "y"})
@@ -327,7 +354,7 @@ async def test_an_endorsed_credential_counts() -> None:
         assert await it.enrol(coded, None) == b"pending"
         path = f"/auth/credentials/{coded.uuid}/endorse"
         asked = it.administrator.consents("POST", path, {"publicKey": coded.fingerprint})
-        assert await it.thief.change_roster("endorse", b"", asked) == b"done"
+        assert await it.keeper.change_roster("endorse", b"", asked) == b"done"
         await it.sign(it.wants(payload, coded), payload)
 
 
@@ -340,13 +367,13 @@ async def test_an_installation_made_before_is_held_to_its_roster_once_that_is_ad
         with pytest.raises(SignerRefused, match="keeps no roster yet"):
             await it.enrol(thief, None)
         adoption = Adoption(INSTALLATION, (it.administrator.founder,))
-        reason = await refused(it.thief.change_roster("adopt", msgspec.msgpack.encode(adoption)))
+        reason = await refused(it.keeper.change_roster("adopt", msgspec.msgpack.encode(adoption)))
         assert "key-encryption key" in reason
         kek = open_provider(f"dev:{it.state.parent / 'kek'}")
         proof = operator_proof(kek, b"", STORE, [it.root], adoption.message())
         assert isinstance(proof, bytes)
         adopted = msgspec.structs.replace(adoption, proof=proof)
-        assert await it.thief.change_roster("adopt", msgspec.msgpack.encode(adopted)) == b"done"
+        assert await it.keeper.change_roster("adopt", msgspec.msgpack.encode(adopted)) == b"done"
         await it.restart()
         assert await _level(it) == "G3"
         assert "not in the roster" in await refused(it.sign(it.wants(payload, thief), payload))
@@ -364,10 +391,10 @@ async def test_the_roster_outlasts_the_signer() -> None:
         account, payload = Person(), digest()
         covering = it.administrator.consents("POST", "/auth/service-accounts", {"name": "x", "publicKey": account.pem})
         await it.enrol(account, covering)
-        before = it.thief.roster_mark
+        before = it.keeper.roster_mark
         await it.restart()
         await it.sign(it.wants(payload, account), payload)
-        assert before is None or it.thief.roster_mark is not None
+        assert before is None or it.keeper.roster_mark is not None
 
 
 async def test_the_holder_of_the_key_encryption_key_endorses() -> None:
@@ -378,7 +405,7 @@ async def test_the_holder_of_the_key_encryption_key_endorses() -> None:
         proof = operator_proof(open_provider(f"dev:{it.state.parent / 'kek'}"), b"", STORE, [it.root], wanted.message())
         assert isinstance(proof, bytes)
         given = msgspec.msgpack.encode(msgspec.structs.replace(wanted, proof=proof))
-        assert await it.thief.change_roster("endorse", given) == b"done"
+        assert await it.keeper.change_roster("endorse", given) == b"done"
         await it.sign(it.wants(payload, lost), payload)
 
 
@@ -391,4 +418,4 @@ async def test_every_kind_of_public_key_is_read_by_a_signer_that_gave_up_the_fil
         for key in keys:
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
             founder = msgspec.structs.replace(Person().founder, public_key=pem)
-            assert await it.thief.change_roster("enrol", msgspec.msgpack.encode(founder), None) == b"pending"
+            assert await it.keeper.change_roster("enrol", msgspec.msgpack.encode(founder), None) == b"pending"

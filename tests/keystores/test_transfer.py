@@ -21,6 +21,7 @@ from countersign.keystores import (
     sharing,
     stark,
 )
+from countersign.keystores.orders import about
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Generated, Order, Reply
 from countersign.keystores.share_holder import Envelopes
@@ -32,7 +33,7 @@ from countersign.keystores.transfer_messages import (
     decode_signers,
     encode,
 )
-from tests.keystores.builders import KEY, ORG, Bench, about, evidence, vectors
+from tests.keystores.builders import KEY, ORG, Bench, evidence, vectors
 
 VECTORS: dict[str, Any] = vectors("keys-wallets-vectors.json")["keyShareEnvelope"]
 SECRET = int(VECTORS["secretScalarHex"], 16)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from countersign.keystores import SignerSealed, SignerUnavailable, SignOrder
-from countersign.keystores.client import SignerClient, _about
+from countersign.keystores.client import SignerClient
 from countersign.keystores.kek import open_provider
-from countersign.keystores.orders import KeyRecord, SignatureValue
+from countersign.keystores.orders import KeyRecord, SignatureValue, about
 from countersign.keystores.protocol import Order, Reply, State, frame
 from countersign.keystores.roots import next_root, parse_root
 from tests.keystores.builders import KEY, ORG, PAIRS, Running, evidence, running
 from tests.keystores.test_confinement import FILTERS
+from tests.support.aio import until
 
 WORKERS = ("--grant-level", "G1", "--workers", "2")
 
@@ -42,14 +42,6 @@ def core_limit(pid: int) -> list[str]:
 
 def open_sockets(pid: int) -> int:
     return sum(str(link.readlink()).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def crew(signer: Running) -> tuple[int, list[int]]:
@@ -105,7 +97,7 @@ async def test_a_grant_works_once_whichever_worker_would_be_next() -> None:
     async with running(None, *WORKERS) as signer:
         await crew(signer)
         key = await new_key(signer.client)
-        wire = _about("sign", key)
+        wire = about("sign", key)
         wire.payload, wire.payload_kind, wire.evidence = memoryview(b"d" * 32), "digest32", evidence()
         wire.grant = await signer.client._grant(wire, "si-1", "")
         same = [msgspec.structs.replace(wire, id=number) for number in range(1, 21)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -17,8 +18,10 @@ import pkcs11
 import pytest
 from dfns_sdk.types import DfnsError
 
+from tests.backup.builders import age_key, backed_up
 from tests.clients.sdk_python import python_client
 from tests.clients.signatures import check_ecdsa, check_eddsa
+from tests.faults.waiting import until
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign
 from tests.support.enrolment import NewKey, action_with, enrolled
@@ -37,6 +40,7 @@ class WithModule:
     hsm: Token
     stores: dict[str, str]
     environment: dict[str, str]
+    recovery: Path
 
     def keystore(self, *arguments: object) -> Done:
         """A command about its key stores."""
@@ -56,7 +60,8 @@ class WithModule:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
     directory = tmp_path_factory.mktemp("module")
     for hsm in softhsm_token(tmp_path_factory.mktemp("hsm")):
-        with Sandbox(directory / "data"):
+        recovery, recipient = age_key(directory, "recovery")
+        with Sandbox(directory / "data", environment={"COUNTERSIGN_RECOVERY_RECIPIENTS": recipient}):
             pass
         with tempfile.TemporaryDirectory(prefix="ks") as short:
             stores, settings = dict[str, str](), []
@@ -78,7 +83,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
                 "COUNTERSIGN_KEY_DESTRUCTION_DAYS": "0",
             }
             with Sandbox(directory / "data", environment=environment) as sandbox:
-                module = WithModule(sandbox, hsm, stores, environment)
+                module = WithModule(sandbox, hsm, stores, environment, recovery)
                 module.wait_until_unsealed()
                 yield module
 
@@ -181,6 +186,65 @@ def test_a_resident_key_that_is_destroyed_is_gone_from_the_token(served: WithMod
     with python_client(served.sandbox.service) as dfns:
         signed = dfns.keys.generate_signature(kept["id"], {"kind": "Hash", "hash": DIGEST})
         assert signed["status"] == "Signed"
+
+
+def test_the_root_of_a_further_store_and_what_wraps_it_are_exchanged_while_it_serves(served: WithModule) -> None:
+    store, directory = served.stores["wrapped"], served.sandbox.directory.parent
+    old, new = f"dev:{directory / 'wrapped'}", f"dev:{directory / 'another'}"
+    with Caller(served.sandbox.service) as caller:
+        path = f"/keys/{caller.create_key('ECDSA', 'secp256k1', storeId=store)}/signatures"
+
+        def turned(*arguments: object, kek: str = old) -> str:
+            settings = served.environment["COUNTERSIGN_KEY_STORES"].replace(f'"kek": "{old}"', f'"kek": "{kek}"')
+            command = ("keystore", *arguments, "--store", store, "--data", served.sandbox.directory)
+            done = countersign(*command, env={**served.environment, "COUNTERSIGN_KEY_STORES": settings})
+            assert done.status == 0, done.errors
+            assert caller.signed("POST", path, {"kind": "Hash", "hash": DIGEST}).json()["status"] == "Signed"
+            return done.output
+
+        assert "destroyed root 1" in turned("rotate-root", "--settle", 0)
+        assert f"kek of {store} in key_stores" in turned("rotate-kek", "--to", new)
+        turned("rotate-kek", "--to", old, kek=new)
+    shown = json.loads(served.keystore("status", "--json").output)
+    roots = {each["storeId"]: [root["version"] for root in each["roots"]] for each in (shown, *shown["furtherStores"])}
+    assert (roots.pop(store), set(map(tuple, roots.values()))) == ([1, 2], {(1,)})
+
+
+def test_a_lost_key_of_the_sealed_store_is_recovered_beside_modules_which_stay_as_they_are(
+    served: WithModule, tmp_path: Path
+) -> None:
+    identity, recipient = age_key(tmp_path)
+    with Caller(served.sandbox.service) as caller:
+        key, ended = caller.create_key("ECDSA", "secp256k1"), caller.create_key("ECDSA", "secp256k1")
+        module = caller.create_key("ECDSA", "secp256k1", storeId=served.stores["wrapped"])
+        assert caller.signed("DELETE", f"/keys/{ended}").status_code == 200
+    backed_up(served.sandbox, tmp_path / "b.age", recipient)
+    new = tmp_path / "new"
+    identities = ("--identity", identity, "--recovery-identity", served.recovery)
+    done = countersign("keystore", "recover", tmp_path / "b.age", *identities, "--data", new, "--json")
+    assert done.status == 0, done.errors
+    assert json.loads(done.output)["withoutCopy"] == []
+    for path in [served.sandbox.directory / "connection.json", *served.sandbox.directory.glob("*.pem")]:
+        shutil.copy(path, new / path.name)
+    with (
+        closing(sqlite3.connect(new / "countersign.db")) as database,
+        closing(sqlite3.connect(served.sandbox.directory / "countersign.db")) as before,
+    ):
+        of_module = "SELECT record, root_version FROM key_records WHERE key_id = ?"
+        assert database.execute(of_module, (module,)).fetchall() == before.execute(of_module, (module,)).fetchall()
+    with Sandbox(new) as recovered, Caller(recovered.service) as caller:
+        # Its signer's roster begins anew, and is told again what was told before: what has ended stays so.
+        assert countersign("keystore", "roster", "adopt", "--yes", "--data", new).status == 0
+        answer = caller.signed("POST", f"/keys/{key}/signatures", {"kind": "Hash", "hash": DIGEST})
+        assert answer.json()["status"] == "Signed"
+        until("the roster is told", lambda: told_of_end(new, ended))
+
+
+def told_of_end(directory: Path, key_id: str) -> bool:
+    """Whether the signer has taken the end of a key."""
+    with closing(sqlite3.connect(directory / "countersign.db")) as database:
+        told = "SELECT done_at FROM roster_orders WHERE subject_id = ? AND op = 'archive'"
+        return all(row[0] is not None for row in database.execute(told, (key_id,)).fetchall())
 
 
 def test_a_hardware_module_as_primary_store_lists_no_signers_and_imports_nothing(served: WithModule) -> None:

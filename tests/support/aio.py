@@ -8,7 +8,7 @@ calls ``runner.run(...)`` itself, before and after its ``yield``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import uvloop
@@ -25,3 +25,12 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run one coroutine on a loop of its own; not for use inside a running loop."""
     with new_runner() as runner:
         return runner.run(coroutine)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, at most 20 seconds."""
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)

@@ -85,12 +85,16 @@ class Sandbox:
     @property
     def signer_pid(self) -> int:
         """Process id of the signer that this server started."""
+        return self.child_pid("signer")
+
+    def child_pid(self, module: str) -> int:
+        """Process id of the signer or the authoriser that this server started."""
         assert self.process is not None
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                if b"countersign.keystores.signer" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if f"countersign.keystores.{module}\0".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
-        raise AssertionError("the server has no signer")
+        raise AssertionError(f"the server has no {module}")
 
     @property
     def log_path(self) -> Path:

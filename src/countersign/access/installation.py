@@ -1,6 +1,7 @@
 """What is written down about the installation, once.
 
-By ``init``: id, profile, key store, and how long break-glass waits. By a ceremony: the digest of its transcript.
+By ``init``: id, profile, key store, and how long break-glass waits. By a ceremony: the digest of its transcript. Where
+grants come from a process of its own: the id of that authoriser, which another one may replace (``keystores``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from countersign.access import store
 from countersign.storage import Transaction
 
 #: Names of what is written down.
-NAMES = ("installation_id", "profile", "store_id", "break_glass_hours", "ceremony_transcript")
+NAMES = ("installation_id", "profile", "store_id", "break_glass_hours", "ceremony_transcript", "authoriser_id")
 
 
 def read_installation() -> Transaction[dict[str, str]]:

@@ -16,6 +16,7 @@ from countersign.encoding.dates import to_iso
 from countersign.keystores import KeyRecord
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import harden_process, wipe
+from countersign.keystores.orders import about
 from countersign.keystores.protocol import DIGEST32, MESSAGE, Generated, Order, Reply, State
 from countersign.keystores.service import SignerService
 
@@ -66,10 +67,10 @@ class Bench:
 
     def use(self, key: KeyRecord) -> str | None:
         """Recompute the public key, then sign (or derive) with it; why that failed, or None."""
-        checked = self._ask(_about("verify", key))
+        checked = self._ask(about("verify", key))
         if checked.code != "ok":
             return f"{checked.code}: {checked.data.decode(errors='replace')}"
-        order = _about("derive" if key.scheme == "DH" else "sign", key)
+        order = about("derive" if key.scheme == "DH" else "sign", key)
         text = f"{self._text}, {key.key_id}".encode()
         payload, order.payload_kind = _payload(key, text)
         order.payload = memoryview(payload)
@@ -90,13 +91,6 @@ class Bench:
 
     def _ask(self, order: Order) -> Reply:
         return _decode_reply(self._service.handle(memoryview(bytearray(_encode(order)))))
-
-
-def _about(op: str, key: KeyRecord) -> Order:
-    order = Order(0, op, key.key_id, key.scheme, record=key.record)
-    order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
-    order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
-    return order
 
 
 def _payload(key: KeyRecord, text: bytes) -> tuple[bytes, str]:

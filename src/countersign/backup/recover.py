@@ -1,7 +1,8 @@
 """Recovery without the key-encryption key: a backup restored with every key sealed anew, from its recovery copy.
 
 It needs two things that are kept apart: the identity that opens the backup, and the identity of a recovery recipient.
-The result is the same installation with another key-encryption key and another store root. Keys without a copy (made
+The result is the same installation with another key-encryption key and another store root, whose signer's roster begins
+anew; what it is to be told is sent again. Other key stores stay as they are. Keys without a copy (made
 before the store named recovery recipients, or kept by a hardware module) cannot be brought back; their rows stay,
 their records do not.
 """
@@ -24,7 +25,7 @@ from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.record import Binding, seal
 from countersign.keystores.recovery_copy import Recovered, open_copy, seal_copy
-from countersign.keystores.roots import create_root, open_root, parse_root
+from countersign.keystores.roots import NamedAuthoriser, create_root, open_root, parse_root
 from countersign.keystores.schemes import SCHEMES, public_key
 
 Progress = Callable[[str, int, int], None]
@@ -55,23 +56,27 @@ def recover(
     kek: KekProvider,
     secret: bytearray,
     *,
+    authoriser: NamedAuthoriser | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Outcome:
     """Restore ``source`` into ``database`` (URL), which is new, under a new key-encryption key.
 
     ``secret`` is the new passphrase where the provider takes one. The recovery recipients of the new root are those
-    whose identities were given. Raises ``CannotRecover`` and what ``load`` raises.
+    whose identities were given; it takes grants of ``authoriser``, or else of the server. Raises ``CannotRecover`` and
+    what ``load`` raises.
     """
     found = _look(source, backup_keys)
     recipients = tuple(str(key.to_public()) for key in recovery_keys)
+    named = authoriser or NamedAuthoriser(found.authoriser, apart=False)
     wrapped = create_root(
         kek,
         found.store_id,
-        found.authoriser,
+        named.public_key,
         secret,
         root_version=found.root_version + 1,
         installation_id=found.installation_id,
         recovery_recipients=recipients,
+        authoriser_apart=named.apart,
     )
     work = _Work(found, wrapped, kek, secret, recovery_keys, recipients)
     try:
@@ -101,24 +106,30 @@ def _look(source: Path, keys: Sequence[x25519.Identity]) -> _Found:
     manifest = read_manifest(source, keys)
     found = _Found(manifest.installation_id, {table.name: table for table in manifest.tables})
 
+    sealed: set[str] = set()
+    versions: dict[str, int] = {}
+
     def take(name: str, data: bytes) -> None:
         _, _, rest = name.partition("tables/")
         table = rest.partition("/")[0]
-        if table not in ("keystore_roots", "server_keys"):
+        if table not in ("key_stores", "keystore_roots", "server_keys"):
             return
         for row in _named(found.tables[table], archive.decode_rows(data, found.tables[table])):
-            if table == "keystore_roots" and row["kind"] == "sealed":
-                if found.store_id not in ("", row["store_id"]):
-                    raise CannotRecover("the backup holds several sealed key stores; recovery is for one")
-                found.store_id = row["store_id"]
-                found.root_version = max(found.root_version, row["version"])
+            if table == "key_stores" and row["kind"] == "sealed":
+                sealed.add(row["store_id"])
+            elif table == "keystore_roots":
+                versions[row["store_id"]] = max(versions.get(row["store_id"], 0), row["version"])
             elif table == "server_keys" and (row["purpose"], row["state"]) == ("authoriser", "Active"):
                 found.authoriser = base64url.decode(row["public_key"])
 
     with source.open("rb") as file:
         archive.read(file, keys, take)
-    if not found.store_id or not found.authoriser:
+    if len(sealed) > 1:
+        raise CannotRecover("the backup holds several sealed key stores; recovery is for one")
+    if not sealed or not found.authoriser:
         raise CannotRecover("the backup holds no sealed key store")
+    found.store_id = sealed.pop()
+    found.root_version = versions[found.store_id]
     return found
 
 
@@ -163,26 +174,37 @@ class _Work:
             return [row for row in (self._record(table, row) for row in rows) if row is not None]
         if name == "keystore_roots":
             return [row for row in (self._root(table, row) for row in rows) if row is not None]
-        if name == "keystore_signers":
-            return [row for row in rows if row[table.columns.index("store_id")] != self._found.store_id]
+        if name in ("keystore_signers", "roster_marks"):
+            return [row for row in rows if not self._ours(table, row)]
+        if name == "roster_orders":
+            return [self._waiting(table, row) if self._ours(table, row) else row for row in rows]
         return rows
 
-    def _root(self, table: SavedTable, row: list[Any]) -> list[Any] | None:
+    def _ours(self, table: SavedTable, row: list[Any]) -> bool:
+        return bool(row[table.columns.index("store_id")] == self._found.store_id)
+
+    def _waiting(self, table: SavedTable, row: list[Any]) -> list[Any]:
+        """An order for the roster, to be sent again: it was authentic under the lost root, and is begun anew."""
         values = dict(zip(table.columns, row, strict=True))
-        if values["store_id"] != self._found.store_id:
+        values.update(done_at=None, outcome=None)
+        return [values[column] for column in table.columns]
+
+    def _root(self, table: SavedTable, row: list[Any]) -> list[Any] | None:
+        if not self._ours(table, row):
             return row
         if self._root_written:
             return None
         self._root_written = True
+        values = dict(zip(table.columns, row, strict=True))
         values.update(version=self.outcome.root_version, wrapped=self._wrapped, state="Active")
         if "next_wrapped" in values:
             values["next_wrapped"] = None
         return [values[column] for column in table.columns]
 
     def _record(self, table: SavedTable, row: list[Any]) -> list[Any] | None:
-        values = dict(zip(table.columns, row, strict=True))
-        if values["store_id"] != self._found.store_id:
+        if not self._ours(table, row):
             return row
+        values = dict(zip(table.columns, row, strict=True))
         key_id = values["key_id"]
         if values["recovery_copy"] is None:
             self.outcome.lost.append(key_id)

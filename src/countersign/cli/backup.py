@@ -36,12 +36,14 @@ identity_option = click.option(
 
 
 def saved_files(values: Settings) -> dict[str, Path]:
-    """What lies beside the database and belongs into a backup. The key-encryption key never does."""
+    """What lies beside the database and belongs into a backup. The keys of the signers and the authoriser never do."""
     from countersign.server.key_stores import state_directory
 
+    authoriser = {"authoriser-roster.log": Path(values.authoriser_state) / "roster.log"}
     return {
         SECRET: Path(values.server_secret_file),
         ROSTER: Path(values.signer_state) / "roster.log",
+        **(authoriser if values.authoriser_apart else {}),
         **{
             f"signer-roster-{store.id}.log": state_directory(values, store) / "roster.log"
             for store in values.key_stores
@@ -96,7 +98,7 @@ def backup(output: Path, config: Path | None, data: Path | None, recipients: tup
         click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
     for name, path in saved_files(values).items():
         if name != SECRET and name not in done.summary.files:
-            click.echo(f"  note: {path} is not there: the backup has no roster of that signer")
+            click.echo(f"  note: {path} is not there: the backup lacks this roster, which its process keeps elsewhere")
     click.echo("  without the key-encryption key, which has to be kept elsewhere, nothing in it signs")
 
 
@@ -150,11 +152,11 @@ def restore_target(config: Path | None, data: Path | None) -> Settings:
 
 
 def put_files(files: dict[str, bytes], values: Settings, *, roster: bool = True) -> None:
-    """Write the files of a backup where the settings say, mode 0600; without ``roster`` not the signer's own."""
+    """Write the files of a backup where the settings say, mode 0600; without ``roster`` not the first store's."""
     from countersign.server.serve import write_private
 
     for name, path in saved_files(values).items():
-        if name in files and (roster or name == SECRET):
+        if name in files and (roster or name != ROSTER):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(path, files[name])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, run_local
-from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, last, shares_option
-from countersign.cli.signers import kek_at_hand, served_stores
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
+from countersign.cli.signers import first_root
 from countersign.storage import Database
 from countersign.world import World
 
@@ -50,35 +50,23 @@ def add_store(
         raise click.ClickException(str(trouble)) from None
     secrets = Secrets()
 
-    async def work(database: Database, server_secret: bytes, world: World) -> tuple[str, bool]:
-        from countersign.access.installation import read_installation
-        from countersign.keystores import Authoriser, create_root
-        from countersign.keystores.memory import wipe
-        from countersign.keystores.outcome import Refusal
-        from countersign.keystores.proof import newest_root
+    async def work(database: Database, _secret: bytes, world: World) -> tuple[str, bool]:
+        from countersign.keystores import create_root
         from countersign.keystores.registration import RegisteredStore, add_store
-        from countersign.server.maintenance import key_ring
 
-        installation_id = (await database.read(read_installation))["installation_id"]
-        first = (await served_stores(settings, database))[0]
-        kek_of_first, given, blobs = await kek_at_hand(database, first, secrets)
-        known = newest_root(kek_of_first, last(given), first.store_id, blobs)
-        for each in given:
-            wipe(each)
-        if isinstance(known, Refusal):
-            raise click.ClickException(f"this needs the key-encryption key of the first key store: {known.reason}")
+        first, known = await first_root(settings, database, secrets)
         secret = for_new(provider, secrets, shares_directory, custodians)
-        ring = await key_ring(settings, database, installation_id, world)
         store_id = world.new_id("ks")
-        authoriser = Authoriser(ring.keys.active("authoriser").secret)
         try:
+            # Whose grants the first store takes, this one does.
             root = create_root(
                 provider,
                 store_id,
-                authoriser.public_key,
+                known.authorisers[0],
                 secret,
                 installation_id=known.installation_id,
                 founders=known.founders,
+                authoriser_apart=known.authoriser_apart,
             )
         except ValueError as trouble:
             raise click.ClickException(str(trouble)) from None

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli.authoriser import make_authoriser
 from countersign.cli.ceremony import ceremony, show_transcript
 from countersign.cli.common import config_option, data_option, installation_settings, read_secret, start_refusals
 from countersign.cli.key_stores import add_store, list_stores, make_primary
 from countersign.cli.recover import recover
 from countersign.cli.roster import roster
 from countersign.cli.rotation import rotate_kek, rotate_root
-from countersign.cli.signers import ServedStore, one_store_option, served_stores, signer_of, store_option
+from countersign.cli.signers import (
+    ServedStore,
+    one_store_option,
+    roster_keepers,
+    roster_line,
+    served_stores,
+    signer_of,
+    store_option,
+)
 from countersign.encoding.dates import to_iso
 from countersign.keystores import SignerClient, SignerError, SignerStatus
 from countersign.server.settings import Settings
@@ -40,6 +49,7 @@ keystore.add_command(rotate_root)
 keystore.add_command(add_store)
 keystore.add_command(list_stores)
 keystore.add_command(make_primary)
+keystore.add_command(make_authoriser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,23 @@ class _Seen:
     store: ServedStore
     status: SignerStatus
     roots: list[RootState]
+
+
+async def _look_at_authoriser(settings: Settings) -> tuple[ServedStore, SignerStatus] | None:
+    """The authoriser, where it is a process of its own."""
+    from countersign.keystores import AuthoriserClient
+    from countersign.storage import open_database
+
+    database = await open_database(settings.database, migrate=False, readonly=True)
+    try:
+        keeper = (await roster_keepers(settings, database))[-1]
+        if not keeper.key_file:
+            return None
+        async with roster_line(database, keeper, wait=5.0) as line:
+            assert isinstance(line, AuthoriserClient)
+            return keeper, await line.status()
+    finally:
+        await database.close()
 
 
 async def _look(
@@ -84,24 +111,27 @@ def _run(
     *,
     as_json: bool = False,
     first_only: bool = False,
+    authoriser: bool = False,
 ) -> None:
-    """Act on every key store, or on the one that is named, and show how it is then."""
+    """Act on every key store, or on the one that is named, and show how it is then; with ``authoriser`` that too."""
     settings = installation_settings(config, data)
     try:
         found = asyncio.run(_look(settings, store_id, act, first_only=first_only and store_id is None))
+        beside = asyncio.run(_look_at_authoriser(settings)) if authoriser and store_id is None else None
     except start_refusals() as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         first, *others = map(_document, found)
-        click.echo(json.dumps({**first, "furtherStores": others}))
+        more = {} if beside is None else {"authoriser": _authoriser_document(*beside)}
+        click.echo(json.dumps({**first, "furtherStores": others, **more}))
     else:
         for seen in found:
             _show(seen, named=len(found) > 1)
-    if any(seen.status.state == "down" for seen in found):
+        if beside is not None:
+            _show_status(beside[1], f"{beside[0].title}: ")
+    if any(seen.status.state == "down" for seen in found) or (beside is not None and beside[1].state == "down"):
         if not as_json:
-            click.echo(
-                "  Is it running, and does it talk to this user? The signer's --allow-uid says whom it talks to."
-            )
+            click.echo("  Is it running, and does it talk to this user? Its option --allow-uid says whom it talks to.")
         raise SystemExit(1)
 
 
@@ -117,11 +147,23 @@ def _document(seen: _Seen) -> dict[str, object]:
     }
 
 
-def _show(seen: _Seen, *, named: bool) -> None:
-    which = f"key store {seen.store.store_id} ({seen.store.name}): " if named else ""
-    click.echo(f"{which}{seen.status.state}{': ' + seen.status.reason if seen.status.reason else ''}")
-    for note in seen.status.notes:
+def _authoriser_document(keeper: ServedStore, status: SignerStatus) -> dict[str, object]:
+    return {
+        "authoriserId": keeper.store_id,
+        "state": status.state,
+        "reason": status.reason,
+        "notes": status.notes,
+    }
+
+
+def _show_status(status: SignerStatus, which: str) -> None:
+    click.echo(f"{which}{status.state}{': ' + status.reason if status.reason else ''}")
+    for note in status.notes:
         click.echo(f"  note: {note}")
+
+
+def _show(seen: _Seen, *, named: bool) -> None:
+    _show_status(seen.status, f"{seen.store.title} ({seen.store.name}): " if named else "")
     for line in _root_lines(seen.roots):
         click.echo(f"  {line}")
 
@@ -161,12 +203,15 @@ def _root_lines(roots: list[RootState]) -> list[str]:
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status_command(data: Path | None, config: Path | None, store_id: str | None, as_json: bool) -> None:
-    """Say of each key store whether it is sealed, what its host could not protect, and how its roots are kept."""
+    """Say of each key store whether it is sealed, what its host could not protect, and how its roots are kept.
+
+    And of an authoriser in a process of its own whether it is up.
+    """
 
     async def nothing(_client: SignerClient) -> None:
         return
 
-    _run(config, data, store_id, nothing, as_json=as_json)
+    _run(config, data, store_id, nothing, as_json=as_json, authoriser=True)
 
 
 @keystore.command()

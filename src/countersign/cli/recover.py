@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from countersign.cli.backup import identity_option, put_files, read_identities, refusals, restore_target, saved_files
 from countersign.cli.common import config_option
 from countersign.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from countersign.keystores.roots import NamedAuthoriser
+    from countersign.server.settings import Settings
 
 _SHOWN = 20
 
@@ -46,6 +51,7 @@ def recover(
     with refusals(CannotRecover), progress_bar("recovering") as show:
         provider = open_provider(values.signer_kek)
         secret = for_new(provider, Secrets(), None, ())
+        apart = _authoriser(values)
         done = run(
             source,
             read_identities(identity),
@@ -53,6 +59,7 @@ def recover(
             values.database,
             provider,
             secret,
+            authoriser=apart,
             progress=show,
         )
         check(done)
@@ -76,3 +83,13 @@ def recover(
         click.echo("The signer's roster is begun anew: countersign keystore roster adopt")
     if done.lost or done.refused:
         raise SystemExit(1)
+
+
+def _authoriser(values: Settings) -> NamedAuthoriser | None:
+    """Whose grants the new root takes, where that is not the server."""
+    from countersign.keystores import charter
+    from countersign.keystores.roots import NamedAuthoriser
+
+    if not values.authoriser_apart:
+        return None
+    return NamedAuthoriser(charter.read(Path(values.authoriser_key)).public_key, apart=True)

@@ -13,11 +13,19 @@ import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
 from countersign.cli.kek_secrets import Secrets, last
-from countersign.cli.signers import ServedStore, kek_at_hand, one_store_option, served_stores, signer_of, store_option
+from countersign.cli.signers import (
+    ServedStore,
+    kek_at_hand,
+    one_store_option,
+    roster_keepers,
+    roster_line,
+    store_option,
+)
 
 if TYPE_CHECKING:
-    from countersign.keystores import Founder, SignerClient
+    from countersign.keystores import Founder
     from countersign.keystores.roster import Listed
+    from countersign.keystores.roster_line import RosterLine
     from countersign.server.settings import Settings
     from countersign.storage import Database
 
@@ -26,10 +34,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One key store of an installation with its signer, for one command."""
+    """One keeper of a roster, a signer or the authoriser, for one command."""
 
     database: Database
-    client: SignerClient
+    client: RosterLine
     store: ServedStore
     installation_id: str
     secrets: Secrets
@@ -41,11 +49,17 @@ class _Place:
         return await self.database.read(lambda: read_roster_mark(self.store.store_id))
 
     async def prove(self, message: bytes) -> bytes:
-        """The word of who holds the key-encryption key."""
+        """The word of who holds the key-encryption key, or the key file of the authoriser."""
+        from countersign.keystores import charter
         from countersign.keystores.memory import wipe
         from countersign.keystores.outcome import Refusal
         from countersign.keystores.proof import operator_proof
 
+        if self.store.key_file:
+            try:
+                return charter.read(Path(self.store.key_file)).keys.operator_proof(message)
+            except (ValueError, OSError) as trouble:
+                raise click.ClickException(f"this needs the key file of the authoriser: {trouble}") from None
         provider, given, blobs = await kek_at_hand(self.database, self.store, self.secrets)
         try:
             proof = operator_proof(provider, last(given), self.store.store_id, blobs, message)
@@ -62,7 +76,7 @@ async def vouch(settings: Settings, database: Database, founder: Founder) -> boo
 
     False where one of them does not know it: it is away, or its key-encryption key has to be typed in.
     """
-    done = [await _vouch(database, store, founder) for store in await served_stores(settings, database)]
+    done = [await _vouch(database, store, founder) for store in await roster_keepers(settings, database)]
     return all(done)
 
 
@@ -72,12 +86,13 @@ async def _vouch(database: Database, store: ServedStore, founder: Founder) -> bo
     from countersign.keystores.outgoing import RosterKeeper
     from countersign.world import World
 
-    async with signer_of(database, store) as client:
+    async with roster_line(database, store) as client:
         try:
             keeper = RosterKeeper(database, {store.store_id: client}, World())
             await keeper.deliver()
             await keeper.settle()
-            if open_provider(store.kek).needs_secret or client.roster_mark is None:
+            typed = not store.key_file and open_provider(store.kek).needs_secret
+            if typed or client.roster_mark is None:
                 return False
             await _endorse(_Place(database, client, store, "", Secrets()), founder.org_id, founder)
         except (SignerError, ValueError, click.ClickException):
@@ -123,11 +138,11 @@ async def _at(
     database = await open_database(settings.database, migrate=False)
     try:
         installation_id = (await find_installation(database))["installation_id"]
-        stores = await served_stores(settings, database, store_id or None)
+        stores = await roster_keepers(settings, database, store_id or None)
         outcomes: list[tuple[ServedStore, T | Exception]] = []
         secrets = Secrets()
         for store in stores[:1] if store_id == "" else stores:
-            async with signer_of(database, store) as client:
+            async with roster_line(database, store) as client:
                 try:
                     place = _Place(database, client, store, installation_id, secrets)
                     outcomes.append((store, await work(place)))
@@ -166,7 +181,7 @@ def roster(context: click.Context, data: Path | None, config: Path | None, store
     else:
         for store, outcome in outcomes:
             if len(outcomes) > 1:
-                click.echo(f"key store {store.store_id} ({store.name})")
+                click.echo(f"{store.title} ({store.name})")
             if isinstance(outcome, Exception):
                 click.echo(f"no answer: {outcome}")
             else:
@@ -194,15 +209,11 @@ def differences(one: Shown, other: Shown) -> list[str]:
     for key in dict.fromkeys([*states[0], *states[1]]):
         here, there = (each.get(key, "absent") for each in states)
         if here != there and "Active" in (here, there):
-            unlike.append(
-                f"{key[1]} is {here} in key store {one.document['storeId']}, {there} in {other.document['storeId']}"
-            )
+            unlike.append(f"{key[1]} is {here} in {one.document['storeId']}, {there} in {other.document['storeId']}")
     return unlike
 
 
 async def _read(place: _Place) -> Shown:
-    from countersign.keystores.outgoing import behind
-
     page = await place.client.roster_page(0)
     listed = list(page.credentials)
     while page.more:
@@ -214,7 +225,7 @@ async def _read(place: _Place) -> Shown:
         "installationId": page.installation_id,
         "records": page.records,
         "head": page.head.hex(),
-        "behind": None if known is None else behind(known, (page.records, page.head.hex())),
+        "behind": None if known is None else await place.client.behind(known),
     }
     return Shown(document, listed)
 
@@ -245,7 +256,7 @@ def _show(document: dict[str, Any], listed: list[Listed]) -> None:
     click.echo(f"{document['records']} records, head {document['head']}")
     if document["behind"]:
         click.echo(f"BEHIND: {document['behind']}")
-        click.echo("  Put the newest copy of the signer's state back; or 'roster repeat', then 'roster confirm'.")
+        click.echo("  Until then no key is used: put the newest copy back; or 'roster repeat', then 'roster confirm'.")
 
 
 @roster.command()
@@ -263,19 +274,28 @@ def adopt(data: Path | None, config: Path | None, store_id: str | None, yes: boo
         from msgspec.structs import replace
 
         from countersign.keystores.roster_orders import Adoption
-        from countersign.keystores.store import credentials_to_adopt
 
-        found = await place.database.read(credentials_to_adopt)
-        for item in found:
-            _tell(item)
-        if not yes:
-            click.confirm(f"Are these {len(found)} credentials all known and wanted?", abort=True)
-        adoption = Adoption(place.installation_id, tuple(found))
+        if place.store.key_file:
+            raise click.ClickException("the roster of an authoriser begins with its key file")
+        found = await confirmed_credentials(place.database, ask=not yes)
+        adoption = Adoption(place.installation_id, found)
         proof = await place.prove(adoption.message())
         await place.client.change_roster("adopt", _packed(replace(adoption, proof=proof)))
         return len(found)
 
     click.echo(f"the roster begins with {_run_one(config, data, store_id, work)} credentials")
+
+
+async def confirmed_credentials(database: Database, *, ask: bool) -> tuple[Founder, ...]:
+    """Every active credential, shown to the operator, who takes them all or gives up."""
+    from countersign.keystores.store import credentials_to_adopt
+
+    found = await database.read(credentials_to_adopt)
+    for item in found:
+        _tell(item)
+    if ask:
+        click.confirm(f"Are these {len(found)} credentials all known and wanted?", abort=True)
+    return tuple(found)
 
 
 def _tell(item: Founder) -> None:
@@ -318,7 +338,7 @@ def repeat(data: Path | None, config: Path | None, store_id: str | None) -> None
 @config_option
 @one_store_option
 def confirm(data: Path | None, config: Path | None, store_id: str | None) -> None:
-    """Take the signer's roster as it is for the newest, after a look at why it was behind."""
+    """Take a roster as it is for the newest, after a look at why it was behind; keys are used again within seconds."""
 
     async def work(place: _Place) -> int:
         from countersign.keystores.store import put_roster_mark
@@ -343,7 +363,8 @@ def endorse(
 ) -> None:
     """Let the pending CREDENTIAL (cr-...) count for the signers: one enrolled with a code, or by break-glass.
 
-    Ask its holder for the fingerprint, by another way than this server. Needs the key-encryption secret of each store.
+    Ask its holder for the fingerprint, by another way than this server. Needs the key-encryption secret of each store,
+    and the key file of an authoriser in a process of its own.
     """
 
     async def work(place: _Place) -> None:
@@ -362,9 +383,9 @@ def endorse(
     outcomes = _run(config, data, store_id, work)
     failed = [(store, outcome) for store, outcome in outcomes if isinstance(outcome, Exception)]
     for store, outcome in failed:
-        click.echo(f"key store {store.store_id}: {outcome}", err=True)
+        click.echo(f"{store.title}: {outcome}", err=True)
     if failed:
         raise click.ClickException(
-            f"{credential_uuid} counts in {len(outcomes) - len(failed)} of {len(outcomes)} stores"
+            f"{credential_uuid} counts in {len(outcomes) - len(failed)} of {len(outcomes)} rosters"
         )
     click.echo(f"{credential_uuid} counts")

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
-from countersign.cli.kek_secrets import Secrets, at_hand, custodians_option, for_new, last, shares_option
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, last, shares_option
 from countersign.cli.progress import progress_bar
+from countersign.cli.signers import ServedStore, kek_at_hand, one_store_option, served_stores, signer_of
 
 if TYPE_CHECKING:
     from countersign.keystores import SignerClient
     from countersign.keystores.kek import KekProvider
+    from countersign.keystores.roots import NamedAuthoriser
     from countersign.server.settings import Settings
     from countersign.storage import Database
 
@@ -33,11 +35,13 @@ _UNSEAL = "unseal it with 'countersign keystore unseal', then go on with 'counte
     "--finish", is_flag=True, help="Delete the old wraps that --keep-old left; signer_kek is the new one by now."
 )
 @click.option("--abandon", is_flag=True, help="Delete the new wraps that --keep-old or a crash left.")
+@one_store_option
 @shares_option
 @custodians_option
 def rotate_kek(
     data: Path | None,
     config: Path | None,
+    store_id: str | None,
     target: str | None,
     keep_old: bool,
     finish: bool,
@@ -45,13 +49,13 @@ def rotate_kek(
     shares_directory: Path | None,
     custodians: tuple[str, ...],
 ) -> None:
-    """Wrap the key store's roots under another key-encryption key; records are not touched.
+    """Wrap a key store's roots under another key-encryption key; records are not touched.
 
     The new wraps are shown to open before the old ones are deleted. A running signer goes on; at its next start
     it needs the new provider. With --keep-old it may start with either.
     """
     settings = installation_settings(config, data)
-    if data is not None:
+    if data is not None and store_id is None:
         raise click.ClickException("a sandbox keeps its development key")
     if [target is not None, finish, abandon].count(True) != 1:
         raise click.UsageError("say one of --to PROVIDER, --finish and --abandon")
@@ -59,30 +63,32 @@ def rotate_kek(
     async def work() -> None:
         from countersign.keystores import rotation, rotation_store
 
-        async with _store(settings) as (database, store_id):
+        async with _store(settings, store_id) as (database, store):
             if finish:
-                new, given = await _at_hand(settings, database, store_id, Secrets())
-                gone = await rotation.finish_kek(database, store_id, new, last(given))
+                new, given, _ = await kek_at_hand(database, store, Secrets())
+                gone = await rotation.finish_kek(database, store.store_id, new, last(given))
                 click.echo(f"deleted the old wraps of root {_numbers(gone)}")
                 return
             if abandon:
-                gone = await database.write(lambda: rotation_store.drop_staged(store_id))
+                gone = await database.write(lambda: rotation_store.drop_staged(store.store_id))
                 click.echo(f"deleted the new wraps of root {_numbers(gone)}" if gone else "nothing to abandon")
                 return
             assert target is not None
             secrets = Secrets()
-            old, given = await _at_hand(settings, database, store_id, secrets)
+            old, given, _ = await kek_at_hand(database, store, secrets)
             new = _provider(target)
             if settings.profile == "production" and new.name == "dev":
                 raise click.ClickException("the dev key-encryption key is refused in production")
             new_secret = for_new(new, secrets, shares_directory, custodians)
-            versions = await rotation.stage_kek(database, store_id, old, last(given), new, new_secret)
+            versions = await rotation.stage_kek(database, store.store_id, old, last(given), new, new_secret)
             click.echo(f"root {_numbers(versions)} is wrapped by {new.name} too, and opens under it")
             if keep_old:
-                click.echo(f"Set signer_kek = {target!r}, restart the signer, then: keystore rotate-kek --finish")
+                click.echo(
+                    f"Set {_setting(store)} = {target!r}, restart the signer, then: keystore rotate-kek --finish"
+                )
                 return
-            await rotation.finish_kek(database, store_id, new, new_secret)
-            click.echo(f"deleted the old wraps. Set signer_kek = {target!r} before the signer starts again.")
+            await rotation.finish_kek(database, store.store_id, new, new_secret)
+            click.echo(f"deleted the old wraps. Set {_setting(store)} = {target!r} before the signer starts again.")
 
     _carry_out(work)
 
@@ -90,6 +96,12 @@ def rotate_kek(
 @click.command("rotate-root")
 @data_option
 @config_option
+@one_store_option
+@click.option(
+    "--authoriser",
+    metavar="FILE",
+    help="Key file of the authoriser whose grants are taken from then on, or 'server' [default: as before].",
+)
 @click.option("--resume", is_flag=True, help="Go on with a rotation that was begun; needs no key-encryption key.")
 @click.option(
     "--settle",
@@ -98,8 +110,10 @@ def rotate_kek(
     show_default=True,
     help="Seconds for orders on their way, before the old root is destroyed.",
 )
-def rotate_root(data: Path | None, config: Path | None, resume: bool, settle: int) -> None:
-    """Make a new store root, seal every key anew under it, and destroy the old root; keys stay in use.
+def rotate_root(
+    data: Path | None, config: Path | None, store_id: str | None, authoriser: str | None, resume: bool, settle: int
+) -> None:
+    """Make a new root for a key store, seal every key anew under it, and destroy the old root; keys stay in use.
 
     Needs the key-encryption key (setting signer_kek) to begin, and the signer's socket to go on. Run it again after it
     was interrupted, at any point. Where the setting recovery_recipients names somebody, every key is encrypted to
@@ -111,28 +125,34 @@ def rotate_root(data: Path | None, config: Path | None, resume: bool, settle: in
         from countersign.keystores import rotation, rotation_store
         from countersign.world import World
 
-        async with _store(settings) as (database, store_id):
-            stored = await database.read(lambda: rotation_store.read_roots(store_id))
+        async with _store(settings, store_id) as (database, store):
+            stored = await database.read(lambda: rotation_store.read_roots(store.store_id))
             given: list[bytearray] = []
             if rotation.under_way(stored):
                 newest = stored[-1].version
+                if authoriser is not None:
+                    raise click.ClickException(f"root {newest} was begun: finish that rotation without --authoriser")
                 click.echo(f"going on with the rotation to root {newest}")
             elif resume:
                 raise click.ClickException("no rotation of the root was begun")
             else:
-                kek, given = await _at_hand(settings, database, store_id, Secrets())
+                named = None if authoriser is None else await _named(settings, database, authoriser)
+                kek, given, _ = await kek_at_hand(database, store, Secrets())
+                # A module never gives a private key out, so there is nothing to encrypt to anybody.
+                recipients = settings.recovery_recipients if store.kind == "sealed" else ()
                 newest = await rotation.add_root(
                     database,
-                    store_id,
+                    store.store_id,
                     kek,
                     last(given),
                     World().now(),
-                    recovery_recipients=settings.recovery_recipients or None,
+                    recovery_recipients=recipients or None,
+                    authoriser=named,
                 )
                 click.echo(f"made root {newest}")
-            async with _signer(settings, database, store_id) as signer:
+            async with signer_of(database, store, wait=5.0) as signer:
                 await _open_newest(signer, newest, given)
-                await _finish(database, signer, store_id, newest, settle)
+                await _finish(database, signer, store.store_id, newest, settle)
 
     _carry_out(work)
 
@@ -167,45 +187,40 @@ async def _finish(database: Database, signer: SignerClient, store_id: str, newes
 
 
 @asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[tuple[Database, str]]:
-    from countersign.server.maintenance import find_installation
+async def _store(settings: Settings, store_id: str | None) -> AsyncIterator[tuple[Database, ServedStore]]:
+    """The store that is named, or else that of ``init``."""
     from countersign.storage import open_database
 
     database = await open_database(settings.database, migrate=False)
     try:
-        yield database, (await find_installation(database))["store_id"]
+        yield database, (await served_stores(settings, database, store_id))[0]
     finally:
         await database.close()
 
 
-@asynccontextmanager
-async def _signer(settings: Settings, database: Database, store_id: str) -> AsyncIterator[SignerClient]:
-    from countersign.keystores import SignerClient
-    from countersign.keystores.store import list_roots
+def _setting(store: ServedStore) -> str:
+    """Where the key-encryption key of a store is set."""
+    return "signer_kek" if store.first else f"kek of {store.store_id} in key_stores"
+
+
+async def _named(settings: Settings, database: Database, authoriser: str) -> NamedAuthoriser:
+    """The authoriser that the operator names, by its key file or as the server."""
+    from countersign.keystores import charter
+    from countersign.keystores.roots import NamedAuthoriser
+    from countersign.server.maintenance import find_installation, key_ring
     from countersign.world import World
 
-    socket = settings.signer_socket
-    client = SignerClient(
-        socket, None, lambda: database.read(lambda: list_roots(store_id)), store_id=store_id, world=World()
-    )
-    await client.start()
+    installation = await find_installation(database)
+    if authoriser == "server":
+        ring = await key_ring(settings, database, installation["installation_id"], World())
+        return NamedAuthoriser(ring.keys.active("authoriser").public_key, apart=False)
     try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def _at_hand(
-    settings: Settings, database: Database, store_id: str, secrets: Secrets
-) -> tuple[KekProvider, list[bytearray]]:
-    """The provider of the settings, with what its people handed in."""
-    from countersign.keystores.store import list_roots
-
-    if not settings.signer_kek:
-        raise click.ClickException("signer_kek must name the key-encryption key")
-    provider = _provider(settings.signer_kek)
-    blobs = await database.read(lambda: list_roots(store_id))
-    return provider, at_hand(provider, blobs, secrets)
+        found = charter.read(Path(authoriser))
+    except (ValueError, OSError) as trouble:
+        raise click.ClickException(str(trouble)) from None
+    if found.authoriser_id != installation.get("authoriser_id"):
+        raise click.ClickException(f"{authoriser} is of another installation, or was replaced")
+    return NamedAuthoriser(found.public_key, apart=True)
 
 
 def _provider(spec: str) -> KekProvider:

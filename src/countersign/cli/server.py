@@ -132,6 +132,7 @@ async def _init(
     )
     from countersign.keystores import create_root
     from countersign.keystores.kek import open_provider
+    from countersign.server.authorising import new_authoriser
     from countersign.storage import open_database
     from countersign.world import World
 
@@ -146,19 +147,21 @@ async def _init(
         server_secret = _make_server_secret(Path(values.server_secret_file))
         passphrase = for_new(provider, Secrets(), *custody)
         store_id, installation_id = world.new_id("ks"), world.new_id("in")
+        founder = founding_credential(key, world.new_id("or"), world)
+        apart = new_authoriser(values, installation_id, (founder,), world)
 
         def everything() -> Transaction[tuple[KeySet, Founded]]:
             # In one transaction, so that an attempt that fails leaves nothing behind.
             made_keys = yield from prepare_keys(server_secret, world)
-            founder = founding_credential(key, world.new_id("or"), world)
             root = create_root(
                 provider,
                 store_id,
-                made_keys.active("authoriser").public_key,
+                made_keys.active("authoriser").public_key if apart is None else apart.public_key,
                 passphrase,
                 installation_id=installation_id,
                 founders=(founder,),
                 recovery_recipients=values.recovery_recipients,
+                authoriser_apart=apart is not None,
             )
             plan = Plan(
                 installation_id=installation_id,
@@ -172,10 +175,16 @@ async def _init(
                 wrapped_root=root,
                 founder=founder,
                 break_glass_hours=values.break_glass_hours,
+                authoriser_id=None if apart is None else apart.authoriser_id,
             )
             return made_keys, (yield from found(plan, world))
 
-        keys, made = await database.write(everything)
+        try:
+            keys, made = await database.write(everything)
+        except BaseException:
+            if apart is not None:
+                _remove(values.authoriser_key)
+            raise
         ring = KeyRing(database, server_secret, values.issuer or installation_id, world)
         await ring.load()
         lifetime = values.session_seconds
@@ -193,6 +202,11 @@ async def _init(
         }
     finally:
         await database.close()
+
+
+def _remove(path: str) -> None:
+    """An attempt that failed leaves nothing behind."""
+    Path(path).unlink(missing_ok=True)
 
 
 def _make_server_secret(path: Path) -> bytes:

@@ -50,6 +50,7 @@ class Plan:
     wrapped_root: bytes
     break_glass_hours: int
     founder: Founder | None = None
+    authoriser_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
         "store_id": plan.store_id,
         "break_glass_hours": str(plan.break_glass_hours),
     }
+    if plan.authoriser_id is not None:
+        facts["authoriser_id"] = plan.authoriser_id
     if not (yield from write_installation(facts)):
         raise AlreadyInitialised
     now = world.now()

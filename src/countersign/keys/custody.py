@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from countersign.api import ApiError, Call, Caller, Effect, not_found, validation
-from countersign.audit.entry import System
-from countersign.audit.log import append
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.keys import key_settings, keys, signers, store, telling, views
@@ -95,33 +93,21 @@ def _remove(
     service: Keys, call: Call, key_id: str, public_key: str, stated: SignedStatement
 ) -> Transaction[Effect[DestroyedKey]]:
     """The log keeps public key and statement in an entry of its own: the body of the request may be redacted."""
-    caller, org_id, now = call.caller, call.org_id, call.world.now()
+    org_id, now = call.org_id, call.world.now()
     key = yield from _destroyable(org_id, key_id, public_key, service.destruction_days * _DAY_MS, now)
     if not (yield store.DESTROY_KEY, (now, org_id, key_id)):
         raise _destroyed_before()
     yield from delete_record(org_id, key_id)
-    yield from append(
-        System(
-            installation_id=service.installation_id,
-            org_id=org_id,
-            id=call.world.new_id("uj"),
-            date_performed=to_iso(now),
-            entity_ids=(key_id,),
-            event="KeyDestroyed",
-            user_id=caller.user_id,
-            username=caller.username,
-            details={
-                "keyId": key_id,
-                "publicKey": key.public_key,
-                "scheme": key.scheme,
-                "actionId": call.action_id,
-                "statement": base64url.encode(stated.statement),
-                "statementSignature": base64url.encode(stated.signature),
-                "statementKey": base64url.encode(stated.public_key),
-            },
-        ),
-        None,
-    )
+    details = {
+        "keyId": key_id,
+        "publicKey": key.public_key,
+        "scheme": key.scheme,
+        "actionId": call.action_id,
+        "statement": base64url.encode(stated.statement),
+        "statementSignature": base64url.encode(stated.signature),
+        "statementKey": base64url.encode(stated.public_key),
+    }
+    yield from service.log_event(call, "KeyDestroyed", key_id, now, details)
     return Effect(views.destroyed(key, now), (key_id,))
 
 

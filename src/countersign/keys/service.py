@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from countersign.api import ApiError, Call
-from countersign.audit.entry import Signature
+from countersign.audit.entry import Signature, System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
 from countersign.keys import keys, signatures, signers
@@ -69,6 +69,21 @@ class Keys:
     installation_id: str
     destruction_days: int = 7
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def log_event(self, call: Call, event: str, key_id: str, now: int, details: Mapping[str, str]) -> Transaction[None]:
+        """What happened to a key, in an entry of its own: the body of the request may be redacted. ``now`` in ms."""
+        entry = System(
+            installation_id=self.installation_id,
+            org_id=call.org_id,
+            id=call.world.new_id("uj"),
+            date_performed=to_iso(now),
+            entity_ids=(key_id,),
+            event=event,
+            user_id=call.caller.user_id,
+            username=call.caller.username,
+            details=dict(details),
+        )
+        yield from append(entry, None)
 
     @property
     def available(self) -> bool:

@@ -8,10 +8,7 @@ import hashlib
 import structlog
 
 from countersign.api import UNSET, ApiError, Call, Effect, not_found, validation
-from countersign.audit.entry import System
-from countersign.audit.log import append
 from countersign.encoding import base64url
-from countersign.encoding.dates import to_iso
 from countersign.keys import key_settings, keys, signers, store, telling
 from countersign.keys.ownership import require_usable
 from countersign.keys.rows import NewKey
@@ -211,20 +208,7 @@ def _exported(
         "approval": _NO_APPROVAL,
         "actionId": call.action_id,
     }
-    yield from append(
-        System(
-            installation_id=service.installation_id,
-            org_id=org_id,
-            id=call.world.new_id("uj"),
-            date_performed=to_iso(now),
-            entity_ids=(key_id,),
-            event="KeyExported",
-            user_id=caller.user_id,
-            username=caller.username,
-            details=details,
-        ),
-        None,
-    )
+    yield from service.log_event(call, "KeyExported", key_id, now, details)
     yield from telling.changed(org_id, key_id, "key.exported", call.world)
     return Effect(None, (key_id,))
 

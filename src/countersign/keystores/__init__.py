@@ -4,6 +4,7 @@
 this package, does not load the database layer.
 """
 
+from countersign.keystores.authoriser_client import AuthoriserClient
 from countersign.keystores.client import SignerClient
 from countersign.keystores.grants import Authoriser, Grants
 from countersign.keystores.orders import GeneratedKey, KeyRecord, SignatureValue, SignerStatus, SignOrder
@@ -15,6 +16,7 @@ from countersign.keystores.supervisor import SignerSupervisor
 __all__ = [
     "MAX_APPROVALS",
     "Authoriser",
+    "AuthoriserClient",
     "ConsentEvidence",
     "Founder",
     "GeneratedKey",

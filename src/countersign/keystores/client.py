@@ -13,11 +13,19 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from countersign.keystores.grants import Asked, Grants
-from countersign.keystores.link import Line
-from countersign.keystores.orders import EndedKey, GeneratedKey, KeyRecord, SignatureValue, SignerStatus, SignOrder
+from countersign.keystores.orders import (
+    EndedKey,
+    GeneratedKey,
+    KeyRecord,
+    SignatureValue,
+    SignerStatus,
+    SignOrder,
+    about,
+)
 from countersign.keystores.outcome import SignerError, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence, Generated, Order, State
-from countersign.keystores.roster_orders import RosterPage, SignedStatement
+from countersign.keystores.roster_line import Mark, RosterLine
+from countersign.keystores.roster_orders import SignedStatement
 from countersign.keystores.transfer_messages import (
     SIGNERS_KIND,
     ExportPayload,
@@ -33,16 +41,16 @@ log = logging.getLogger("countersign.keystores")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(State).decode
-_decode_roster_page = msgspec.msgpack.Decoder(RosterPage).decode
 _decode_statement = msgspec.msgpack.Decoder(SignedStatement).decode
 _decode_generated = msgspec.msgpack.Decoder(Generated).decode
 
 
-class SignerClient(Line):
+class SignerClient(RosterLine):
     """Talks to the signer behind ``socket_path``.
 
     ``roots`` fetches the wrapped roots of ``store_id`` from the database; it is called at each connection.
     ``authoriser`` gives the grants; it may be None for a tool that only asks for the state, unseals or seals.
+    ``marks`` as for a ``RosterLine``.
     """
 
     def __init__(
@@ -53,8 +61,9 @@ class SignerClient(Line):
         *,
         store_id: str,
         world: World,
+        marks: Callable[[], Awaitable[Mark | None]] | None = None,
     ) -> None:
-        super().__init__(socket_path, "signer")
+        super().__init__(socket_path, "signer", marks)
         self._authoriser = authoriser
         self._roots = roots
         self._store_id = store_id
@@ -65,8 +74,8 @@ class SignerClient(Line):
 
     @property
     def available(self) -> bool:
-        """Whether an order would reach an unsealed store right now, with a grant that it takes."""
-        return self.open and self._grant_trouble() is None
+        """Whether an order would reach an unsealed store with a roster to judge by, and with a grant that it takes."""
+        return self.open and self.roster_trouble is None and self._grant_trouble() is None
 
     @property
     def open(self) -> bool:
@@ -93,12 +102,15 @@ class SignerClient(Line):
             return SignerStatus("down", self._trouble)
         try:
             state = await self._ask_state()
+            await self._compare_first()
         except SignerUnavailable as gone:
             return SignerStatus("down", str(gone))
-        trouble = self._grant_trouble() if state.state == "unsealed" else None
-        if trouble is not None:
-            return SignerStatus("ungranted", trouble, state.notes, state.boot_id.hex())
-        return SignerStatus(state.state, state.reason, state.notes, state.boot_id.hex())
+        name, reason = state.state, state.reason
+        if name == "unsealed" and (trouble := self.roster_trouble) is not None:
+            name, reason = "behind", trouble
+        elif name == "unsealed" and (trouble := self._grant_trouble()) is not None:
+            name, reason = "ungranted", trouble
+        return SignerStatus(name, reason, state.notes, state.boot_id.hex())
 
     async def generate(
         self,
@@ -123,7 +135,7 @@ class SignerClient(Line):
 
     async def sign(self, order: SignOrder) -> SignatureValue:
         """Sign; raises SignerUnavailable, SignerSealed or SignerRefused."""
-        wire = _about("sign", order.key)
+        wire = about("sign", order.key)
         wire.payload, wire.payload_kind, wire.tweak = memoryview(order.payload), order.kind, order.tweak
         wire.evidence = order.evidence
         wire.grant = await self._grant(wire, order.request_id, order.policy_decision_id)
@@ -164,7 +176,7 @@ class SignerClient(Line):
         evidence: ConsentEvidence,
     ) -> tuple[tuple[bytes, bytes], ...]:
         """Have a key shared anew; pairs of signer id and envelope."""
-        wire = _about("export", key)
+        wire = about("export", key)
         wire.payload, wire.payload_kind = memoryview(encode(payload)), "export"
         wire.arguments, wire.evidence = encode(signer_ids), evidence
         wire.grant = await self._grant(wire, request_id)
@@ -177,7 +189,7 @@ class SignerClient(Line):
 
         Like ``generate``, nothing is stored by the signer, and the same path gives the same public key again.
         """
-        wire = _about("derive_child", master)
+        wire = about("derive_child", master)
         wire.payload, wire.payload_kind = memoryview(_encode((child_key_id, path))), "derive_child"
         wire.evidence = evidence
         wire.grant = await self._grant(wire, request_id)
@@ -187,7 +199,7 @@ class SignerClient(Line):
         self, key: KeyRecord, domain: bytes, seed: bytes, request_id: str, evidence: ConsentEvidence | None = None
     ) -> bytes:
         """The 32-byte output of a DH key for ``seed`` under ``domain`` (not empty); neither is secret."""
-        wire = _about("derive", key)
+        wire = about("derive", key)
         wire.payload, wire.payload_kind = memoryview(_encode((domain, seed))), "derive"
         wire.evidence = evidence
         wire.grant = await self._grant(wire, request_id)
@@ -195,11 +207,11 @@ class SignerClient(Line):
 
     async def verify(self, key: KeyRecord) -> None:
         """Open the record and recompute its public key; raises SignerRefused (``Integrity``) if they differ."""
-        await self._order(_about("verify", key))
+        await self._order(about("verify", key))
 
     async def rewrap(self, key: KeyRecord) -> GeneratedKey:
         """The same key sealed anew under the newest root, one generation on; the stored record is not touched."""
-        return _generated(await self._order(_about("rewrap", key)))
+        return _generated(await self._order(about("rewrap", key)))
 
     async def load_roots(self) -> None:
         """Hand over the roots as the database has them now: new ones are opened, retired ones wiped."""
@@ -213,24 +225,12 @@ class SignerClient(Line):
         return () if self._state is None else self._state.root_versions
 
     @property
-    def roster_mark(self) -> tuple[int, str] | None:
-        """Records and head (hex) of the signer's roster as last heard of; None while its store is sealed."""
+    def roster_mark(self) -> Mark | None:
+        """How far the signer's roster was as last heard of; None while its store is sealed."""
         state = self._state
         if state is None or state.state != "unsealed" or not state.roster_records:
             return None
         return state.roster_records, state.roster_head.hex()
-
-    async def change_roster(self, op: str, arguments: bytes, evidence: ConsentEvidence | None = None) -> bytes:
-        """Enrol, endorse, retire or adopt; ``arguments`` is msgpack as ``roster_orders`` says. Gives the outcome."""
-        order = Order(0, op)
-        order.arguments, order.evidence = arguments, evidence
-        return await self._order(order)
-
-    async def roster_page(self, offset: int) -> RosterPage:
-        """Credentials of the signer's roster, from an offset on."""
-        order = Order(0, "roster")
-        order.arguments = _encode(offset)
-        return _decode_roster_page(await self._order(order))
 
     async def end_key(
         self, op: str, org_id: str, key: EndedKey, request_id: str, evidence: ConsentEvidence
@@ -243,7 +243,7 @@ class SignerClient(Line):
 
     async def destroy(self, key: KeyRecord, request_id: str, evidence: ConsentEvidence) -> SignedStatement:
         """The same for a key whose record is still there, so that what a store keeps outside of it ends as well."""
-        order = _about("destroy", key)
+        order = about("destroy", key)
         order.payload_kind, order.evidence = "destroy", evidence
         order.grant = await self._grant(order, request_id)
         return _decode_statement(await self._order(order))
@@ -298,15 +298,18 @@ class SignerClient(Line):
         await self.load_roots()
         if self._state is not None:
             log.info("signer connected: %s %s", self._state.state, self._state.reason)
+        await self._compare()
         if (trouble := self._grant_trouble()) is not None:
             log.error("no grants for the signer: %s", trouble)
 
     async def _look(self) -> None:
         """Learn when others seal or unseal the store."""
         await self._ask_state()
+        await self._compare_first()
 
     async def _follow(self) -> None:
         """Hand over roots that were rotated elsewhere, and try again where a key service was away."""
+        await self._compare()
         try:
             if self.sealed or await self._roots() != self._handed_over:
                 await self.load_roots()
@@ -316,6 +319,7 @@ class SignerClient(Line):
             log.warning("key store roots can't be read: %s", trouble)
 
     def _forget(self) -> None:
+        super()._forget()
         self._state = None
 
 
@@ -324,10 +328,3 @@ def _generated(data: bytes) -> GeneratedKey:
     return GeneratedKey(
         made.public_key, made.record, made.root_version, made.generation, made.secret_kind, made.recovery_copy
     )
-
-
-def _about(op: str, key: KeyRecord) -> Order:
-    order = Order(0, op, key.key_id, key.scheme, record=key.record)
-    order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
-    order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
-    return order

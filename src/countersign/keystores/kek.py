@@ -22,7 +22,8 @@ from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Buffer
 
 KEK_BYTES: Final = 32
-_OTHERS_MAY: Final = 0o037
+OTHERS_MAY: Final = 0o037
+"""Permissions that a file with a secret must not give: all but the owner's, and reading by the group."""
 
 _FLOOR_KIB: Final = 64 * 1024
 _CEILING_KIB: Final = 4 * 1024 * 1024
@@ -102,7 +103,7 @@ class FileProvider:
                 length = file.readinto(content)
         except OSError as trouble:
             return Refusal("Sealed", f"key-encryption key file {self.path} can't be read: {trouble.strerror}")
-        if stat.S_ISREG(mode) and mode & _OTHERS_MAY:
+        if stat.S_ISREG(mode) and mode & OTHERS_MAY:
             return Refusal("Sealed", f"key-encryption key file {self.path} is open to others; chmod 0400")
         if length != KEK_BYTES:
             return Refusal("Sealed", f"key-encryption key file {self.path} does not hold exactly {KEK_BYTES} bytes")
@@ -229,8 +230,13 @@ def write_key_file(path: Path) -> None:
     """Make a new key file of 32 random bytes, mode 0600. Raises FileExistsError rather than replace one."""
     key = bytearray(KEK_BYTES)
     fill_random(key)
+    write_new(path, key)
+    key[:] = bytes(KEK_BYTES)
+
+
+def write_new(path: Path, content: Buffer) -> None:
+    """A new file with a secret, mode 0600, on disk when this returns. Raises FileExistsError if there is one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(key)
+        file.write(content)
         os.fsync(file.fileno())
-    key[:] = bytes(KEK_BYTES)

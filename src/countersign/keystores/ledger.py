@@ -74,10 +74,23 @@ class Ledger:
         self._reset()
 
     def _reset(self) -> None:
-        self.count = 0
-        self.head = _START
+        self._heads = [_START]
         self.root_version = 0
         self._end = 0
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return len(self._heads) - 1
+
+    @property
+    def head(self) -> bytes:
+        """The hash that stands for all of them."""
+        return self._heads[-1]
+
+    def head_at(self, count: int) -> bytes | None:
+        """The head when there were ``count`` records, if there were."""
+        return self._heads[count] if 0 <= count < len(self._heads) else None
 
     @property
     def lasting(self) -> bool:
@@ -178,8 +191,8 @@ class Ledger:
         return hashlib.sha256(self.head + _HEAD.pack(len(body), root_version) + body).digest()
 
     def _step(self, body: bytes, root_version: int) -> None:
-        self.head, self.root_version = self._next_head(body, root_version), root_version
-        self.count += 1
+        self._heads.append(self._next_head(body, root_version))
+        self.root_version = root_version
 
 
 class _Reader:

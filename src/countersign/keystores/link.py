@@ -97,6 +97,7 @@ class Line(ABC):
                 self._connected_once.set()
                 await self._watch()
                 self._trouble = f"the {self._peer} closed the connection"
+                log.warning("%s", self._trouble)
             except (OSError, SignerError) as trouble:
                 self._trouble = f"{self._peer} not reachable: {trouble}"
             except Exception as trouble:  # a greeting may need the database, which fails in its own ways

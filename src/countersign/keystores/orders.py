@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from countersign.keystores.protocol import ConsentEvidence
+from countersign.keystores.protocol import ConsentEvidence, Order
 
 
 @dataclass(frozen=True, slots=True)
 class SignerStatus:
-    """``state`` is sealed | unsealed | ungranted | down; ``notes`` name protections the signer's host could not give.
+    """``state`` is sealed | unsealed | behind | ungranted | down.
 
-    ``ungranted``: unsealed, but nobody gives grants that it takes.
+    ``behind``: its roster is older than it was. ``ungranted``: nobody gives grants that it takes. ``notes`` name
+    protections that the host could not give.
     """
 
     state: str
@@ -88,3 +89,11 @@ class SignatureValue:
     r: bytes
     s: bytes
     recid: int | None
+
+
+def about(op: str, key: KeyRecord) -> Order:
+    """An order that concerns a stored key: its record, and all that this is bound to."""
+    order = Order(0, op, key.key_id, key.scheme, record=key.record)
+    order.org_id, order.curve, order.secret_kind = key.org_id, key.curve, key.secret_kind
+    order.public_key, order.root_version, order.generation = key.public_key, key.root_version, key.generation
+    return order

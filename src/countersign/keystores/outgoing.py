@@ -24,6 +24,7 @@ from countersign.keystores.protocol import ConsentEvidence
 from countersign.keystores.recovered import RecoveryOrder
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster_changes import concerns_roster, key_ended
+from countersign.keystores.roster_line import RosterLine
 from countersign.storage import Database, Transaction
 from countersign.world import World
 
@@ -118,10 +119,10 @@ def begin_anew(store_id: str) -> Transaction[int]:
 
 
 class RosterKeeper:
-    """Keeps the rosters of all signers up to date; ``signers`` by id of their key store."""
+    """Keeps all rosters up to date: those of signers by id of their key store, and that of an authoriser by its own."""
 
-    def __init__(self, database: Database, signers: Mapping[str, SignerClient], world: World) -> None:
-        self._keepers = [_Keeper(database, signer, store_id, world) for store_id, signer in signers.items()]
+    def __init__(self, database: Database, keepers: Mapping[str, RosterLine], world: World) -> None:
+        self._keepers = [_Keeper(database, keeper, keeper_id, world) for keeper_id, keeper in keepers.items()]
 
     async def deliver(self) -> None:
         """Send what waits now to those signers that are there; never fails, and takes a few seconds at most."""
@@ -146,7 +147,7 @@ class _Keeper:
     A crash between costs nothing: the signer takes a repeat for what it is.
     """
 
-    def __init__(self, database: Database, signer: SignerClient, store_id: str, world: World) -> None:
+    def __init__(self, database: Database, signer: RosterLine, store_id: str, world: World) -> None:
         self._database = database
         self._signer = signer
         self._store_id = store_id
@@ -164,7 +165,7 @@ class _Keeper:
         """``refused``: those too that the signer did not take so far."""
         async with self._sending:
             after = ""
-            while self._signer.available:
+            while self._signer.open:
                 rows = await self._database.read(self._waiting(after, refused=refused))
                 for org_id, order_id, op, body in rows:
                     if order_id not in self._settled and not await self._send_one(org_id, order_id, op, bytes(body)):
@@ -205,7 +206,7 @@ class _Keeper:
                 del self._settled[each.order_id]
 
     async def _order(self, org_id: str, order_id: str, op: str, what: Outgoing) -> str:
-        if what.key is not None and what.evidence is not None:
+        if what.key is not None and what.evidence is not None and isinstance(self._signer, SignerClient):
             await self._signer.end_key(op, org_id, what.key, order_id, what.evidence)
             return "done"
         carried = what.credential or what.recovery
@@ -228,22 +229,11 @@ class _Keeper:
 
     async def _note(self) -> None:
         mark = self._signer.roster_mark
-        if mark is None or mark == self._seen:
+        if mark is None or mark == self._seen or self._signer.roster_trouble is not None:
             return
         records, head = mark
         known = await self._database.read(lambda: store.read_roster_mark(self._store_id))
         if known is None or known[0] < records:
             now = self._world.now()
             await self._database.write(lambda: store.put_roster_mark(self._store_id, records, head, now))
-        elif behind(known, mark) is not None:
-            log.error("the roster of key store %s is behind: %s", self._store_id, behind(known, mark))
         self._seen = mark
-
-
-def behind(known: tuple[int, str], mark: tuple[int, str]) -> str | None:
-    """Why a roster is older than one seen before, or another; ``None`` when it is not. Number of records, and head."""
-    if mark[0] < known[0]:
-        return f"{mark[0]} records where there were {known[0]}: the signer's state was put back or lost"
-    if mark[0] == known[0] and mark[1] != known[1]:
-        return "its last record is not the one seen before: the signer's state was put back or exchanged"
-    return None

@@ -8,8 +8,8 @@ from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Buffer
-from countersign.keystores.registrar import Roots
 from countersign.keystores.roots import OpenedRoot, open_root, parse_root
+from countersign.keystores.roster_keys import Roots
 
 
 def prove_secret(kek: KekProvider, secret: Buffer, store_id: str, blobs: Sequence[bytes]) -> Refusal | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from countersign.keystores.outcome import Code
+from countersign.keystores.outcome import Code, Refusal
 
 MAX_FRAME: Final = 1 << 20
 """Longest body of a frame in bytes (1 MiB)."""
@@ -112,6 +112,10 @@ class Order(msgspec.Struct, array_like=True):
     arguments: bytes = b""
 
 
+class NotAnOrder(Exception):
+    """A frame that is no order at all: the peer does not speak this protocol."""
+
+
 class Reply(msgspec.Struct, array_like=True):
     """``data`` is the result, or the reason in UTF-8 when ``code`` is not ``ok``."""
 
@@ -153,6 +157,35 @@ class State(msgspec.Struct, array_like=True, frozen=True):
     roster_head: bytes = b""
     statement_key: bytes = b""
     authorisers: tuple[bytes, ...] = ()
+
+
+class AuthoriserState(msgspec.Struct, array_like=True, frozen=True):
+    """Data of an authoriser's reply to ``status``: who it is, its Ed25519 public key, health notes, and its roster."""
+
+    authoriser_id: str
+    public_key: bytes
+    notes: tuple[str, ...]
+    roster_records: int
+    roster_head: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_order = msgspec.msgpack.Decoder(Order).decode
+
+
+def read_order(view: memoryview) -> Order:
+    """The order in a frame. Raises NotAnOrder for a frame that is none."""
+    try:
+        return _decode_order(view)
+    except MALFORMED as broken:
+        raise NotAnOrder from broken
+
+
+def reply_to(order: Order, outcome: bytes | Refusal) -> bytes:
+    """The encoded reply."""
+    if isinstance(outcome, Refusal):
+        return _encode(Reply(order.id, outcome.code, outcome.reason.encode()))
+    return _encode(Reply(order.id, "ok", outcome))
 
 
 def frame(body: bytes) -> bytes:

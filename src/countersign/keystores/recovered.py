@@ -20,7 +20,7 @@ from countersign.credentials.recovery import read_recovery, shown_credentials
 from countersign.credentials.relying_party import RelyingParty
 from countersign.credentials.shown_keys import ShownKey
 from countersign.keystores.outcome import DONE, Refusal
-from countersign.keystores.registrar import Registrar
+from countersign.keystores.registrar import Registrar, Trace
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster import Enrolled, Entry, Recovered
 
@@ -62,26 +62,17 @@ def recover(registrar: Registrar, order: RecoveryOrder) -> bytes | Refusal:
         defect = _mismatch(registrar, entry, new, kind, key)
         if defect is not None:
             return Refusal("Denied", defect)
-    at, by = registrar.clock(), entry.record.credential_uuid
-    evidence = hashlib.sha256(_encode(order.assertion)).digest()
+    at = registrar.clock()
+    trace: Trace = {
+        "by": entry.record.credential_uuid,
+        "action_id": action_id,
+        "evidence_sha256": hashlib.sha256(_encode(order.assertion)).digest(),
+    }
     renewed = tuple(
-        Enrolled(
-            each.org_id,
-            each.user_id,
-            each.credential_uuid,
-            each.kind,
-            each.public_key,
-            each.relying_party_id,
-            "",
-            "recovery",
-            at,
-            by,
-            action_id,
-            evidence,
-        )
+        Enrolled(**{**msgspec.structs.asdict(each), "token_id": "", "how": "recovery", "at": at, **trace})
         for each in order.new
     )
-    record = Recovered(entry.record.org_id, entry.record.user_id, renewed, at, by, action_id, evidence)
+    record = Recovered(entry.record.org_id, entry.record.user_id, renewed, at, **trace)
     return registrar.write(record) or DONE
 
 

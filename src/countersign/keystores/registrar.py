@@ -9,16 +9,13 @@ adds nobody, and brings nobody back.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 from cryptography.hazmat.backends import default_backend
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from countersign.consent.challenge import ActionChallenge
 from countersign.consent.digest import action_digest
@@ -29,11 +26,11 @@ from countersign.credentials.relying_party import RelyingParty
 from countersign.encoding import base64url
 from countersign.keystores import consented, roster
 from countersign.keystores.ledger import Ledger
-from countersign.keystores.memory import LockedPage, wipe
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, ConsentEvidence, Order
 from countersign.keystores.roots import Founder
-from countersign.keystores.roster import Adopted, Begun, Ended, Endorsed, Enrolled, Entry, Record, Rekeyed, Roster
+from countersign.keystores.roster import Adopted, Begun, Claimed, Enrolled, Entry, Record, Rekeyed, Roster
+from countersign.keystores.roster_keys import RosterKeys
 
 log = logging.getLogger("countersign.signer")
 
@@ -42,14 +39,20 @@ _KINDS: Final[dict[str, EvidenceKind]] = {
     "Key": "Key",
     "PasswordProtectedKey": "PasswordProtectedKey",
 }
-_ROSTER_KEY: Final = b"csk/1/roster"
-_OPERATOR_KEY: Final = b"csk/1/operator"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_evidence = msgspec.msgpack.Decoder(ConsentEvidence).decode
 
 # The library imports this when it reads its first EC or RSA key; by then the signer has given up the file system.
 default_backend()
+
+
+class Trace(TypedDict):
+    """Members of ``roster.Consented``."""
+
+    by: str
+    action_id: str
+    evidence_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,51 +64,13 @@ class Proven:
     evidence: ConsentEvidence
 
     @property
-    def evidence_sha256(self) -> bytes:
-        """Hash of the evidence; only records of the roster name it."""
-        return hashlib.sha256(_encode(self.evidence)).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """The store's opened roots: their slots in the page by version."""
-
-    page: LockedPage
-    slots: dict[int, int]
-    store_id: str
-
-    @property
-    def newest(self) -> int:
-        """Version of the root that new things are made under."""
-        return max(self.slots)
-
-    def derive(self, version: int, purpose: bytes) -> memoryview | None:
-        """32 bytes in the page's place for wrapping keys, which the caller wipes (HKDF-SHA256, RFC 5869)."""
-        slot = self.slots.get(version)
-        if slot is None:
-            return None
-        HKDF(SHA256(), 32, self.store_id.encode(), purpose).derive_into(self.page.root(slot), self.page.wrapping)
-        return self.page.wrapping
-
-    def mac(self, version: int, purpose: bytes, message: bytes) -> bytes | None:
-        """HMAC-SHA256 under the key for ``purpose``; None where that root is not loaded."""
-        key = self.derive(version, purpose)
-        if key is None:
-            return None
-        try:
-            return hmac.digest(key, message, "sha256")
-        finally:
-            wipe(key)
-
-    def tag(self, version: int, head: bytes) -> bytes | None:
-        """What authenticates a record of the roster."""
-        return self.mac(version, _ROSTER_KEY, head)
-
-    def operator_proof(self, message: bytes) -> bytes:
-        """What only who holds the key-encryption key can make, over a decision of the operator."""
-        proof = self.mac(self.newest, _OPERATOR_KEY, message)
-        assert proof is not None
-        return proof
+    def trace(self) -> Trace:
+        """What a record of the roster keeps of it."""
+        return {
+            "by": self.entry.record.credential_uuid,
+            "action_id": self.challenge.id,
+            "evidence_sha256": hashlib.sha256(_encode(self.evidence)).digest(),
+        }
 
 
 class Registrar:
@@ -119,45 +84,45 @@ class Registrar:
         self.roster = Roster()
         self.clock = clock
         self.endorses_by_itself = endorses_by_itself
-        self.roots: Roots | None = None
+        self.keys: RosterKeys | None = None
 
     @property
     def adopted(self) -> bool:
         """Whether uses of keys are held to the roster: from its first credentials on, and then for good."""
         return bool(self.roster.installation_id)
 
-    def open(self, roots: Roots, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
-        """Read the roster with the store's roots, or begin it. A refusal means that the store has to stay sealed."""
-        if self.ledger.lasting or self.roster.store_id not in ("", roots.store_id):
+    def open(self, keys: RosterKeys, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
+        """Read the roster with the keeper's keys, or begin it. A refusal means that nothing may be judged."""
+        if self.ledger.lasting or self.roster.store_id not in ("", keys.keeper_id):
             self.roster = Roster()
-        if (refusal := self.ledger.load(roots.tag, self._take)) is not None:
+        if (refusal := self.ledger.load(keys.tag, self._take)) is not None:
             return refusal
-        if self.roster.store_id not in ("", roots.store_id):
-            return Refusal("Integrity", f"the signer's roster is that of store {self.roster.store_id}")
-        self.roots = roots
+        if self.roster.store_id not in ("", keys.keeper_id):
+            return Refusal("Integrity", f"the roster is that of {self.roster.store_id}")
+        self.keys = keys
         with self.ledger.exclusive():
-            refusal = self.catch_up() or self._begin(roots, installation_id, founders)
+            refusal = self.catch_up() or self._begin(keys, installation_id, founders)
         if refusal is not None:
-            self.roots = None
+            self.keys = None
         return refusal
 
     def close(self) -> None:
-        """The roots are wiped: nothing is judged until they are opened again."""
-        self.roots = None
+        """The keys are wiped: nothing is judged until they are there again."""
+        self.keys = None
 
     def catch_up(self) -> Refusal | None:
         """Read what other processes of the same signer wrote."""
-        if self.roots is None:
+        if self.keys is None:
             return Refusal("Sealed", "the roster is not open")
-        return self.ledger.refresh(self.roots.tag, self._take)
+        return self.ledger.refresh(self.keys.tag, self._take)
 
-    def _begin(self, roots: Roots, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
+    def _begin(self, keys: RosterKeys, installation_id: str, founders: tuple[Founder, ...]) -> Refusal | None:
         now = self.clock()
-        if not self.roster.store_id and (refusal := self.write(Begun(roster.FORMAT, roots.store_id, now))) is not None:
+        if not self.roster.store_id and (refusal := self.write(Begun(roster.FORMAT, keys.keeper_id, now))) is not None:
             return refusal
         # Under the newest root, before anyone may do without the older one.
-        behind = self.ledger.root_version < roots.newest
-        if behind and (refusal := self.write(Rekeyed(roots.newest, now))) is not None:
+        behind = self.ledger.root_version < keys.newest
+        if behind and (refusal := self.write(Rekeyed(keys.newest, now))) is not None:
             return refusal
         if self.adopted or not installation_id or not founders:
             return None
@@ -175,10 +140,10 @@ class Registrar:
 
     def write(self, record: Record) -> Refusal | None:
         """Append one record, and let it count; inside ``ledger.exclusive``."""
-        if self.roots is None:
+        if self.keys is None:
             return Refusal("Sealed", "the roster is not open")
         body = roster.encode(record)
-        refusal = self.ledger.append(body, self.roots.newest, self.roots.tag)
+        refusal = self.ledger.append(body, self.keys.newest, self.keys.tag)
         if refusal is not None:
             return refusal
         defect = self._take(body)
@@ -206,12 +171,13 @@ class Registrar:
         if reason is not None:
             return Refusal("Denied", f"consent is to something else: {reason}")
         proven = self.proven(order.evidence)
-        return proven if isinstance(proven, Refusal) else self._judge_approvals(order.evidence)
+        return proven if isinstance(proven, Refusal) else self._judge_approvals(order.evidence, proven.challenge.id)
 
-    def _judge_approvals(self, evidence: ConsentEvidence) -> Refusal | None:
+    def _judge_approvals(self, evidence: ConsentEvidence, action_id: str) -> Refusal | None:
         """Whether each approval that travels along is one: of one and the same approval, by people who differ.
 
-        Whether any is needed is not known here: the policies are the API's.
+        From then on it is good for this request alone. Whether any is needed is not known here: the policies are the
+        API's.
         """
         approval_ids: set[str] = set()
         people: set[str] = set()
@@ -231,6 +197,19 @@ class Registrar:
             people.add(decision.user_id)
         if len(approval_ids) > 1 or len(people) < len(evidence.approvals):
             return Refusal("Denied", "the approvals are of several requests, or twice of one person")
+        return self._claim(evidence.org_id, approval_ids.pop(), action_id) if approval_ids else None
+
+    def _claim(self, org_id: str, approval_id: str, action_id: str) -> Refusal | None:
+        """Bind an approval to the request that it lets go on; refused where it was bound to another one before."""
+        if self.roster.claimed_by(org_id, approval_id) is None:
+            with self.ledger.exclusive():
+                refusal = self.catch_up()
+                if refusal is None and self.roster.claimed_by(org_id, approval_id) is None:
+                    refusal = self.write(Claimed(org_id, approval_id, action_id, self.clock()))
+                if refusal is not None:
+                    return refusal
+        if self.roster.claimed_by(org_id, approval_id) != action_id:
+            return Refusal("Denied", "the approval was used for another request")
         return None
 
     def proven(self, evidence: ConsentEvidence) -> Proven | Refusal:
@@ -282,18 +261,8 @@ def _verify(evidence: ConsentEvidence, entry: Entry) -> Proven | Refusal:
 
 
 def enrolled(founder: Founder, how: str, now: int) -> Enrolled:
-    """The record of a credential that counts by the word of who holds the key-encryption key."""
-    return Enrolled(
-        founder.org_id,
-        founder.user_id,
-        founder.credential_uuid,
-        founder.kind,
-        founder.public_key,
-        founder.relying_party_id,
-        founder.token_id,
-        how,
-        now,
-    )
+    """The record of a credential that nobody consented to: it counts by the operator's word, or not yet."""
+    return Enrolled(**msgspec.structs.asdict(founder), how=how, at=now)
 
 
 # What may still be done with a key that is archived: its record moves with the roots until it is destroyed.
@@ -301,5 +270,3 @@ _OF_ENDED: Final = {
     "archive": frozenset({"archive", "destroy", "rewrap", "verify"}),
     "destroy": frozenset({"destroy", "archive"}),
 }
-
-__all__ = ["Ended", "Endorsed", "Proven", "Registrar", "Roots", "enrolled"]

@@ -1,4 +1,4 @@
-"""The list of key stores as rows: which there are, which is the primary one, and another one added."""
+"""Who holds keys and who judges their use, as rows: the key stores, the primary one, another one, the authoriser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from countersign.storage.transaction import Statement, Transaction
 
 LIST: Final = Statement("registration_list", "SELECT store_id, kind, name, is_primary FROM key_stores")
 NO_PRIMARY: Final = Statement("registration_no_primary", "UPDATE key_stores SET is_primary = 0 WHERE is_primary = 1")
+PUT_AUTHORISER: Final = Statement(
+    "registration_put_authoriser",
+    "INSERT INTO installation (name, value) VALUES ('authoriser_id', ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+)
 MAKE_PRIMARY: Final = Statement("registration_make_primary", "UPDATE key_stores SET is_primary = 1 WHERE store_id = ?")
 
 
@@ -40,6 +45,13 @@ def add_store(store: RegisteredStore, wrapped_root: bytes, first_store_id: str, 
     yield from insert_store(store.store_id, store.kind, store.name, now, primary=store.is_primary)
     yield from insert_root(store.store_id, 1, store.name, wrapped_root, now)
     yield COPY_ROSTER_ORDERS, (store.store_id, first_store_id)
+
+
+def put_authoriser(authoriser_id: str, first_store_id: str) -> Transaction[None]:
+    """Let this authoriser keep a roster, in the place of one before it; it is told all that the first store was."""
+    yield HOLD_ROSTER_ORDERS, ()
+    yield PUT_AUTHORISER, (authoriser_id,)
+    yield COPY_ROSTER_ORDERS, (authoriser_id, first_store_id)
 
 
 def make_primary(store_id: str) -> Transaction[None]:

@@ -3,7 +3,7 @@
 Layout: magic ``CSR1`` | u16 header length | header | nonce 12 | AES-256-GCM under the key-encryption key, with all that
 stands before the nonce as associated data. Header: msgpack ``[provider, parameters, store id, root version]``. Inside:
 msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys, installation id, founders, recovery
-recipients]``; older roots end before the installation id.
+recipients, whether the authoriser is a process of its own]``; older roots end before the installation id.
 
 The authoriser keys are inside, so that only who holds the key-encryption key can say whose grants the signer obeys; a
 compromised API process can't put in its own. For the same reason the installation's id and its first credentials, with
@@ -69,6 +69,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     installation_id: str = ""
     founders: tuple[Founder, ...] = ()
     recovery_recipients: tuple[str, ...] = ()
+    authoriser_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class OpenedRoot:
     installation_id: str = ""
     founders: tuple[Founder, ...] = ()
     recovery_recipients: tuple[str, ...] = ()
+    authoriser_apart: bool = False
 
 
 def create_root(
@@ -106,12 +108,14 @@ def create_root(
     installation_id: str = "",
     founders: tuple[Founder, ...] = (),
     recovery_recipients: tuple[str, ...] = (),
+    authoriser_apart: bool = False,
 ) -> bytes:
     """Make a new store root and give it wrapped, for table ``keystore_roots``.
 
     With ``founders``, the first credentials of this installation, every use of a key takes consent that begins with
     theirs (grant level G3); without, the signer does with grants (G1). ``recovery_recipients`` (age, ``age1...``) are
-    those to whom every secret is encrypted besides, see ``recovery_copy``.
+    those to whom every secret is encrypted besides, see ``recovery_copy``. ``authoriser_apart``: the authoriser's key
+    is that of a process of its own, which level G2 demands.
 
     Runs where the key-encryption key is at hand (``countersign init``), never over the signer's socket. ``secret`` is
     the passphrase where the provider needs one. Raises ValueError when the key-encryption key can't be had.
@@ -129,6 +133,7 @@ def create_root(
             installation_id,
             founders,
             recovery_recipients,
+            authoriser_apart,
         )
         return _wrap(content, kek, secret)
     finally:
@@ -150,12 +155,25 @@ def rewrap_root(
         wipe(scratch)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedAuthoriser:
+    """Whose grants a root names; ``apart``: a process of its own, not the server."""
+
+    public_key: bytes
+    apart: bool
+
+
 def next_root(
-    wrapped: WrappedRoot, kek: KekProvider, secret: Buffer, *, recovery_recipients: tuple[str, ...] | None = None
+    wrapped: WrappedRoot,
+    kek: KekProvider,
+    secret: Buffer,
+    *,
+    recovery_recipients: tuple[str, ...] | None = None,
+    authoriser: NamedAuthoriser | None = None,
 ) -> bytes | Refusal:
     """A new root key under the next version number, with all else that this root holds, for the same signer to open.
 
-    ``recovery_recipients`` replace those it names; None keeps them.
+    ``recovery_recipients`` and ``authoriser`` replace those it names; None keeps them.
     Like ``create_root`` it runs where the key-encryption key is at hand. Raises ValueError when it can't be had again.
     """
     scratch, root_key = bytearray(len(wrapped.ciphertext)), bytearray(ROOT_BYTES)
@@ -168,6 +186,9 @@ def next_root(
         new = msgspec.structs.replace(content, root_version=version, root_key=memoryview(root_key))
         if recovery_recipients is not None:
             new = msgspec.structs.replace(new, recovery_recipients=recovery_recipients)
+        if authoriser is not None:
+            keys = (authoriser.public_key,)
+            new = msgspec.structs.replace(new, authorisers=keys, authoriser_apart=authoriser.apart)
         return _wrap(new, kek, secret)
     finally:
         wipe(scratch)
@@ -233,6 +254,7 @@ def open_root(
             content.installation_id,
             content.founders,
             content.recovery_recipients,
+            content.authoriser_apart,
         )
     finally:
         wipe(scratch)

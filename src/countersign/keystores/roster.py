@@ -20,7 +20,10 @@ FORMAT: Final = 1
 
 
 class Begun(msgspec.Struct, array_like=True, frozen=True, tag="begun"):
-    """First record: whose roster it is. ``at``, here and below, in milliseconds by the signer's clock."""
+    """First record: whose roster it is, a key store's or an authoriser's.
+
+    ``at``, here and below, in milliseconds by the clock of its process.
+    """
 
     format: int
     store_id: str
@@ -38,12 +41,25 @@ class Adopted(msgspec.Struct, array_like=True, frozen=True, tag="adopted"):
     at: int
 
 
-class Enrolled(msgspec.Struct, array_like=True, frozen=True, tag="enrolled"):
-    """A credential. ``how``: root | operator | consent | recovery | pending; ``public_key`` is SPKI PEM.
+class Consented(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """Who consented, last in its records: ``by`` is the credential, ``action_id`` the challenge that it signed.
 
-    With ``consent``, ``by`` is the credential that consented, ``action_id`` the challenge that it signed and
-    ``evidence_sha256`` the hash of the evidence. ``as_of``: the expiry of that challenge, in seconds since the epoch.
+    ``evidence_sha256`` is the hash of the evidence. All are empty where nobody did.
     """
+
+    by: str = ""
+    action_id: str = ""
+    evidence_sha256: bytes = b""
+
+
+class Dated(Consented, array_like=True, frozen=True, kw_only=True):
+    """``as_of``: the expiry of that challenge, in seconds since the epoch."""
+
+    as_of: int = 0
+
+
+class Enrolled(Dated, array_like=True, frozen=True, tag="enrolled"):
+    """A credential. ``how``: root | operator | consent | recovery | pending; ``public_key`` is SPKI PEM."""
 
     org_id: str
     user_id: str
@@ -54,26 +70,18 @@ class Enrolled(msgspec.Struct, array_like=True, frozen=True, tag="enrolled"):
     token_id: str
     how: str
     at: int
-    by: str = ""
-    action_id: str = ""
-    evidence_sha256: bytes = b""
-    as_of: int = 0
 
 
-class Endorsed(msgspec.Struct, array_like=True, frozen=True, tag="endorsed"):
-    """A pending credential counts from here on. ``how``: consent | operator | sandbox; the rest as in ``Enrolled``."""
+class Endorsed(Dated, array_like=True, frozen=True, tag="endorsed"):
+    """A pending credential counts from here on. ``how``: consent | operator | sandbox."""
 
     org_id: str
     credential_uuid: str
     how: str
     at: int
-    by: str = ""
-    action_id: str = ""
-    evidence_sha256: bytes = b""
-    as_of: int = 0
 
 
-class Stated(msgspec.Struct, array_like=True, frozen=True, tag="stated"):
+class Stated(Dated, array_like=True, frozen=True, tag="stated"):
     """A new state of a credential, a user or an access token."""
 
     org_id: str
@@ -81,13 +89,9 @@ class Stated(msgspec.Struct, array_like=True, frozen=True, tag="stated"):
     subject_id: str
     state: State
     at: int
-    by: str = ""
-    action_id: str = ""
-    evidence_sha256: bytes = b""
-    as_of: int = 0
 
 
-class Recovered(msgspec.Struct, array_like=True, frozen=True, tag="recovered"):
+class Recovered(Consented, array_like=True, frozen=True, tag="recovered"):
     """A recovery key put ``new`` credentials in the place of all that its user had, which are archived for good.
 
     ``by`` is the recovery key, ``action_id`` the hash of what it signed; ``how`` of the new ones is ``recovery``.
@@ -97,12 +101,9 @@ class Recovered(msgspec.Struct, array_like=True, frozen=True, tag="recovered"):
     user_id: str
     new: tuple[Enrolled, ...]
     at: int
-    by: str
-    action_id: str
-    evidence_sha256: bytes
 
 
-class Ended(msgspec.Struct, array_like=True, frozen=True, tag="ended"):
+class Ended(Consented, array_like=True, frozen=True, tag="ended"):
     """A key is archived or destroyed for good. ``op``: archive | destroy; ``public_key`` as the order named it."""
 
     org_id: str
@@ -110,9 +111,15 @@ class Ended(msgspec.Struct, array_like=True, frozen=True, tag="ended"):
     op: str
     public_key: bytes
     at: int
-    by: str = ""
-    action_id: str = ""
-    evidence_sha256: bytes = b""
+
+
+class Claimed(msgspec.Struct, array_like=True, frozen=True, tag="claimed"):
+    """An approval let this request go on (``action_id``: the challenge of its consent), and no other from here on."""
+
+    org_id: str
+    approval_id: str
+    action_id: str
+    at: int
 
 
 class Rekeyed(msgspec.Struct, array_like=True, frozen=True, tag="rekeyed"):
@@ -122,11 +129,11 @@ class Rekeyed(msgspec.Struct, array_like=True, frozen=True, tag="rekeyed"):
     at: int
 
 
-Record: TypeAlias = Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Rekeyed
+Record: TypeAlias = Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Claimed | Rekeyed
 
 encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(
-    Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Rekeyed
+    Begun | Adopted | Enrolled | Endorsed | Stated | Recovered | Ended | Claimed | Rekeyed
 )
 decode = _decoder.decode
 
@@ -167,6 +174,7 @@ class Roster:
     _states: dict[tuple[str, str, str], tuple[State, int]] = field(default_factory=dict)
     _actions: set[str] = field(default_factory=set)
     _ended: dict[tuple[str, str], str] = field(default_factory=dict)
+    _claimed: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def apply(self, record: Record) -> str | None:
         """Take over a record that was authenticated; what is wrong with it, if it makes no sense."""
@@ -195,6 +203,8 @@ class Roster:
                 # A destroyed key stays destroyed, whatever is said of it later.
                 if self._ended.get((record.org_id, record.key_id)) != "destroy":
                     self._ended[record.org_id, record.key_id] = record.op
+            case Claimed():
+                self._claimed[record.org_id, record.approval_id] = record.action_id
             case Rekeyed():
                 pass
         return None
@@ -270,6 +280,10 @@ class Roster:
     def ended(self, org_id: str, key_id: str) -> str | None:
         """``archive`` or ``destroy`` where the key came to its end."""
         return self._ended.get((org_id, key_id))
+
+    def claimed_by(self, org_id: str, approval_id: str) -> str | None:
+        """The challenge of the request that this approval let go on, if it did."""
+        return self._claimed.get((org_id, approval_id))
 
     def listed(self) -> Iterator[Listed]:
         """Every credential in the order in which they came in."""

@@ -100,6 +100,10 @@ _decode_adoption = msgspec.msgpack.Decoder(Adoption).decode
 _decode_offset = msgspec.msgpack.Decoder(int).decode
 
 
+OPS: Final = frozenset({"enrol", "endorse", "retire", "recover", "adopt", "roster", "roster_at"})
+"""Orders about a roster, to whoever keeps one."""
+
+
 def carry_out(registrar: Registrar, order: Order) -> bytes | Refusal:
     """Carry out an order about the roster. The order's evidence is in good shape, and the store is unsealed."""
     with registrar.ledger.exclusive():
@@ -111,6 +115,8 @@ def carry_out(registrar: Registrar, order: Order) -> bytes | Refusal:
                     return _adopt(registrar, _decode_adoption(order.arguments))
                 case "roster":
                     return _list(registrar, _decode_offset(order.arguments))
+                case "roster_at":
+                    return _head_at(registrar, _decode_offset(order.arguments))
                 case _ if not registrar.adopted:
                     return Refusal("Unsupported", "the signer keeps no roster yet: countersign keystore roster adopt")
                 case "enrol":
@@ -143,28 +149,9 @@ def _enrol(registrar: Registrar, new: Founder, evidence: ConsentEvidence | None)
     proven = _covered(registrar, new, key, evidence)
     if isinstance(proven, Refusal):
         return proven
-    record = Enrolled(
-        *_fields(new),
-        "consent",
-        registrar.clock(),
-        proven.entry.record.credential_uuid,
-        proven.challenge.id,
-        proven.evidence_sha256,
-        proven.challenge.exp,
-    )
+    stated = {**msgspec.structs.asdict(new), "how": "consent", "at": registrar.clock()}
+    record = Enrolled(**stated, **proven.trace, as_of=proven.challenge.exp)
     return registrar.write(record) or DONE
-
-
-def _fields(new: Founder) -> tuple[str, str, str, str, str, str | None, str]:
-    return (
-        new.org_id,
-        new.user_id,
-        new.credential_uuid,
-        new.kind,
-        new.public_key,
-        new.relying_party_id,
-        new.token_id,
-    )
 
 
 def _same(known: Entry, new: Founder, key: PublicKey) -> bytes | Refusal:
@@ -176,7 +163,7 @@ def _same(known: Entry, new: Founder, key: PublicKey) -> bytes | Refusal:
 
 def _pend(registrar: Registrar, new: Founder) -> bytes | Refusal:
     now = registrar.clock()
-    refusal = registrar.write(Enrolled(*_fields(new), "pending", now))
+    refusal = registrar.write(enrolled(new, "pending", now))
     if refusal is not None or not registrar.endorses_by_itself:
         return refusal or PENDING
     return registrar.write(Endorsed(new.org_id, new.credential_uuid, "sandbox", now)) or DONE
@@ -216,16 +203,8 @@ def _endorse(registrar: Registrar, order: Order) -> bytes | Refusal:
     if isinstance(proven, Refusal):
         return proven
     named = Endorsement(order.evidence.org_id, change.credential_uuid, change.fingerprint)
-    record = Endorsed(
-        named.org_id,
-        named.credential_uuid,
-        "consent",
-        registrar.clock(),
-        proven.entry.record.credential_uuid,
-        proven.challenge.id,
-        proven.evidence_sha256,
-        proven.challenge.exp,
-    )
+    now = registrar.clock()
+    record = Endorsed(named.org_id, named.credential_uuid, "consent", now, **proven.trace, as_of=proven.challenge.exp)
     return _count(registrar, named, record)
 
 
@@ -266,10 +245,8 @@ def _retire(registrar: Registrar, order: Order) -> bytes | Refusal:
         change.id,
         change.state,
         registrar.clock(),
-        proven.entry.record.credential_uuid,
-        proven.challenge.id,
-        proven.evidence_sha256,
-        max(proven.challenge.exp, as_of),
+        **proven.trace,
+        as_of=max(proven.challenge.exp, as_of),
     )
     return registrar.write(record) or DONE
 
@@ -307,10 +284,10 @@ def _adopt(registrar: Registrar, adoption: Adoption) -> bytes | Refusal:
 
 
 def _proof_defect(registrar: Registrar, message: bytes, proof: bytes) -> Refusal | None:
-    assert registrar.roots is not None
-    if hmac.compare_digest(registrar.roots.operator_proof(message), proof):
+    assert registrar.keys is not None
+    if hmac.compare_digest(registrar.keys.operator_proof(message), proof):
         return None
-    return Refusal("Denied", "this takes the key-encryption key of the store")
+    return Refusal("Denied", "this takes the key-encryption key of the store, or the key file of the authoriser")
 
 
 def _list(registrar: Registrar, offset: int) -> bytes | Refusal:
@@ -321,9 +298,16 @@ def _list(registrar: Registrar, offset: int) -> bytes | Refusal:
     return _encode(RosterPage(registrar.roster.installation_id, ledger.count, ledger.head, page, more))
 
 
+def _head_at(registrar: Registrar, count: int) -> bytes | Refusal:
+    """The head when there were ``count`` records, empty where there are fewer: what tells an older copy."""
+    if not registrar.ledger.lasting:
+        return Refusal("Unsupported", "this roster is not kept")
+    return registrar.ledger.head_at(count) or b""
+
+
 def end_key(registrar: Registrar, order: Order) -> bytes | Refusal:
     """Note the end of a key for good and state it, signed. The order is permitted; a repeat is stated again."""
-    assert registrar.roots is not None
+    assert registrar.keys is not None
     evidence = order.evidence
     proven = registrar.proven(evidence) if registrar.adopted and evidence is not None else None
     if isinstance(proven, Refusal):
@@ -332,10 +316,8 @@ def end_key(registrar: Registrar, order: Order) -> bytes | Refusal:
     with registrar.ledger.exclusive():
         if (refusal := registrar.catch_up()) is not None:
             return refusal
-        record = Ended(order.org_id, order.key_id, order.op, order.public_key, now)
-        if proven is not None:
-            by = proven.entry.record.credential_uuid
-            record = Ended(*_start(record), by, proven.challenge.id, proven.evidence_sha256)
+        named = order.org_id, order.key_id, order.op, order.public_key, now
+        record = Ended(*named) if proven is None else Ended(*named, **proven.trace)
         if registrar.roster.ended(order.org_id, order.key_id) not in (order.op, "destroy"):
             refusal = registrar.write(record)
             if refusal is not None:
@@ -343,8 +325,9 @@ def end_key(registrar: Registrar, order: Order) -> bytes | Refusal:
         ledger = registrar.ledger
         statement = Statement(
             "countersign.statement.v1",
-            registrar.roots.store_id,
-            *_start(record)[:2],
+            registrar.keys.keeper_id,
+            order.org_id,
+            order.key_id,
             order.public_key,
             order.op,
             now,
@@ -353,10 +336,6 @@ def end_key(registrar: Registrar, order: Order) -> bytes | Refusal:
             ledger.head,
         )
     return _signed(registrar, _encode(statement))
-
-
-def _start(record: Ended) -> tuple[str, str, str, bytes, int]:
-    return record.org_id, record.key_id, record.op, record.public_key, record.at
 
 
 def _signed(registrar: Registrar, statement: bytes) -> bytes:
@@ -370,9 +349,9 @@ def statement_key(registrar: Registrar) -> bytes:
 
 
 def _statement_keys(registrar: Registrar) -> tuple[bytes, bytes]:
-    roots = registrar.roots
-    assert roots is not None
-    seed = roots.derive(roots.newest, _STATEMENT_KEY)
+    keys = registrar.keys
+    assert keys is not None
+    seed = keys.derive(keys.newest, _STATEMENT_KEY)
     assert seed is not None
     try:
         return crypto_sign_seed_keypair(bytes(seed))

@@ -18,6 +18,7 @@ from countersign.keystores.orders import GeneratedKey, KeyRecord
 from countersign.keystores.outcome import Refusal, SignerRefused
 from countersign.keystores.proof import prove_secret
 from countersign.keystores.protocol import Buffer
+from countersign.keystores.roots import NamedAuthoriser
 from countersign.keystores.rotation_store import RotationConflict, StoredRoot
 from countersign.storage import Database
 
@@ -113,17 +114,18 @@ async def add_root(
     now: int,
     *,
     recovery_recipients: tuple[str, ...] | None = None,
+    authoriser: NamedAuthoriser | None = None,
 ) -> int:
     """Make the next root, with all that the newest one holds but its key; its version. ``now`` in milliseconds.
 
-    ``recovery_recipients`` replace those that the newest root names; None keeps them.
+    ``recovery_recipients`` and ``authoriser`` replace those that the newest root names; None keeps them.
     Raises RotationConflict, and ValueError when the key-encryption key can't be had or is not the right one.
     """
     stored = rotation_store.live(await database.read(lambda: rotation_store.read_roots(store_id)))
     if not stored:
         raise ValueError("the key store has no root")
     wrapped = _had(roots.parse_root(stored[-1].wrapped))
-    blob = _had(roots.next_root(wrapped, kek, secret, recovery_recipients=recovery_recipients))
+    blob = _had(roots.next_root(wrapped, kek, secret, recovery_recipients=recovery_recipients, authoriser=authoriser))
     if (refusal := prove_secret(kek, secret, store_id, [blob])) is not None:
         raise ValueError(f"the new root does not open: {refusal.reason}")
     await database.write(lambda: rotation_store.add_root(store_id, wrapped.root_version + 1, blob, now))

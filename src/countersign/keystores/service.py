@@ -19,32 +19,34 @@ from countersign.keystores.kek import KekProvider, MoreShares
 from countersign.keystores.ledger import Ledger
 from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, Reply, State
+from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, State, read_order, reply_to
 from countersign.keystores.recovery_copy import seal_copy
-from countersign.keystores.registrar import Registrar, Roots
+from countersign.keystores.registrar import Registrar
+from countersign.keystores.roster_keys import Roots
 from countersign.keystores.secret_kinds import SECRET_BYTES
 
 log = logging.getLogger("countersign.signer")
 
 T = TypeVar("T")
 
-GrantLevel = Literal["G0", "G1", "G3"]
+GrantLevel = Literal["G0", "G1", "G2", "G3"]
 """G0: permission on the socket is enough (tests). G1: every use of a key needs a grant by a pinned authoriser.
 
-G3: and the consent of a credential in the signer's own roster to exactly that use. An installation whose store root
+G2: the same, and that authoriser is a process of its own: a store whose newest root does not say so stays sealed.
+
+G3: G1, and the consent of a credential in the signer's own roster to exactly that use. An installation whose store root
 names no first credentials is served as G1 until its operator begins the roster, and never again once it is begun.
 """
 
+_NOT_APART: Final = (
+    "level G2 takes a root that names an authoriser of its own, root {} names the server's:"
+    " countersign keystore rotate-root --authoriser FILE"
+)
 _FIRST_GENERATION: Final = 1
 _MAX_NAME: Final = 256
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_order = msgspec.msgpack.Decoder(Order).decode
 _decode_roots = msgspec.msgpack.Decoder(list[bytes]).decode
-
-
-class NotAnOrder(Exception):
-    """A frame that is no order at all: the peer does not speak this protocol."""
 
 
 class SignerService:
@@ -84,10 +86,7 @@ class SignerService:
 
     def handle(self, frame: memoryview) -> bytes:
         """Carry out one order and give the encoded reply. Raises NotAnOrder for a frame that is none."""
-        try:
-            order = _decode_order(frame)
-        except MALFORMED as broken:
-            raise NotAnOrder from broken
+        order = read_order(frame)
         return self.reply(order, self.guarded(order, self._carry_out))
 
     def guarded(self, order: Order, act: Callable[[Order], T]) -> T | Refusal:
@@ -104,11 +103,9 @@ class SignerService:
 
     def reply(self, order: Order, outcome: bytes | Refusal) -> bytes:
         """The encoded reply; an integrity failure is an alarm in the log."""
-        if isinstance(outcome, Refusal):
-            if outcome.code == "Integrity":
-                log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
-            return _encode(Reply(order.id, outcome.code, outcome.reason.encode()))
-        return _encode(Reply(order.id, "ok", outcome))
+        if isinstance(outcome, Refusal) and outcome.code == "Integrity":
+            log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
+        return reply_to(order, outcome)
 
     @property
     def store_id(self) -> str:
@@ -152,7 +149,7 @@ class SignerService:
                 self.seal()
                 log.info("sealed by order")
                 return self._state()
-            case "enrol" | "endorse" | "retire" | "recover" | "adopt" | "roster":
+            case op if op in roster_orders.OPS:
                 return self._change_roster(order)
             case "archive" | "destroy":
                 return self.permit(order) or roster_orders.end_key(self._registrar, order)
@@ -356,14 +353,19 @@ class SignerService:
                     wipe(self.page.root(slots[unused]))
                 return result
             slots[version], opened[version] = slot, result
-        if opened and max(opened) == max(slots):
+        newest = opened.get(max(slots))
+        if self._grant_level == "G2" and newest is not None and not newest.authoriser_apart:
+            for version in opened:
+                wipe(self.page.root(slots[version]))
+            return Refusal("Denied", _NOT_APART.format(max(slots)))
+        if newest is not None:
             # The newest root says whose grants count.
-            self._authorisers = opened[max(opened)].authorisers
-            self._recovery_recipients = opened[max(opened)].recovery_recipients
-            self._store_id = opened[max(opened)].store_id
+            self._authorisers = newest.authorisers
+            self._recovery_recipients = newest.recovery_recipients
+            self._store_id = newest.store_id
             log.info("unsealed store %s, root version %d", self._store_id, max(slots))
         self._slots, self._reason = slots, ""
-        if opened and (refusal := self._open_roster(opened.get(max(slots)))) is not None:
+        if opened and (refusal := self._open_roster(newest)) is not None:
             log.error("store stays sealed: %s", refusal.reason)
             self.seal()
             self._reason = refusal.reason
@@ -421,6 +423,7 @@ class SignerService:
                 self._registrar.ledger.count,
                 self._registrar.ledger.head,
                 roster_orders.statement_key(self._registrar) if self._slots else b"",
+                self._authorisers,
             )
         )
 

@@ -185,6 +185,7 @@ def insert_signers(store_id: str, made: ListedSigners, now: int) -> Transaction[
     yield INSERT_SIGNERS, (store_id, made.root_version, made.cluster_id, made.signers, now)
 
 
+# Whoever keeps a roster, here and below, by ``store_id``: the signer of a key store, or the authoriser in force.
 READ_ENROLLED: Final = Statement(
     "keystore_read_enrolled",
     "SELECT user_id, token_id, kind, public_key, rp_id FROM credentials WHERE org_id = ? AND credential_uuid = ?",
@@ -201,7 +202,8 @@ LIST_CREDENTIALS_TO_ADOPT: Final = Statement(
 INSERT_ROSTER_ORDER: Final = Statement(
     "keystore_insert_roster_order",
     "INSERT INTO roster_orders (org_id, order_id, store_id, op, subject_id, body, created_at)"
-    " SELECT ?, ?, store_id, ?, ?, ?, ? FROM key_stores",
+    " SELECT ?, ?, keeper_id, ?, ?, ?, ? FROM (SELECT store_id AS keeper_id FROM key_stores"
+    " UNION ALL SELECT value FROM installation WHERE name = 'authoriser_id') keepers",
 )
 INSERT_ROSTER_ORDER_OF_STORE: Final = Statement(
     "keystore_insert_roster_order_of_store",

@@ -1,4 +1,4 @@
-"""Runs the signer as a child process (embedded mode) and starts it again whenever it dies."""
+"""Runs the signer and the authoriser as child processes (embedded mode) and starts them again whenever they die."""
 
 from __future__ import annotations
 
@@ -25,42 +25,33 @@ _PASSED_ON_FOR = {
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
 
 
-class SignerSupervisor:
-    """``kek`` and ``store`` as for the signer, such as ``file:PATH``; ``environment``: production or sandbox.
+class Supervisor:
+    """Keeps ``module`` running with ``arguments``; ``what`` is what people call it.
 
-    The child gets no environment variable but those that Python and its key service need, and ends with this process.
+    The child gets no environment variable but those that Python and ``passed_on`` name, and ends with this process.
     """
 
-    def __init__(
-        self,
-        socket_path: str,
-        kek: str,
-        *,
-        store: str = "sealed",
-        environment: str = "production",
-        extra: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, what: str, module: str, arguments: tuple[str, ...], passed_on: tuple[str, ...] = ()) -> None:
+        self._what = what
         # -P: the working directory is no place to import from.
-        module = (sys.executable, "-P", "-m", "countersign.keystores.signer")
-        place = ("--socket", socket_path, "--kek", kek, "--store", store, "--environment", environment)
-        self._command = (*module, *place, "--exit-with-parent", str(os.getpid()), *extra)
-        self._passed_on = (*_PASSED_ON, *_passed_on_for(kek), *_passed_on_for(store))
+        self._command = (sys.executable, "-P", "-m", module, "--exit-with-parent", str(os.getpid()), *arguments)
+        self._passed_on = (*_PASSED_ON, *passed_on)
         self._child: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
 
     @property
     def pid(self) -> int | None:
-        """Process id of the running signer, or None between two of them."""
+        """Process id of the running child, or None between two of them."""
         return self._child.pid if self._child is not None and self._child.returncode is None else None
 
     async def start(self) -> None:
-        """Start the signer; it listens a moment later (``SignerClient.start`` waits for it)."""
+        """Start the child; it listens a moment later (the ``start`` of its client waits for it)."""
         await self._spawn()
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """End the signer: ask, wait, then kill."""
+        """End the child: ask, wait, then kill."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -73,7 +64,7 @@ class SignerSupervisor:
         try:
             await asyncio.wait_for(child.wait(), _STOP_S)
         except TimeoutError:
-            log.warning("signer did not stop in %s s and is killed", _STOP_S)
+            log.warning("%s did not stop in %s s and is killed", self._what, _STOP_S)
             child.kill()
             await child.wait()
 
@@ -92,13 +83,33 @@ class SignerSupervisor:
             status = await self._child.wait()
             failures = 0 if loop.time() - started > _STEADY_S else failures + 1
             pause = _BACKOFF_S[min(max(failures - 1, 0), len(_BACKOFF_S) - 1)]
-            log.error("signer ended with status %d; starting it again in %s s", status, pause)
+            log.error("%s ended with status %d; starting it again in %s s", self._what, status, pause)
             await asyncio.sleep(pause)
             self.restarts += 1
             try:
                 await self._spawn()
             except OSError as trouble:
-                log.error("signer can't be started: %s", trouble)  # noqa: TRY400 - the system's own sentence says it
+                log.error("%s can't be started: %s", self._what, trouble)  # noqa: TRY400 - the system's own sentence says it
+
+
+class SignerSupervisor(Supervisor):
+    """``kek`` and ``store`` as for the signer, such as ``file:PATH``; ``environment``: production or sandbox.
+
+    It gets those environment variables too that its key service needs.
+    """
+
+    def __init__(
+        self,
+        socket_path: str,
+        kek: str,
+        *,
+        store: str = "sealed",
+        environment: str = "production",
+        extra: tuple[str, ...] = (),
+    ) -> None:
+        place = ("--socket", socket_path, "--kek", kek, "--store", store, "--environment", environment)
+        passed_on = (*_passed_on_for(kek), *_passed_on_for(store))
+        super().__init__("signer", "countersign.keystores.signer", (*place, *extra), passed_on)
 
 
 def _passed_on_for(spec: str) -> tuple[str, ...]:

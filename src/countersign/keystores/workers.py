@@ -25,13 +25,19 @@ import msgspec
 
 from countersign.keystores.memory import die_with_parent
 from countersign.keystores.outcome import Refusal
-from countersign.keystores.protocol import MALFORMED, MAX_FRAME, FrameBuffer, FrameOverflow, Order, Reply, frame
-from countersign.keystores.service import NotAnOrder, SignerService
+from countersign.keystores.protocol import (
+    MAX_FRAME,
+    FrameBuffer,
+    FrameOverflow,
+    Order,
+    Reply,
+    frame,
+    read_order,
+)
+from countersign.keystores.service import SignerService
+from countersign.keystores.serving import Later
 
 log = logging.getLogger("countersign.signer")
-
-Later = Callable[[bytes], None]
-"""Takes the encoded reply to an order that was not answered at once."""
 
 _PASSED_ON: Final = ("sign", "derive", "verify")
 _MAX_PENDING: Final = 1024
@@ -62,10 +68,7 @@ class Front:
 
     def handle(self, view: memoryview, later: Later) -> bytes | None:
         """The encoded reply, or None when it will be given to ``later``. Raises NotAnOrder for a frame that is none."""
-        try:
-            order = _decode_order(view)
-        except MALFORMED as broken:
-            raise NotAnOrder from broken
+        order = read_order(view)
         line = min(self._lines, key=_Line.load, default=None)
         header_room = MAX_FRAME - len(self._service.store_id.encode()) - _HEADER.size
         if order.op not in _PASSED_ON or line is None or len(view) > header_room:

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
+from countersign.keystores import Grants, SignerClient, SignerSupervisor
 from countersign.keystores.registration import stores
-from countersign.keystores.store import list_roots
+from countersign.keystores.store import list_roots, read_roster_mark
 from countersign.server.settings import BadSettings, KeyStoreSettings, Settings
 from countersign.storage import Database
 from countersign.world import World
@@ -27,7 +27,7 @@ class OpenStores:
 async def open_stores(
     settings: Settings,
     database: Database,
-    authoriser: Authoriser,
+    authoriser: Grants,
     world: World,
     stack: AsyncExitStack,
     first: Mapping[str, SignerClient],
@@ -44,7 +44,7 @@ async def open_stores(
             raise BadSettings(f"key_stores: {store.id} is no further store; 'countersign keystore add' makes one")
         if store.embedded and first_process:
             await _start(settings, store, stack)
-        signers[store.id] = _client(store, database, authoriser, world)
+        signers[store.id] = signer_client(database, store.socket, store.id, authoriser, world)
         stack.push_async_callback(signers[store.id].close)
     # Together: one that is away must not keep the others waiting.
     await asyncio.gather(*(signer.start() for signer in signers.values()))
@@ -72,11 +72,13 @@ async def _start(settings: Settings, store: KeyStoreSettings, stack: AsyncExitSt
     stack.push_async_callback(supervisor.stop)
 
 
-def _client(store: KeyStoreSettings, database: Database, authoriser: Authoriser, world: World) -> SignerClient:
+def signer_client(database: Database, socket: str, store_id: str, authoriser: Grants, world: World) -> SignerClient:
+    """The client of a store's signer, for a server."""
     return SignerClient(
-        store.socket,
+        socket,
         authoriser,
-        lambda: database.read(lambda: list_roots(store.id)),
-        store_id=store.id,
+        lambda: database.read(lambda: list_roots(store_id)),
+        store_id=store_id,
         world=world,
+        marks=lambda: database.read(lambda: read_roster_mark(store_id)),
     )

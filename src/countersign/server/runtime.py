@@ -39,17 +39,18 @@ from countersign.jobs.leases import HeldLease
 from countersign.keys.finishing import Finishing
 from countersign.keys.recovery import Recovery
 from countersign.keys.service import Keys
-from countersign.keystores import Authoriser, SignerClient, SignerSupervisor
+from countersign.keystores import AuthoriserClient, Grants, SignerClient, SignerSupervisor
 from countersign.keystores.outgoing import RosterKeeper
-from countersign.keystores.store import list_roots
+from countersign.keystores.roster_line import RosterLine
 from countersign.policies import Governance
 from countersign.policies.pricing import Pricing
 from countersign.server import documents, jobs
 from countersign.server.attestation import attestation_policy
+from countersign.server.authorising import open_authoriser
 from countersign.server.corridor import Corridor
 from countersign.server.documents import Documents
 from countersign.server.http import Face
-from countersign.server.key_stores import OpenStores, open_stores
+from countersign.server.key_stores import OpenStores, open_stores, signer_client
 from countersign.server.mail import post
 from countersign.server.maintenance import find_installation, key_ring
 from countersign.server.metrics import Metrics
@@ -102,18 +103,13 @@ async def running(
         ring = await key_ring(settings, database, installation["installation_id"], world)
         supervisor = await _embedded_signer(settings, stack) if first_process else None
         store_id = installation["store_id"]
-        authoriser = Authoriser(ring.keys.active("authoriser").secret)
-        signer = SignerClient(
-            settings.signer_socket,
-            authoriser,
-            lambda: database.read(lambda: list_roots(store_id)),
-            store_id=store_id,
-            world=world,
-        )
+        authoriser_id = installation.get("authoriser_id")
+        authoriser = await open_authoriser(settings, database, ring, authoriser_id, stack, first_process)
+        signer = signer_client(database, settings.signer_socket, store_id, authoriser, world)
         await signer.start()
         stack.push_async_callback(signer.close)
         stores = await open_stores(settings, database, authoriser, world, stack, {store_id: signer}, first_process)
-        runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores)
+        runtime = _assemble(settings, world, database, ring, signer, supervisor, installation, stores, authoriser)
         stack.push_async_callback(runtime.services.get(Entrance).errands.done)
         stack.push_async_callback(runtime.services.get(Webhooks).client.close)
         stack.push_async_callback(runtime.services.get(Pricing).close)
@@ -162,6 +158,7 @@ def _assemble(
     supervisor: SignerSupervisor | None,
     installation: dict[str, str],
     stores: OpenStores,
+    authoriser: Grants,
 ) -> Runtime:
     installation_id = installation["installation_id"]
     table = [operation for operation in operations() if settings.console or operation.tag != "console"]
@@ -187,7 +184,10 @@ def _assemble(
     document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
-    keeper = RosterKeeper(database, stores.signers, world)
+    rosters: dict[str, RosterLine] = dict(stores.signers)
+    if isinstance(authoriser, AuthoriserClient):
+        rosters[installation["authoriser_id"]] = authoriser
+    keeper = RosterKeeper(database, rosters, world)
     finishing = Finishing(database, keys, read_action(log.open_payload))
     governance = Governance(settings.service_accounts_approve)
     webhooks = jobs.webhooks(settings, ring, installation_id)

@@ -34,6 +34,7 @@ from countersign.identity.bootstrap import (
 from countersign.identity.local_commands import Impossible
 from countersign.keystores import create_root
 from countersign.keystores.kek import open_provider
+from countersign.server.authorising import new_authoriser
 from countersign.server.runtime import Runtime
 from countersign.server.serve import write_private
 from countersign.server.settings import Settings
@@ -108,6 +109,10 @@ def settings_values(files: SandboxFiles, port: int | None, database: str | None)
         "signer_embedded": True,
         "signer_state": str(files.directory / "signer-state"),
         "signer_kek": f"dev:{files.kek}",
+        "authoriser_socket": str(files.directory / "authoriser" / "authoriser.sock"),
+        "authoriser_embedded": True,
+        "authoriser_key": str(files.directory / "authoriser.key"),
+        "authoriser_state": str(files.directory / "authoriser-state"),
         "allow_unsigned_query": True,
         "organisation_requests_per_minute": 1_000_000,
         "address_requests_per_minute": 1_000_000,
@@ -185,13 +190,16 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
     admin, service = _new_key(files, "admin"), _new_key(files, "service-account")
     first = founding_credential(admin, world.new_id("or"), world)
     second = founding_credential(service, first.org_id, world)
+    founders = (first, second)
+    apart = new_authoriser(settings, installation_id, founders, world)
     root = create_root(
         open_provider(settings.signer_kek),
         store_id,
-        keys.active("authoriser").public_key,
+        keys.active("authoriser").public_key if apart is None else apart.public_key,
         installation_id=installation_id,
-        founders=(first, second),
+        founders=founders,
         recovery_recipients=settings.recovery_recipients,
+        authoriser_apart=apart is not None,
     )
     plan = Plan(
         installation_id=installation_id,
@@ -205,6 +213,7 @@ async def _first_start(files: SandboxFiles, settings: Settings, database: Databa
         wrapped_root=root,
         founder=first,
         break_glass_hours=settings.break_glass_hours,
+        authoriser_id=None if apart is None else apart.authoriser_id,
     )
     made = await database.write(lambda: found(plan, world))
     ring = KeyRing(database, secret, settings.issuer or installation_id, world)

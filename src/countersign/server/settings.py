@@ -141,18 +141,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     signer_state: Annotated[
         str,
         _about(
-            "Directory in which an embedded signer keeps its roster of credentials for good (mode 0700); back it up, "
-            "and let nobody else write there.",
+            "Directory in which an embedded signer keeps its roster of credentials for good (mode 0700), and in which "
+            "`backup` looks for it; let nobody else write there.",
             min_length=1,
         ),
     ] = "/var/lib/countersign/signer-state"
     grant_level: Annotated[
-        Literal["G1", "G3"],
+        Literal["G1", "G2", "G3"],
         _about(
-            "What an embedded signer asks of an order: `G1` a grant of the server, `G3` also the consent of a "
-            "credential in the signer's roster to exactly that order."
+            "What an embedded signer asks of an order: `G1` a grant of the server, `G2` one of an authoriser in a "
+            "process of its own, `G3` also the consent of a credential in the signer's roster to exactly that order."
         ),
     ] = "G3"
+    authoriser: Annotated[
+        Literal["server", "process"],
+        _about(
+            "Who makes the grants that signers take: this server, or a process of its own, which alone has the key and "
+            "judges consent by a roster of its own; always `process` with `grant_level` `G2`, possible with the others."
+        ),
+    ] = "server"
+    authoriser_socket: Annotated[str, _about("Unix socket of the authoriser process.", min_length=1)] = (
+        "/run/countersign-authoriser/authoriser.sock"
+    )
+    authoriser_embedded: Annotated[
+        bool,
+        _about("Start and supervise it as a child; in production run it as a unit of its own user instead."),
+    ] = False
+    authoriser_key: Annotated[
+        str,
+        _about(
+            "Key file of the authoriser: made by `init` or `countersign keystore authoriser`, read by an embedded "
+            "authoriser and by who endorses credentials; nobody else, least of all the server, should read it."
+        ),
+    ] = "/etc/countersign-authoriser/key"
+    authoriser_state: Annotated[
+        str,
+        _about(
+            "Directory in which an embedded authoriser keeps its roster for good (mode 0700), and in which `backup` "
+            "looks for it.",
+            min_length=1,
+        ),
+    ] = "/var/lib/countersign/authoriser-state"
     signer_kek: Annotated[
         str,
         _about(
@@ -419,6 +448,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     console: Annotated[bool, _about("Serve the web console at `/console`; off, its paths do not exist.")] = True
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")] = "info"
     log_format: Annotated[Literal["json", "console"], _about("`json` lines, or `console` for people.")] = "json"
+
+    @property
+    def authoriser_apart(self) -> bool:
+        """Whether grants come from a process of its own."""
+        return self.authoriser == "process" or self.grant_level == "G2"
 
     @property
     def timeouts(self) -> Timeouts:
