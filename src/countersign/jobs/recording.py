@@ -66,7 +66,8 @@ class Recorder:
                 batch, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
                 # Everywhere in one order, so that no two processes wait for each other's rows.
                 batch.sort(key=lambda each: place(each.job))
-                await self._settle([each for each in batch if not each.future.done()])
+                if wanted := [each for each in batch if not each.future.done()]:
+                    await self._settle(wanted)
         finally:
             self._task = None
 
