@@ -1,6 +1,6 @@
 // The part of a form that gives its owner a recovery code, before anything depends on it.
 
-import { button, field, h, say } from "./dom"
+import { button, h, say } from "./dom"
 import { createRecoveryKey, type NewRecoveryKey, newRecoveryCode } from "./recovery-key"
 
 export interface RecoveryField {
@@ -56,10 +56,4 @@ function save(code: string): void {
   const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }))
   h("a", { href: url, download: `recovery-code-${location.hostname}.txt` }).click()
   setTimeout(() => URL.revokeObjectURL(url), 1000)
-}
-
-/** Where a recovery code is typed. */
-export function codeInput(label: string, hint: string): { element: HTMLElement; input: HTMLInputElement } {
-  const input = h("input", { type: "text", required: true, autocomplete: "off", spellcheck: false, autocapitalize: "characters" })
-  return { element: field(label, input, hint), input }
 }

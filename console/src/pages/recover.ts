@@ -1,7 +1,7 @@
 import { auth } from "../api"
 import { button, field, form, h, say } from "../dom"
 import { createPasskey } from "../passkeys"
-import { codeInput, recoveryField } from "../recovery-field"
+import { recoveryField } from "../recovery-field"
 import { recoveryKeyId, signNewCredentials } from "../recovery-key"
 import { organisation } from "../session"
 import { whoFields } from "../who"
@@ -11,7 +11,7 @@ import { work } from "../working"
 export async function recover(query: URLSearchParams): Promise<Node> {
   const who = whoFields(query.get("username") ?? "", query.get("org") ?? organisation())
   const mailed = h("input", { type: "text", required: true, value: query.get("code") ?? "", autocomplete: "one-time-code", spellcheck: false, autocapitalize: "characters" })
-  const kept = codeInput("Your recovery code", "Seven groups of five; you stored it when you registered.")
+  const kept = h("input", { type: "text", required: true, autocomplete: "off", spellcheck: false, autocapitalize: "characters" })
   const next = await recoveryField("New recovery code")
   const ask = button("Send me a code", () => {
     void work("Asking for a code …", async () => {
@@ -24,7 +24,7 @@ export async function recover(query: URLSearchParams): Promise<Node> {
   const submit = () => {
     if (!next.ready()) return
     void work("Waiting for your new passkey …", async () => {
-      const credentialId = await recoveryKeyId(kept.input.value)
+      const credentialId = await recoveryKeyId(kept.value)
       const body = { ...who.body(), verificationCode: mailed.value.trim(), credentialId }
       const challenge = await auth().createRecoveryChallenge({ body })
       const encrypted = challenge.allowedRecoveryCredentials[0]?.encryptedRecoveryKey ?? ""
@@ -34,7 +34,7 @@ export async function recover(query: URLSearchParams): Promise<Node> {
         firstFactorCredential: { ...passkey, credentialName: "First passkey" },
         ...(recoveryCredential && { recoveryCredential: { ...recoveryCredential, credentialName: "Recovery code" } }),
       }
-      const recovery = await signNewCredentials(kept.input.value, encrypted, newCredentials)
+      const recovery = await signNewCredentials(kept.value, encrypted, newCredentials)
       const done = { recovery, newCredentials }
       await auth(challenge.temporaryAuthenticationToken).recover({ body: done as never })
       say("Your account is yours again, and everything that was enrolled before is void. Log in with your new passkey.")
@@ -53,7 +53,7 @@ export async function recover(query: URLSearchParams): Promise<Node> {
       h("div", { className: "actions" }, ask),
       h("h2", {}, "2. Enter both codes"),
       field("Code from the mail", mailed),
-      kept.element,
+      field("Your recovery code", kept, "Seven groups of five; you stored it when you registered."),
       h("h2", {}, "3. Begin anew"),
       next.element,
       h("div", { className: "actions" }, h("button", { type: "submit", className: "primary" }, "Make a passkey and recover")),

@@ -43,6 +43,7 @@ from countersign.world import World
 
 SERVICE_ACCOUNT = "sandbox"
 ADMINISTRATOR = "admin@sandbox.local"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _YEARS = 2 * 365 * 86_400
 
 
@@ -291,7 +292,8 @@ async def announce(files: SandboxFiles, runtime: Runtime, port: int) -> dict[str
     host = runtime.settings.host if runtime.settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     with contextlib.suppress(Impossible):
         # The console's, wherever this start listens; whoever took the application away wants no passkeys there.
-        origin, app_id = f"{scheme}://localhost:{port}", read_connection(files)["appId"]
+        origin = f"{scheme}://localhost" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://localhost:{port}"
+        app_id = read_connection(files)["appId"]
         await services.database.write(lambda: add_origin(app_id, origin, services.world))
     base_url = runtime.settings.public_url or f"{scheme}://{host}:{port}{runtime.settings.mount_prefix}"
     values = {**read_connection(files), "baseUrl": base_url}
