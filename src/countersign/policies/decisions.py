@@ -8,6 +8,7 @@ from typing import Literal
 from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, not_found
 from countersign.keystores import MAX_APPROVALS
 from countersign.policies import approvals, held, store
+from countersign.policies.change_requests import pending
 from countersign.policies.deciding import EVERYBODY, find_member, member
 from countersign.policies.events import tell_end
 from countersign.policies.rows import StoredApproval, find_approval, show
@@ -152,9 +153,11 @@ def close(
 def deny_waiting(org_id: str, entity_id: str, why: str, world: World) -> Transaction[None]:
     """End the change of an entity that waits for an approval, without anybody's vote; nothing where none waits."""
     world = _at_one_instant(world)
-    for row in (yield store.PENDING_CHANGE_REQUEST, (org_id, entity_id)):
-        for held_row in (yield store.HOLD_APPROVAL, (org_id, row[8])):
-            yield from close(org_id, StoredApproval(*held_row), "Denied", why, world)
+    waiting = yield from pending(org_id, entity_id)
+    if waiting is None or waiting.approval_id is UNSET:
+        return
+    for row in (yield store.HOLD_APPROVAL, (org_id, waiting.approval_id)):
+        yield from close(org_id, StoredApproval(*row), "Denied", why, world)
 
 
 def expire(org_id: str, approval_id: str, world: World) -> Transaction[None]:
