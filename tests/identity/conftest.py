@@ -76,6 +76,20 @@ def trusting(
         yield from trusting_server(directory, url, provider)
 
 
+@pytest.fixture
+def admin(in_process: InProcess) -> Iterator[Caller]:
+    """The administrator of ``in_process``, or of the server that a module puts in its place."""
+    with in_process.caller(in_process.admin) as caller:
+        yield caller
+
+
+@pytest.fixture
+def program(in_process: InProcess) -> Iterator[Caller]:
+    """The service account of the same."""
+    with in_process.caller(in_process.service) as caller:
+        yield caller
+
+
 def allow_origin(tenants: Tenants, org_id: str) -> None:
     """Let passkeys of the organisation's relying party be used from ``ORIGIN``."""
     tenants.execute(

@@ -19,7 +19,7 @@ from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrolled
 from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, refusal, registered
 from tests.support.inprocess import InProcess
-from tests.support.tenants import Tenants, beside
+from tests.support.tenants import Tenants
 
 ADA = "ada@example.com"
 UNKNOWN_ORGANISATION = "or-00000-00000-0000000000000000"
@@ -41,25 +41,6 @@ def in_process(
     settings = {"login_enumeration_protection": request.getfixturevalue("conceals") if both else True}
     with InProcess(runner, tmp_path / "data", database_url, background=False, **settings) as server:
         yield server
-
-
-@pytest.fixture
-def admin(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.admin) as caller:
-        yield caller
-
-
-@pytest.fixture
-def program(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.service) as caller:
-        yield caller
-
-
-@pytest.fixture
-def tenants(in_process: InProcess, database_url: str) -> Tenants:
-    tenants = beside(in_process.files.directory, database_url, in_process.values["baseUrl"])
-    allow_origin(tenants, in_process.values["orgId"])
-    return tenants
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from countersign.access import codes
-from tests.identity.conftest import allow_origin
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrol, enrolled
 from tests.support.entering import (
@@ -38,25 +37,6 @@ WRONG = "2222-2222-2222-2222"
 def in_process(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> Iterator[InProcess]:
     with InProcess(runner, tmp_path / "data", database_url, background=False) as server:
         yield server
-
-
-@pytest.fixture
-def admin(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.admin) as caller:
-        yield caller
-
-
-@pytest.fixture
-def program(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.service) as caller:
-        yield caller
-
-
-@pytest.fixture
-def tenants(in_process: InProcess, database_url: str) -> Tenants:
-    tenants = beside(in_process.files.directory, database_url, in_process.values["baseUrl"])
-    allow_origin(tenants, in_process.values["orgId"])
-    return tenants
 
 
 @pytest.fixture

@@ -27,18 +27,6 @@ def in_process(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> Ite
         yield server
 
 
-@pytest.fixture
-def admin(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.admin) as caller:
-        yield caller
-
-
-@pytest.fixture
-def program(in_process: InProcess) -> Iterator[Caller]:
-    with in_process.caller(in_process.service) as caller:
-        yield caller
-
-
 def entries(tenants: Tenants, event: str) -> list[dict[str, Any]]:
     found = [json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries")]
     return [entry for entry in found if entry.get("event") == event]
