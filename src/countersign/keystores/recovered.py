@@ -19,7 +19,7 @@ from countersign.credentials.public_key import PublicKey
 from countersign.credentials.recovery import read_recovery, shown_credentials
 from countersign.credentials.relying_party import RelyingParty
 from countersign.credentials.shown_keys import ShownKey
-from countersign.keystores.outcome import DONE, Refusal
+from countersign.keystores.outcome import DONE, PENDING, Refusal
 from countersign.keystores.registrar import Registrar, Trace
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster import Enrolled, Entry, Recovered
@@ -39,20 +39,23 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def recover(registrar: Registrar, order: RecoveryOrder) -> bytes | Refusal:
-    """Put the new credentials in the place of all that the recovery key's user has. Repeating it changes nothing."""
+    """Put the new credentials in the place of all that the recovery key's user has. Repeating it changes nothing.
+
+    ``PENDING``, and nothing changed, where the recovery key does not count here: its word says nothing of the new ones,
+    and somebody has to endorse them.
+    """
+    # What was signed holds challenges of its own, so no two recoveries sign the same.
+    action_id = hashlib.sha256(order.assertion.client_data.encode()).hexdigest()
     entry = registrar.roster.entry(order.org_id, order.recovery_uuid)
-    if entry is None or entry.record.kind != "RecoveryKey":
-        return Refusal("Denied", "the recovery key is not in the roster")
+    if entry is not None and registrar.roster.knows_action(action_id):
+        return DONE
+    if entry is None or registrar.roster.state_of(entry) != "Active":
+        return PENDING
+    if entry.record.kind != "RecoveryKey":
+        return Refusal("Denied", "the credential that signed is no recovery key")
     consented = read_recovery(order.assertion, entry.key)
     if isinstance(consented, Refused):
         return Refusal("Denied", f"the recovery does not hold: {consented.reason}")
-    # What was signed holds challenges of its own, so no two recoveries sign the same.
-    action_id = hashlib.sha256(order.assertion.client_data.encode()).hexdigest()
-    if registrar.roster.knows_action(action_id):
-        return DONE
-    state = registrar.roster.state_of(entry)
-    if state != "Active":
-        return Refusal("Denied", f"the recovery key is {state.lower()} in the roster")
     shown = shown_credentials(consented.new_credentials)
     if isinstance(shown, Refused):
         return Refusal("Denied", f"the recovery shows no new credentials: {shown.reason}")
