@@ -19,6 +19,7 @@ BUILT: Mapping[str, str] = {
     "app.js": "text/javascript; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "licences.txt": "text/plain; charset=utf-8",
 }
 _POLICY = "; ".join(
     (

@@ -14,7 +14,7 @@ async def console(call: Call) -> Response:
 
 @operation("GET", "/console/{file}", public=True)
 async def console_file(call: Call) -> Response:
-    """Serve a file of the console's page: `app.js`, `app.css`, `icon.svg`, or `settings.json` with the installation."""
+    """Serve a file of the console's page: `app.js`, `app.css`, `icon.svg`, `licences.txt`, or `settings.json`."""
     return _file(call, call.params["file"])
 
 
