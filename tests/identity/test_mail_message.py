@@ -39,7 +39,7 @@ class Words(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.text, self.tags = "", set[str]()
+        self.text, self.tags, self.rows = "", set[str](), 0
         self.feed(page)
 
     def handle_data(self, data: str) -> None:
@@ -47,6 +47,7 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.tags.add(tag)
+        self.rows += tag == "tr"
 
 
 def parts(message: EmailMessage) -> tuple[str, Words]:
@@ -67,9 +68,12 @@ def test_a_letter_is_read_as_text_and_as_a_page() -> None:
     text, page = parts(message)
     for words in (text, page.text):
         assert CODE in words
-        assert "2027-01-15T08:00:00.000Z" in words
+        assert "2027-01-15 08:00 UTC" in words
         assert "https://keys.example/console" in words
     assert page.tags >= {"table", "a", "p"}
+    # A warning is read as a sentence, and not as one more row.
+    assert "if it was not you, give the code to nobody" in page.text
+    assert page.rows == 3
     # No image, script or style from elsewhere: a mail program blocks them, and they tell who reads.
     assert not page.tags & {"img", "script", "link", "iframe"}
 

@@ -440,10 +440,11 @@ def test_a13_an_administrator_whom_a_service_account_recovers_is_held(
         assert enrolled(ada, NewKey())["kind"] == "Key"
 
 
-def test_a13_everybody_is_held_where_the_settings_say_so(
+def test_a13_everybody_is_held_where_the_settings_say_so_and_a12_tries_are_counted(
     runner: asyncio.Runner, tmp_path: Path, database_url: str
 ) -> None:
-    with InProcess(runner, tmp_path / "data", database_url, background=False, recovery_hold_hours=2) as server:
+    settings = {"recovery_hold_hours": 2, "code_tries_per_minute": 5, "username_requests_per_minute": 20}
+    with InProcess(runner, tmp_path / "data", database_url, background=False, **settings) as server:
         tenants = beside(server.files.directory, database_url, server.values["baseUrl"])
         with server.caller(server.admin) as admin:
             recovery, key = NewKey(), NewKey()
@@ -455,3 +456,8 @@ def test_a13_everybody_is_held_where_the_settings_say_so(
                 assert refusal(enrol(ada, NewKey())) == (403, "RECOVERY_HOLD")
                 server.clock.move(seconds=7201)
                 assert enrol(ada, NewKey()).status_code == 200
+            # Tries of codes are counted by address, and questions about one name by name and address too.
+            tries = [refusal(init(admin, WRONG, recovery, f"{number}@example.com")) for number in range(6)]
+            assert tries == [(403, "INVALID_CODE")] * 5 + [(429, "RATE_LIMITED")]
+            asked = [ask_code(admin, "nobody@example.com").status_code for _ in range(21)]
+            assert asked == [200] * 20 + [429]

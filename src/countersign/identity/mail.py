@@ -6,6 +6,7 @@ A code is sealed under a key of the server, so that the database alone lets nobo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -88,6 +89,11 @@ class Mail:
         }
 
 
+def _when(at: int) -> str:
+    """A time (ms) for people."""
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def registration_code(organisation: str, org_id: str, username: str, expires_at: int, *, first: bool) -> Letter:
     """The code with which ``username`` registers; ``first``: with the invitation, else sent again."""
     opening = (
@@ -99,7 +105,7 @@ def registration_code(organisation: str, org_id: str, username: str, expires_at:
         f"{opening}\n\n"
         f"Register with this code:\n\n    {_CODE}\n\n"
         f"{_link('register', org_id, username)}\n\n"
-        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {_when(expires_at)}\n\n"
         "Whoever has the code can register in your place: give it to nobody.\n"
     )
     kind: Kind = "Invitation" if first else "RegistrationCode"
@@ -111,7 +117,7 @@ def login_code(organisation: str, org_id: str, username: str, expires_at: int) -
     text = (
         f"Somebody, hopefully you, is logging in to {organisation}.\n\n"
         f"Your login code:\n\n    {_CODE}\n\n"
-        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {_when(expires_at)}\n\n"
         "If it was not you, ignore this mail: without your password the code is of no use.\n"
     )
     return Letter("LoginCode", f"Your login code for {organisation}", text, expires_at)
@@ -123,7 +129,7 @@ def recovery_code(organisation: str, org_id: str, username: str, expires_at: int
         f"Somebody, hopefully you, is recovering your account at {organisation}.\n\n"
         f"Your recovery code:\n\n    {_CODE}\n\n"
         f"{_link('recover', org_id, username)}\n\n"
-        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {to_iso(expires_at)}\n\n"
+        f"Username:      {username}\nOrganisation:  {org_id}\nValid until:   {_when(expires_at)}\n\n"
         "It is good for one try, together with your recovery key. Whoever has both takes your account over:\n"
         "if it was not you, give the code to nobody, and tell your administrator.\n"
     )
@@ -134,13 +140,13 @@ def recovered(
     organisation: str, org_id: str, username: str, credential: str, now: int, held_until: int | None
 ) -> Letter:
     """A notice of a completed recovery; ``held_until`` (ms): before it the new credentials change nothing."""
-    hold = "" if held_until is None else f"Held until:    {to_iso(held_until)}\n"
+    hold = "" if held_until is None else f"Held until:    {_when(held_until)}\n"
     wait = "" if held_until is None else " Until the time above it can read, and change nothing."
     text = (
         f"Your account at {organisation} was recovered: all your credentials, sessions and access tokens ended,\n"
         f"and new credentials took their place.{wait}\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\n"
-        f"Credential:    {credential}\nRecovered:     {to_iso(now)}\n{hold}\n"
+        f"Credential:    {credential}\nRecovered:     {_when(now)}\n{hold}\n"
         "If it was not you, tell your administrator at once: whoever did it has your recovery key.\n"
     )
     return Letter("Recovered", f"Your account at {organisation} was recovered", text)
@@ -151,7 +157,7 @@ def registered(organisation: str, org_id: str, username: str, credential: str, n
     text = (
         f"You are registered with {organisation} now.\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\n"
-        f"Credential:    {credential}\nRegistered:    {to_iso(now)}\n\n"
+        f"Credential:    {credential}\nRegistered:    {_when(now)}\n\n"
         "If it was not you, tell your administrator at once.\n"
     )
     return Letter("Registered", f"You are registered with {organisation}", text)
@@ -162,7 +168,7 @@ def credential_added(organisation: str, org_id: str, username: str, credential: 
     text = (
         f"A credential was added to your account at {organisation}, with a code from a session of yours.\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\n"
-        f"Credential:    {credential}\nAdded:         {to_iso(now)}\n\n"
+        f"Credential:    {credential}\nAdded:         {_when(now)}\n\n"
         "If it was not you, deactivate it and tell your administrator at once.\n"
     )
     return Letter("CredentialAdded", f"A credential was added to your account at {organisation}", text)
@@ -173,7 +179,7 @@ def identity_linked(organisation: str, org_id: str, username: str, issuer: str, 
     text = (
         f"You have signed in to {organisation} by an identity provider for the first time.\n\n"
         f"Username:      {username}\nOrganisation:  {org_id}\n"
-        f"Provider:      {issuer}\nSigned in:     {to_iso(now)}\n\n"
+        f"Provider:      {issuer}\nSigned in:     {_when(now)}\n\n"
         "If it was not you, tell your administrator at once.\n"
     )
     return Letter("IdentityLinked", f"You can sign in to {organisation} by your identity provider", text)

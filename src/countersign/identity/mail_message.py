@@ -14,11 +14,12 @@ from countersign.credentials.outcome import Refused
 from countersign.identity.mail import Mail
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_PAIR = re.compile(r"([A-Z][A-Za-z ]*):\s+(\S.*)")
+#: Aligned, as a letter lists what it is about; a sentence with a colon has one space behind it.
+_PAIR = re.compile(r"([A-Z][A-Za-z ]*): {2,}(\S.*)")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
 <body style="margin:0;padding:24px;background:#f4f4f5;color:#18181b;font:16px/1.5 system-ui,sans-serif">
-<div style="max-width:560px;margin:0 auto;padding:32px;background:#ffffff;border-radius:8px">
+<div style="overflow-wrap:anywhere;max-width:560px;margin:0 auto;padding:32px;background:#ffffff;border-radius:8px">
 {content}
 </div></body></html>
 """
@@ -29,7 +30,7 @@ _CODE = (
 _TABLE = '<table role="presentation" style="margin:16px 0;border-collapse:collapse;font-size:14px">{}</table>'
 _ROW = (
     '<tr><td style="padding:4px 16px 4px 0;color:#52525b;vertical-align:top">{}</td>'
-    '<td style="padding:4px 0;word-break:break-word">{}</td></tr>'
+    '<td style="padding:4px 0">{}</td></tr>'
 )
 
 
