@@ -412,6 +412,6 @@ def test_threat_50_an_id_token_of_another_sign_in_is_told_by_its_nonce(trusting:
     metadata = trusting.server.runner.run(services.get(IdentityProviders).metadata(provider.issuer))
     begun = new_sign_in(services.world)
     code, state = trusting.provider.sign_in(authorisation_url(metadata, SSO, BACK, begun), ada)
-    kept, expires_at = replace(begun, nonce="another"), services.world.now() + 60_000
+    kept, expires_at = replace(begun, nonce="another"), services.world.now() + 600_000
     trusting.run(lambda: providers.begin(services.ring, provider, "sso", BACK, kept, expires_at))
     assert refusal(trusting.complete(code, state)) == (401, "IDENTITY_REFUSED")

@@ -27,7 +27,7 @@ class Forger:
 
     def claims(self, **members: Any) -> dict[str, Any]:
         """The claims, with members changed, or left out where they are ``None``."""
-        usual = {"iss": self.issuer, "aud": self.client_id, "sub": self.subject, "iat": self.now, "exp": self.now + 60}
+        usual = {"iss": self.issuer, "aud": self.client_id, "sub": self.subject, "iat": self.now, "exp": self.now + 590}
         return {name: value for name, value in {**usual, **members}.items() if value is not None}
 
     def token(self, header: dict[str, Any] | None = None, key: jwk.Key | None = None, **claims: Any) -> str:
@@ -89,12 +89,12 @@ BAD_TOKENS: dict[str, Callable[[Forger], str]] = {
     "made for another": lambda f: f.token(azp="another"),
     "expired": lambda f: f.token(exp=f.now),
     "without an end": lambda f: f.token(exp=None),
-    "an end that is text": lambda f: f.token(exp=str(f.now + 60)),
+    "an end that is text": lambda f: f.token(exp=str(f.now + 590)),
     "an end that is true": lambda f: f.token(exp=True),
     "too old": lambda f: f.token(iat=f.now - 700),
-    "of the future": lambda f: f.token(iat=f.now + 120),
+    "of the future": lambda f: f.token(iat=f.now + 500),
     "without a beginning": lambda f: f.token(iat=None),
-    "not valid yet": lambda f: f.token(nbf=f.now + 120),
+    "not valid yet": lambda f: f.token(nbf=f.now + 500),
     "nobody": lambda f: f.token(sub=None),
     "a number": lambda f: f.token(sub=7),
     "an empty subject": lambda f: f.token(sub=""),
@@ -121,7 +121,7 @@ BAD_TOKENS: dict[str, Callable[[Forger], str]] = {
     "a name that is a query": lambda f: f.token({"kid": f"{f.keys['RS256'].kid}' OR '1'='1"}),
     "a name that is no text": lambda f: f.token({"kid": ["a"]}),
     "a name of another key": lambda f: f.token({"kid": f.keys["EdDSA"].kid}),
-    "a header that must be understood": lambda f: f.token({"crit": ["exp"], "exp": f.now + 60}),
+    "a header that must be understood": lambda f: f.token({"crit": ["exp"], "exp": f.now + 590}),
     "a payload that is not encoded": lambda f: f.token({"crit": ["b64"], "b64": False}),
     "another signature": lambda f: _flipped(f.token()),
     "the signature of another": _swapped,

@@ -145,7 +145,7 @@ class IdentityProvider:
     def claims(self, subject: str, **members: Any) -> dict[str, Any]:
         """What an ID token for the app says, with members changed, or left out where they are ``None``."""
         now = int(time.time())
-        usual = {"iss": self.issuer, "aud": APP, "sub": subject, "iat": now, "exp": now + 300, "jti": next(_NUMBER)}
+        usual = {"iss": self.issuer, "aud": APP, "sub": subject, "iat": now, "exp": now + 590, "jti": next(_NUMBER)}
         return {name: value for name, value in {**usual, **members}.items() if value is not None}
 
     def forge(self, claims: dict[str, Any], header: dict[str, Any] | None = None, key: jwk.Key | None = None) -> str:

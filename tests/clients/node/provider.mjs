@@ -29,7 +29,7 @@ function make(issuer) {
         pkce: { required: () => true },
         enabledJWA: { idTokenSigningAlgValues: ["RS256", "ES256", "EdDSA"] },
         interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
-        ttl: { AccessToken: 60, Grant: 60, IdToken: 300, Interaction: 60, Session: 60 },
+        ttl: { AccessToken: 600, AuthorizationCode: 600, Grant: 600, IdToken: 600, Interaction: 600, Session: 600 },
         findAccount: (_context, sub) => ({ accountId: sub, claims: () => ({ sub, ...state.accounts[sub] }) }),
         async loadExistingGrant({ oidc }) {
             const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId })
