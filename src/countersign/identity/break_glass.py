@@ -116,8 +116,8 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
     org_id, user_id, now = found.org_id, found.user_id, world.now()
     if not (yield break_glass_store.END_REQUEST, ("Completed", now, org_id, request_id, now)):
         raise Impossible((yield from _why_not(request_id, world)))
-    archived = yield from renewal.end_everything(org_id, user_id, 0)
-    if archived is None:
+    ended = yield from renewal.end_everything(org_id, user_id, 0, lift_hold=True)
+    if ended is None:
         raise Impossible(f"{found.username} is not active any more: activate the user first, or cancel the request")
     uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
     names = (org_id, uuid, user_id, "", credential_id, credential_id, "Break-glass credential")
@@ -139,7 +139,7 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
         org_id, token_id, user_id, "break-glass session", digest, None, now, now + lifetime * 1000, kind="Token"
     )
     enrolled = Enrolled(credential_uuid=uuid, user_id=user_id, kind="Key", fingerprint=found.fingerprint)
-    yield from _tell(found, "completed", world, entities=(uuid, token_id, *archived), enrolled=(enrolled,))
+    yield from _tell(found, "completed", world, entities=(uuid, token_id, *ended.ids), enrolled=(enrolled,))
     return Completed((yield from _find(request_id)), uuid, credential_id, token)
 
 

@@ -162,24 +162,22 @@ def complete(
     hours = holds.anybody
     if token.metadata.action_id is not None and (yield from permissions.governs(org_id, user_id)):
         hours = max(hours, holds.delegated_administrator)
-    held_until = now + hours * _HOUR_MS if hours else 0
-    ended = yield from renewal.end_everything(org_id, user_id, held_until)
+    ended = yield from renewal.end_everything(org_id, user_id, now + hours * _HOUR_MS if hours else 0)
     if ended is None:
         raise ApiError("CHALLENGE_INVALID", reason="the user is not active")
     stored = yield from new_credentials.store(org_id, user_id, new, world)
     details = {"recoveryKey": person.key.credential_uuid, **_evidence(assertion, person.key)}
-    if held_until:
+    held_until = ended.held_until if ended.held_until > now else None
+    if held_until is not None:
         details["heldUntil"] = to_iso(held_until)
     if token.metadata.action_id is not None:
         details["actionId"] = token.metadata.action_id
-    yield from append(new_credentials.entry("Recovered", person, stored, ended, details, around, world), None)
+    yield from append(new_credentials.entry("Recovered", person, stored, ended.ids, details, around, world), None)
     made = tuple(each.value for each in stored)
     uuids = [each.credential_uuid for each in made]
     yield from outgoing.recover(org_id, person.key.credential_uuid, assertion, uuids, world)
     if person.kind == "CustomerEmployee":
-        letter = mail.recovered(
-            person.organisation, org_id, person.username, made[0].public_key, now, held_until or None
-        )
+        letter = mail.recovered(person.organisation, org_id, person.username, made[0].public_key, now, held_until)
         yield from mail.put(ring, org_id, user_id, person.username.strip(), letter, None, world)
     return Completed.of(person, made)
 
