@@ -84,6 +84,12 @@ const UNUSABLE: Record<"insecure" | "address" | "unsupported", Three> = {
   ],
 }
 
+const ELSEWHERE: Three = [
+  "Your organisation logs in elsewhere.",
+  "Your account must come in through the identity provider.",
+  "Ask your administrator where.",
+]
+
 const CODES: Record<string, Three> = {
   INVALID_CODE: [
     "The code is not valid.",
@@ -122,11 +128,7 @@ const CODES: Record<string, Three> = {
     "It took too long, it was completed before, or your account changed meanwhile.",
     "Start again.",
   ],
-  SSO_REQUIRED: [
-    "Your organisation logs in elsewhere.",
-    "Your account must come in through the identity provider.",
-    "Ask your administrator where.",
-  ],
+  SSO_REQUIRED: ELSEWHERE,
   UNAUTHENTICATED: ["Your session has ended.", "It ran out, or it was ended.", "Log in again."],
   FORBIDDEN: ["You may not do this.", "Your permissions do not hold this operation.", "Ask an administrator."],
   POLICY_BLOCKED: ["A policy blocks this.", "Your organisation's rules do not allow it.", "Ask an administrator."],
@@ -156,6 +158,9 @@ const CAUSES: Record<string, Three> = {
   ],
 }
 
+/** The passkey was right, and the account comes in by the organisation's identity provider all the same. */
+export class LoginElsewhere extends Error {}
+
 /** Explain anything that was thrown. */
 export function explain(error: unknown): Problem {
   if (error instanceof WrongCommitment) {
@@ -174,6 +179,7 @@ export function explain(error: unknown): Problem {
       "Check it letter by letter.",
     ])
   }
+  if (error instanceof LoginElsewhere) return three(ELSEWHERE)
   if (error instanceof PasskeyFailure) {
     const known = BROWSER[error.name]
     return unusable() ?? three(known?.[error.asked] ?? known?.get ?? UNKNOWN_BROWSER)

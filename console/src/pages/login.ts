@@ -1,6 +1,7 @@
 import { auth } from "../api"
 import { button, form, h, say } from "../dom"
 import { signWithPasskey } from "../passkeys"
+import { LoginElsewhere } from "../problems"
 import { keepSession, organisation } from "../session"
 import { whichOrganisation, whoFields } from "../who"
 import { work } from "../working"
@@ -14,7 +15,9 @@ export function login(_query: URLSearchParams, next: string): Node {
       const firstFactor = await signWithPasskey(challenge)
       const { challengeIdentifier } = challenge
       const answer = await auth().login({ body: { challengeIdentifier, firstFactor: firstFactor as never } })
-      keepSession((answer as { token: string }).token)
+      // Whoever must sign in at the organisation's identity provider is answered its client instead of a session.
+      if (!("token" in answer)) throw new LoginElsewhere()
+      keepSession(answer.token)
       say("You are logged in.")
       location.hash = next
     })
