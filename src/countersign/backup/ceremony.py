@@ -199,6 +199,7 @@ def _key_store(store: _Store, place: Place) -> dict[str, Any]:
         "keyEncryption": place.kek.name,
         "wrappedRoots": [hashlib.sha256(blob).hexdigest() for blob in store.wrapped],
         "authorisers": [fingerprint(key) for key in opened.authorisers],
+        "authoriserApart": opened.authoriser_apart,
         "recoveryRecipients": list(opened.recovery_recipients),
         "founders": [
             {
