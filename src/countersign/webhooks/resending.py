@@ -6,7 +6,7 @@ import msgspec
 
 from countersign.api import ApiError, conflict, not_found
 from countersign.jobs import enqueue
-from countersign.jobs.inspection import all_of, carrying, retry
+from countersign.jobs.inspection import all_of, carrying, find, retry
 from countersign.storage import Transaction
 from countersign.webhooks import store
 from countersign.webhooks.events import DELIVER, Pending, lane
@@ -18,8 +18,8 @@ def resend(org_id: str, webhook_id: str, event_id: str, world: World) -> Transac
     """Have a stored attempt followed by another one now; it goes on by the plan if it fails.
 
     Where the plan or the list of dead jobs holds the next attempt already, or one that was asked for before, that one
-    is made now instead of a second one. 404 without such a webhook or attempt; 412 for a disabled webhook, which is
-    told nothing; 409 while the next attempt is under way.
+    is made now instead of a second one; one that is under way is left to its end. 404 without such a webhook or
+    attempt; 412 for a disabled webhook, which is told nothing.
     """
     waiting = yield from carrying(org_id, DELIVER, f'"retryOf":"{event_id}"', event_id)
     return (yield from follow(org_id, webhook_id, event_id, waiting, world))
@@ -37,15 +37,14 @@ def follow(org_id: str, webhook_id: str, event_id: str, waiting: str | None, wor
     if not rows:
         raise not_found("webhook event")
     if waiting is not None:
-        hurried = yield from retry(waiting, world.now())
-        if hurried is None:
-            raise _under_way(event_id)
-        return _shown(msgspec.json.decode(hurried.payload, type=Pending))
+        job = (yield from retry(waiting, world.now())) or (yield from find(waiting, world.now()))
+        if job is not None:
+            return _shown(msgspec.json.decode(job.payload, type=Pending))
     _, kind, date, data, _, _, _, _, attempt, _, _ = rows[0]
     pending = Pending(webhook_id, world.new_id("whe"), kind, date, data, attempt + 1, event_id)
     # Of two that ask at once, one makes the attempt.
     if (yield from enqueue(DELIVER, org_id, pending, None, event_id, world, lane=lane(url, webhook_id))) is None:
-        raise _under_way(event_id)
+        raise conflict("The event is being sent again already", entity_id=event_id)
     return _shown(pending)
 
 
@@ -65,10 +64,6 @@ def unheard(org_id: str, webhook_id: str, since: int) -> Transaction[list[tuple[
 
 class _Follows(msgspec.Struct, frozen=True, rename="camel"):
     retry_of: str | None = None
-
-
-def _under_way(event_id: str) -> Exception:
-    return conflict("The event is being sent again already", entity_id=event_id)
 
 
 def _shown(pending: Pending) -> Resent:
