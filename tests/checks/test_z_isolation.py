@@ -36,6 +36,7 @@ UNKNOWN = {
     "id": "uj-00000-00000-0000000000000000",
     "webhookId": "wh-00000-00000-0000000000000000",
     "webhookEventId": "whe-00000-00000-0000000000000001",
+    "sessionId": "uj-00000-00000-0000000000000000",
 }
 
 #: A good body for operations on one object, where they need one.
@@ -94,6 +95,7 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
         "userId": stock.user(),
         "tokenId": there.signed("POST", "/auth/pats", new_account()).json()["tokenId"],
         "appId": stock.application(),
+        "sessionId": there.send("GET", "/auth/sessions").json()["items"][0]["sessionId"],
         "credentialUuid": identity.credential_uuid,
         "permissionId": permission,
         "assignmentId": assignment,
@@ -104,8 +106,8 @@ def neighbours(shared_sandbox: Sandbox, shared_tenants: Tenants) -> Neighbours:
 
 
 def taking_ids() -> list[Operation]:
-    """Every operation whose path names an object."""
-    return [operation for operation in operations() if "{" in operation.path]
+    """Every operation whose path names an object of an organisation."""
+    return [operation for operation in operations() if "{" in operation.path and not operation.public]
 
 
 def called(caller: Caller, operation: Operation, ids: dict[str, str]) -> httpx.Response:
