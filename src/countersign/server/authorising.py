@@ -53,8 +53,9 @@ async def open_authoriser(
             'this installation has no authoriser of its own, which grant level G2 and authoriser = "process" take; '
             "'countersign keystore authoriser' makes one"
         )
-    if settings.authoriser_embedded and first_process:
-        await _start(settings, stack)
+    if settings.authoriser_embedded:
+        if first_process:
+            await _start(settings, stack)
     elif os.access(settings.authoriser_key, os.R_OK):
         log.warning("this user can read the authoriser's key, so the authoriser is no protection from this server")
     client = AuthoriserClient(
