@@ -93,7 +93,7 @@ def _wait_for_200(process: subprocess.Popen[bytes], port: int, path: str, log: P
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.005)
     raise RuntimeError(f"the server does not answer: {log.read_text(errors='replace')[-3000:]}")
 
