@@ -396,6 +396,7 @@ OPEN: dict[str, str] = {
     "logoutByPost": "the caller's own",
     "listSessions": "the caller's own",
     "endSession": "the caller's own",
+    "exchangeAccessToken": "the caller's own, for another with no more power",
     "activateCredential": "the caller's own",
     "deactivateCredential": "the caller's own",
     "deleteCredential": "the caller's own",
@@ -435,6 +436,7 @@ UNSIGNED = {
     "logout",
     "logoutByPost",
     "endSession",
+    "exchangeAccessToken",
     "simulatePolicies",
 }
 

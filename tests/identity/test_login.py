@@ -549,6 +549,44 @@ def test_a_logout_ends_one_session_or_all_and_no_personal_access_token(
     assert log_in(admin, ada).status_code == 200
 
 
+def exchange(admin: Caller, token: str, target: str) -> httpx.Response:
+    bearer = {"Authorization": f"Bearer {token}"}
+    return admin.http.post("/auth/tokens", headers=bearer, json={"target": target})
+
+
+def test_a_session_is_exchanged_once_for_one_that_lives_no_longer(
+    admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
+) -> None:
+    let_her(tenants)
+    first, org_id = token_of(log_in(admin, ada)), in_process.values["orgId"]
+    in_process.clock.move(seconds=60)
+    second = token_of(exchange(admin, first, org_id))
+    assert claims(second)["exp"] <= claims(first)["exp"]
+    assert with_token(admin, second).status_code == 200
+    assert refusal(exchange(admin, first, org_id)) == (401, "UNAUTHENTICATED")
+    in_process.clock.move(seconds=1)
+    assert with_token(admin, first).status_code == 401
+    rows = tenants.execute(
+        "SELECT t.name, t.credential_uuid FROM tokens t JOIN users u ON u.org_id = t.org_id AND u.user_id = t.user_id "
+        "WHERE u.username = ? AND t.kind = 'Token' ORDER BY t.token_id DESC LIMIT 2",
+        ADA,
+    )
+    assert rows[0] == rows[1]
+
+
+def test_z2_a_session_is_exchanged_for_none_of_another_organisation(
+    admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
+) -> None:
+    token = token_of(log_in(admin, ada))
+    for target in ("or-00000-00000-0000000000000000", "", in_process.values["orgId"].upper()):
+        assert refusal(exchange(admin, token, target)) == (403, "FORBIDDEN")
+    assert refusal(exchange(admin, in_process.service["authToken"], in_process.values["orgId"])) == (
+        403,
+        "CALLER_KIND_REFUSED",
+    )
+    assert token_of(exchange(admin, token, in_process.values["orgId"]))
+
+
 def test_a_session_that_ended_signs_nothing_at_once(admin: Caller, in_process: InProcess, ada: NewKey) -> None:
     session = token_of(log_in(admin, ada))
     connection = {**admin.connection, "authToken": session, "credentialId": ada.credential_id}

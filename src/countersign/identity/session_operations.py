@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from countersign.api import UNSET, Call, UnsetType, Wire, not_found, operation
+import structlog
+
+from countersign.access.keyring import KeyRing
+from countersign.api import UNSET, ApiError, Call, UnsetType, Wire, not_found, operation
 from countersign.encoding.dates import to_iso
 from countersign.identity import session_store as store
+from countersign.identity import sessions
 from countersign.identity.credential_types import Nothing
+from countersign.identity.registration_types import Authentication
 from countersign.storage import Transaction
+
+log = structlog.get_logger("countersign.security")
 
 
 class Session(Wire):
@@ -30,6 +37,12 @@ class SessionList(Wire):
     items: list[Session]
 
 
+class ExchangeAccessToken(Wire):
+    """``target``: the id of the organisation that the token is wanted for."""
+
+    target: str
+
+
 @operation("GET", "/auth/sessions", callers=("Token",))
 async def list_sessions(call: Call) -> SessionList:
     """List the caller's own live sessions, the newest hundred."""
@@ -51,6 +64,22 @@ async def list_sessions(call: Call) -> SessionList:
         ]
 
     return SessionList(items=await call.read(work))
+
+
+@operation("POST", "/auth/tokens", callers=("Token",))
+async def exchange_access_token(call: Call, body: ExchangeAccessToken) -> Authentication:
+    """Exchange the token of this session for one of another session, of the organisation `target`.
+
+    A user belongs to one organisation, so it is that one. This session ends; the other expires no later.
+    """
+    caller, ring = call.caller, call.service(KeyRing)
+    if body.target != caller.org_id:
+        raise ApiError("FORBIDDEN", "The user has no access to the target; name the id of their own organisation.")
+    token = await call.write(lambda: sessions.exchange(ring, caller, call.world))
+    if token is None:
+        raise ApiError("UNAUTHENTICATED", reason="the session has ended meanwhile")
+    log.info("session exchanged", organisation=caller.org_id, user=caller.user_id)
+    return Authentication(token=token)
 
 
 @operation("DELETE", "/auth/sessions/{sessionId}", callers=("Token",))

@@ -19,6 +19,12 @@ END_OWN_SESSION = Statement(
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
     "WHERE org_id = ? AND user_id = ? AND token_id = ? AND kind = 'Token' AND state = 'Active' RETURNING token_id",
 )
+TAKE_OWN_SESSION = Statement(
+    "take_own_session",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND user_id = ? AND token_id = ? AND kind = 'Token' AND state = 'Active' AND expires_at >= ? "
+    "RETURNING name, credential_uuid, expires_at, delegated_by",
+)
 LIST_SESSIONS = Statement(
     "list_sessions",
     "SELECT token_id, name, created_at, expires_at, credential_uuid, delegated_by FROM tokens "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from countersign.access import keyring
 from countersign.access.keyring import KeyRing
+from countersign.api import Caller
+from countersign.identity import credential_store, user_store
 from countersign.identity import session_store as store
-from countersign.identity import user_store
 from countersign.storage import Transaction
 from countersign.world import World
 
@@ -40,6 +41,31 @@ def open_session(
     row = (org_id, token_id, user_id, name, digest, credential_uuid, now, now + lifetime * 1000, delegated_by)
     yield store.INSERT_SESSION, row
     return token_id, token
+
+
+def exchange(ring: KeyRing, caller: Caller, world: World) -> Transaction[str | None]:
+    """The token of a session in the place of the caller's own, which ends; None where that has ended already.
+
+    It expires no later, and is told from what opened the first: by which credential, or which service account.
+    """
+    now = world.now()
+    yield credential_store.LOCK_USER, (caller.org_id, caller.user_id)
+    taken = yield store.TAKE_OWN_SESSION, (caller.org_id, caller.user_id, caller.token_id, now + 1000)
+    if not taken:
+        return None
+    name, credential_uuid, expires_at, delegated_by = taken[0]
+    _, token = yield from open_session(
+        ring,
+        caller.org_id,
+        caller.user_id,
+        caller.username,
+        (expires_at - now) // 1000,
+        world,
+        name=name,
+        credential_uuid=credential_uuid,
+        delegated_by=delegated_by,
+    )
+    return token
 
 
 def end(org_id: str, user_id: str, token_id: str, *, every: bool) -> Transaction[None]:
