@@ -242,6 +242,49 @@ async def test_no_export_but_to_whom_the_consent_names() -> None:
         assert await _order(it, "export", "export", to_owner, asked)
 
 
+@pytest.mark.parametrize("store", ["sealed", APART])
+async def test_no_export_with_an_approval_that_is_none(store: str) -> None:
+    async with house(store=store) as it:
+        approver, second = Person(), it.administrator.another()
+        for new in (approver, second):
+            await it.enrol(new, None)
+            endorsing = f"/auth/credentials/{new.uuid}/endorse"
+            asked = it.administrator.consents("POST", endorsing, {"publicKey": new.fingerprint})
+            assert await it.keeper.change_roster("endorse", b"", asked) == b"done"
+        receiver = share_envelope.encryption_key(bytearray(os.urandom(32)))
+        wished = {
+            "encryptionKey": base64.b64encode(receiver).decode(),
+            "supportedSchemes": [{"protocol": "CGGMP21", "curve": "secp256k1"}],
+        }
+        other = {**wished, "encryptionKey": base64.b64encode(b"\1" + bytes(33)).decode()}
+        export, path = f"/keys/{it.key.key_id}/export", f"/keys/{it.key.key_id}/export/approvals"
+        order = msgspec.msgpack.encode([receiver, "CGGMP21"])
+
+        def ask(*approvals: ConsentEvidence) -> Any:
+            asked = it.administrator.consents("POST", export, wished)
+            encoded = tuple(msgspec.msgpack.encode(one) for one in approvals)
+            return _order(it, "export", "export", order, msgspec.structs.replace(asked, approvals=encoded))
+
+        good = approver.consents("POST", path, wished)
+        posing = approver.another(uuid=approver.uuid).consents("POST", path, wished)
+        elsewhere = Person(org_id="or-00000-00002-0000000000000002").consents("POST", path, wished)
+        of_others = approver.consents("POST", "/keys/key-1/export/approvals", wished)
+        assert "not in the roster" in await refused(ask(good, Person().consents("POST", path, wished)))
+        assert "does not hold" in await refused(ask(posing))
+        assert "another organisation" in await refused(ask(elsewhere))
+        assert "something else" in await refused(ask(of_others))
+        assert "something else" in await refused(ask(approver.consents("POST", path, other)))
+        assert "something else" in await refused(ask(approver.consents("POST", export, wished)))
+        # The words of one approval under the body of another.
+        borrowed = msgspec.structs.replace(approver.consents("POST", path, other), payload=good.payload)
+        assert "does not hold" in await refused(ask(borrowed))
+        assert "two are of one person" in await refused(ask(good, approver.consents("POST", path, wished)))
+        assert "of whoever asks" in await refused(ask(second.consents("POST", path, wished)))
+        # Nor is an approval an export by itself.
+        assert "no export of this key" in await refused(_order(it, "export", "export", order, good))
+        assert await ask(good)
+
+
 async def _any_refusal(doing: Any) -> str:
     with pytest.raises(SignerRefused) as caught:
         await doing

@@ -9,11 +9,12 @@ from countersign.keystores.client import SignerClient
 from countersign.keystores.grants import Authoriser, Grants
 from countersign.keystores.orders import GeneratedKey, KeyRecord, SignatureValue, SignerStatus, SignOrder
 from countersign.keystores.outcome import Refusal, SignerError, SignerRefused, SignerSealed, SignerUnavailable
-from countersign.keystores.protocol import MAX_APPROVALS, ConsentEvidence
+from countersign.keystores.protocol import MAX_APPROVAL, MAX_APPROVALS, ConsentEvidence
 from countersign.keystores.roots import Founder, create_root
 from countersign.keystores.supervisor import SignerSupervisor
 
 __all__ = [
+    "MAX_APPROVAL",
     "MAX_APPROVALS",
     "Authoriser",
     "AuthoriserClient",

@@ -61,6 +61,12 @@ def approval_of(evidence: ConsentEvidence) -> str | None:
         return None
 
 
+def approves_export(order: Order, decision: ConsentEvidence) -> bool:
+    """Whether ``decision`` approves this very export: of this key, with the body that the order's own request has."""
+    asked = _asks(decision, "POST", f"/keys/{order.key_id}/export/approvals") and not decision.query
+    return asked and order.evidence is not None and decision.payload == order.evidence.payload
+
+
 def _asks(evidence: ConsentEvidence, method: str, path: str) -> bool:
     return (evidence.method, evidence.path) == (method, path)
 

@@ -21,7 +21,8 @@ MAX_MESSAGE: Final = 384 * 1024
 MAX_REQUEST_BODY: Final = 512 * 1024
 MAX_APPROVALS: Final = 16
 """How many decisions of others travel with an order."""
-_MAX_APPROVAL: Final = 8 * 1024
+MAX_APPROVAL: Final = 8 * 1024
+"""How long each of them is at most, encoded, in bytes."""
 _MAX_CLIENT_DATA: Final = 16 * 1024
 _MAX_FIELD: Final = 4 * 1024
 _FIRST_BUFFER: Final = 16 * 1024
@@ -79,8 +80,8 @@ class ConsentEvidence(msgspec.Struct, array_like=True, frozen=True):
         fields = (self.path, self.query, self.credential_public_key, self.signature, self.authenticator_data or b"")
         if any(len(field) > _MAX_FIELD for field in fields):
             return f"a field of the consent evidence is longer than {_MAX_FIELD} bytes"
-        if len(self.approvals) > MAX_APPROVALS or any(len(one) > _MAX_APPROVAL for one in self.approvals):
-            return f"more than {MAX_APPROVALS} approvals, or one longer than {_MAX_APPROVAL} bytes"
+        if len(self.approvals) > MAX_APPROVALS or any(len(one) > MAX_APPROVAL for one in self.approvals):
+            return f"more than {MAX_APPROVALS} approvals, or one longer than {MAX_APPROVAL} bytes"
         return None
 
 

@@ -171,7 +171,36 @@ class Registrar:
         if reason is not None:
             return Refusal("Denied", f"consent is to something else: {reason}")
         proven = self.proven(order.evidence)
-        return proven if isinstance(proven, Refusal) else self._judge_approvals(order.evidence, proven.challenge.id)
+        if isinstance(proven, Refusal):
+            return proven
+        if order.op == "export":
+            return self._judge_export_approvals(order, order.evidence)
+        return self._judge_approvals(order.evidence, proven.challenge.id)
+
+    def _judge_export_approvals(self, order: Order, evidence: ConsentEvidence) -> Refusal | None:
+        """Whether each approval that travels along is of exactly this export, by people who differ, none who asks.
+
+        They bind themselves: whoever uses one again gets the same key for the same receiver. Whether any is needed is
+        not known here.
+        """
+        people = {evidence.user_id}
+        for encoded in evidence.approvals:
+            try:
+                decision = _decode_evidence(encoded)
+            except MALFORMED:
+                return Refusal("Denied", "an approval is no evidence")
+            defect = decision.defect()
+            if defect is not None or decision.org_id != evidence.org_id:
+                return Refusal("Denied", f"an approval is none: {defect or 'it is of another organisation'}")
+            if not consented.approves_export(order, decision):
+                return Refusal("Denied", "an approval is of something else than this export")
+            proven = self.proven(decision)
+            if isinstance(proven, Refusal):
+                return Refusal(proven.code, f"an approval: {proven.reason}")
+            people.add(decision.user_id)
+        if len(people) <= len(evidence.approvals):
+            return Refusal("Denied", "an approval is of whoever asks, or two are of one person")
+        return None
 
     def _judge_approvals(self, evidence: ConsentEvidence, action_id: str) -> Refusal | None:
         """Whether each approval that travels along is one: of one and the same approval, by people who differ.
