@@ -88,7 +88,7 @@ class Log:
         self.entries.append((encode(entry), payload))
         return entry
 
-    def system(self, event: str, enrolled: tuple[Enrolled, ...] = ()) -> Entry:
+    def system(self, event: str, enrolled: tuple[Enrolled, ...] = (), **details: str) -> Entry:
         return self.add(
             System(
                 installation_id=INSTALLATION,
@@ -97,6 +97,7 @@ class Log:
                 date_performed=dates.to_iso(self.world.now()),
                 event=event,
                 enrolled=enrolled,
+                details=details,
             )
         )
 

@@ -1,4 +1,4 @@
-"""What an auditor finds of signatures that others let go on."""
+"""What an auditor finds of signatures and exports that others let go on."""
 
 from __future__ import annotations
 
@@ -77,6 +77,48 @@ def test_a_signature_that_names_approvals_nobody_gave_is_broken(
     log: Log, tmp_path: Path, decide: Callable[[Log], list[str]], reason: str
 ) -> None:
     signed(log, *decide(log))
+    found = finding(log, tmp_path)
+    assert isinstance(found, Broken)
+    assert reason in found.reason
+
+
+EXPORT = f"/keys/{KEY_ID}/export"
+TO_OWNER, TO_THIEF = '{"encryptionKey":"AQ=="}', '{"encryptionKey":"AR=="}'
+
+
+def exported(log: Log, *approvals: str) -> None:
+    action = log.action("POST", EXPORT, TO_OWNER)
+    log.system("KeyExported", keyId=KEY_ID, approval=" ".join(approvals), actionId=action.id)
+
+
+def test_exports_with_approvals_of_their_bodies_are_sound_and_each_is_good_for_one(log: Log, tmp_path: Path) -> None:
+    bob = joined(log)
+    first, second = (log.action("POST", f"{EXPORT}/approvals", TO_OWNER, by=bob) for _ in range(2))
+    exported(log, first.id)
+    exported(log, second.id)
+    exported(log, "none: the organisation names no approver group")
+    assert isinstance(finding(log, tmp_path), Sound)
+    exported(log, first.id)
+    found = finding(log, tmp_path)
+    assert isinstance(found, Broken)
+    assert "another export used" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "by_another", "count", "reason"),
+    [
+        (f"{EXPORT}/approvals", TO_THIEF, True, 1, "nobody gave"),
+        ("/keys/key-1/export/approvals", TO_OWNER, True, 1, "nobody gave"),
+        (EXPORT, TO_OWNER, True, 1, "nobody gave"),
+        (f"{EXPORT}/approvals", TO_OWNER, False, 1, "of whoever asked"),
+        (f"{EXPORT}/approvals", TO_OWNER, True, 2, "two approvals of the same person"),
+    ],
+)
+def test_an_export_that_names_approvals_nobody_gave_is_broken(
+    log: Log, tmp_path: Path, path: str, body: str, by_another: bool, count: int, reason: str
+) -> None:
+    by = joined(log) if by_another else None
+    exported(log, *(log.action("POST", path, body, by=by).id for _ in range(count)))
     found = finding(log, tmp_path)
     assert isinstance(found, Broken)
     assert reason in found.reason

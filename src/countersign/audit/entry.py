@@ -139,9 +139,10 @@ class System(_Entry, tag="System", frozen=True):
     ``BreakGlass``, ``ApplicationTokenRotated``, ``ApplicationDemandsSet``, ``OriginAdded``, ``OriginRemoved``,
     ``CredentialEnrolledWithCode``, ``Registered``, ``Recovered``, ``SecurityEvent``, ``IdentityActivated``,
     ``IdentityDeactivated``, ``RegistrationCodeReissued``, ``PermissionGranted``, ``PermissionRevoked``,
-    ``KeySettingsChanged``, ``KeyExported`` (whose details name the action, and by its fingerprint the key that the
-    shares were encrypted to), ``KeyDestroyed`` (whose details name the action, the public key, and the signer's
-    statement), ``JobRetried``, ``JobDropped``, ``WebhookFailing``, ``WebhookDisabled``, ``WebhookEventsResent``,
+    ``KeySettingsChanged``, ``KeyExported`` (whose details name the action, by its fingerprint the key that the shares
+    were encrypted to, and as ``approval`` the actions by which others approved), ``KeyDestroyed`` (whose details name
+    the action, the public key, and the signer's statement), ``JobRetried``, ``JobDropped``, ``WebhookFailing``,
+    ``WebhookDisabled``, ``WebhookEventsResent``,
     ``PolicyUnlock``, ``SignatureGivenUp``, ``IdentityProviderAdded``, ``IdentityProviderChanged``,
     ``IdentityProviderRemoved``, ``IdentityLinked``, ``IdentityUnlinked``.
     ``details`` are for people and hold no secret; that of a credential enrolled with a code names, as ``actionId``,

@@ -131,6 +131,8 @@ class Facts:
             summary.system += 1
             if entry.event == RECOVERED:
                 self._add_recovery(entry, _Place(line, position, entry.id))
+            if entry.event == "KeyExported":
+                self.approvals.add_export(entry, _Place(line, position, entry.id).broken)
             if entry.event == "CredentialEnrolledWithCode":
                 self._by_code.append((entry, _Place(line, position, entry.id)))
             weighty = bool(entry.enrolled) or entry.event not in _HARMLESS

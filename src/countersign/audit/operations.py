@@ -17,7 +17,7 @@ from countersign.encoding import dates
 
 #: Actions whose bodies are nobody's business but the caller's: imports, exports, credential bodies.
 _CONFIDENTIAL = re.compile(
-    r"/(?:keys|wallets)/(?:import|[^/]+/export)|/auth/(?:credentials|recover|registration)(?:/.*)?"
+    r"/(?:keys|wallets)/(?:import|[^/]+/export(?:/approvals)?)|/auth/(?:credentials|recover|registration)(?:/.*)?"
 )
 
 
