@@ -248,6 +248,11 @@ def _export(stock: Stock) -> Wanted:
     return Wanted(f"/keys/{stock.key()}/export", Receiver().body())
 
 
+def _approve_export(stock: Stock) -> Wanted:
+    wanted = _export(stock)
+    return Wanted(f"{wanted.path}/approvals", wanted.body)
+
+
 def _assign(stock: Stock) -> Wanted:
     # Nobody gives what they do not hold, and this is all that who asks holds.
     permission = stock.permission("Permissions:Assign")
@@ -331,6 +336,8 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "listSigners": lambda stock: Wanted("/signers"),
     "importKey": _import,
     "exportKey": _export,
+    "approveExport": _approve_export,
+    "listExportApprovals": lambda stock: Wanted(f"/keys/{stock.key()}/export/approvals"),
     "generateSignature": lambda stock: Wanted(f"/keys/{stock.key()}/signatures", MESSAGE),
     "listSignatures": lambda stock: Wanted(f"/keys/{stock.key()}/signatures"),
     "getSignature": _signature,
@@ -357,6 +364,9 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
 
 #: What a service account is told that holds the permission and may not do it all the same.
 NOT_FOR_SERVICE_ACCOUNTS = {"createApprovalDecision": "NOT_AN_APPROVER"}
+
+#: What anybody is told whom the operator has not named, whatever else they hold.
+FOR_NAMED_PEOPLE = {"approveExport": "NOT_AN_APPROVER"}
 
 #: Operations without a permission of their own, and why.
 OPEN: dict[str, str] = {

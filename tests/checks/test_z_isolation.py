@@ -47,6 +47,7 @@ BODIES: dict[str, Any] = {
     "destroyKey": {"publicKey": "00" * 32},
     "generateSignature": {"kind": "Message", "message": "0x00"},
     "exportKey": Receiver().body(),
+    "approveExport": Receiver().body(),
     "endorseCredential": {"publicKey": "SHA256:" + "A" * 43},
     "updatePolicy": {**NEW_POLICY, "name": "taken over"},
     "createApprovalDecision": {"value": "Approved"},

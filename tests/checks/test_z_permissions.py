@@ -8,6 +8,7 @@ from countersign.access import catalogue
 from countersign.api import Operation
 from countersign.server.table import operations
 from tests.checks.requests_of_operations import (
+    FOR_NAMED_PEOPLE,
     NOT_FOR_SERVICE_ACCOUNTS,
     OPEN,
     REQUESTS,
@@ -74,6 +75,9 @@ def test_z1_denied_without_the_permission_and_allowed_with_exactly_it(
             elif granted and kind == "ServiceAccount" and operation.id in NOT_FOR_SERVICE_ACCOUNTS:
                 refusal = (answer.status_code, answer.json()["error"]["code"])
                 assert refusal == (403, NOT_FOR_SERVICE_ACCOUNTS[operation.id])
+            elif granted and operation.id in FOR_NAMED_PEOPLE:
+                refusal = (answer.status_code, answer.json()["error"]["code"])
+                assert refusal == (403, FOR_NAMED_PEOPLE[operation.id])
             elif granted:
                 assert answer.status_code in (200, 204), answer.text
             else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from countersign.keys.transfer import fingerprint
+from countersign.keys.export_approvals import fingerprint
 from countersign.keystores import share_points, sharing
 from tests.clients.signatures import check_ecdsa, check_eddsa
 from tests.faults import logs
@@ -70,6 +70,8 @@ def test_both_are_off_until_the_operator_enables_them(shared_sandbox: Sandbox, c
         "keyImport": False,
         "keyExport": False,
         "signAfterExport": False,
+        "exportApprovers": [],
+        "exportQuorum": 0,
     }
     answer = caller.signed("POST", "/keys/import", import_body(listed(caller)))
     assert refused(answer)[:2] == (403, "KEY_IMPORT_DISABLED")

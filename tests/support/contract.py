@@ -26,8 +26,10 @@ OUTSIDE = ("/healthz", "/readyz", "/openapi.json", "/metrics", "/.well-known/", 
 OURS = (
     ("DELETE", "/auth/sessions/{sessionId}"),
     ("GET", "/auth/sessions"),
+    ("GET", "/keys/{keyId}/export/approvals"),
     ("POST", "/auth/credentials/{credentialUuid}/endorse"),
     ("POST", "/keys/{keyId}/destroy"),
+    ("POST", "/keys/{keyId}/export/approvals"),
     ("POST", "/policies/simulate"),
     ("POST", "/webhooks/{webhookId}/events/{webhookEventId}/resend"),
 )

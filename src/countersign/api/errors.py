@@ -181,6 +181,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         "Key export is not enabled for this organisation.",
         "Ask the operator to run 'countersign admin keys --enable-export'.",
     ),
+    "EXPORT_NEEDS_APPROVAL": ErrorKind(
+        403,
+        "The export of the key waits for approvals.",
+        "Have others of the organisation's export approvers approve exactly this body at POST "
+        "/keys/{keyId}/export/approvals ('countersign keys approve-export'), then ask again; details say how many.",
+    ),
     "KEY_EXPORTED": ErrorKind(
         403,
         "The key was exported and is used no longer.",

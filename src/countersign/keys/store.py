@@ -84,11 +84,54 @@ MARK_EXPORTED = Statement(
     "RETURNING key_id",
 )
 KEY_SETTINGS = Statement(
-    "key_settings", "SELECT key_import, key_export, sign_after_export FROM organisations WHERE org_id = ?"
+    "key_settings",
+    "SELECT key_import, key_export, sign_after_export, export_approvers, export_quorum FROM organisations "
+    "WHERE org_id = ?",
 )
 SET_KEY_SETTINGS = Statement(
     "set_key_settings",
-    "UPDATE organisations SET key_import = ?, key_export = ?, sign_after_export = ? WHERE org_id = ?",
+    "UPDATE organisations SET key_import = ?, key_export = ?, sign_after_export = ?, export_approvers = ?, "
+    "export_quorum = ? WHERE org_id = ?",
+)
+IS_ACTIVE_EMPLOYEE = Statement(
+    "is_active_employee",
+    "SELECT user_id FROM users WHERE org_id = ? AND user_id = ? AND state = 'Active' AND kind = 'CustomerEmployee' "
+    "AND is_service_account = 0",
+)
+
+PUT_EXPORT_APPROVAL = Statement(
+    "put_export_approval",
+    "INSERT INTO export_approvals (org_id, key_id, user_id, body_sha256, encryption_key, action_id, credential_uuid, "
+    "evidence, given_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (org_id, key_id, user_id) DO UPDATE SET body_sha256 = excluded.body_sha256, "
+    "encryption_key = excluded.encryption_key, action_id = excluded.action_id, "
+    "credential_uuid = excluded.credential_uuid, evidence = excluded.evidence, given_at = excluded.given_at, "
+    "expires_at = excluded.expires_at",
+)
+# Only of people and by credentials that still count, as with the decisions about approvals of policies.
+_EXPORT_APPROVALS = (
+    "SELECT a.user_id, a.body_sha256, a.encryption_key, a.action_id, a.evidence, a.given_at, a.expires_at "
+    "FROM export_approvals a "
+    "JOIN users u ON u.org_id = a.org_id AND u.user_id = a.user_id AND u.state = 'Active' "
+    "JOIN credentials c ON c.org_id = a.org_id AND c.user_id = a.user_id AND c.credential_uuid = a.credential_uuid "
+    "AND c.state = 'Active' "
+    "LEFT JOIN tokens t ON t.org_id = a.org_id AND t.token_id = c.token_id AND c.token_id <> '' "
+    "WHERE a.org_id = ? AND a.key_id = ? AND a.expires_at > ? AND (c.token_id = '' OR t.state = 'Active') "
+    "ORDER BY a.given_at, a.user_id"
+)
+LIST_EXPORT_APPROVALS = Statement("list_export_approvals", _EXPORT_APPROVALS)
+# The same, and who gave them and by what stays as it is until the transaction ends.
+HOLD_EXPORT_APPROVALS = Statement(
+    "hold_export_approvals", _EXPORT_APPROVALS, postgresql=_EXPORT_APPROVALS + " FOR SHARE OF u, c"
+)
+# Of several exports that count on an approval, one finds it.
+TAKE_EXPORT_APPROVAL = Statement(
+    "take_export_approval",
+    "DELETE FROM export_approvals WHERE org_id = ? AND key_id = ? AND user_id = ? AND action_id = ? "
+    "RETURNING action_id",
+)
+DROP_EXPORT_APPROVALS = Statement(
+    "drop_export_approvals", "DELETE FROM export_approvals WHERE org_id = ? AND user_id = ?"
 )
 
 _SIGNATURE = (

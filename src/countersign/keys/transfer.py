@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 
+import msgspec
 import structlog
 
 from countersign.api import UNSET, ApiError, Call, Effect, not_found, validation
 from countersign.encoding import base64url
-from countersign.keys import key_settings, keys, signers, store, telling
+from countersign.keys import export_approvals, key_settings, keys, signers, store, telling
+from countersign.keys.export_approvals import Approved, fingerprint
 from countersign.keys.ownership import require_usable
 from countersign.keys.rows import NewKey
 from countersign.keys.service import Keys
@@ -162,18 +163,22 @@ async def export_key(service: Keys, call: Call, key_id: str, body: ExportKey) ->
         raise validation("supportedSchemes", reason)
     chosen = body.supported_schemes[supported.index((protocol, record.curve))]
     payload = ExportPayload(_bytes("encryptionKey", body.encryption_key), protocol)
+    wished = export_approvals.Wished.by(call, key_id)
+    approved = await call.read(lambda: export_approvals.needed(wished, call.world.now()))
     signer = service.signer_of(record)
     signers.require(signer)
     listed, fresh = await _current_signers(service, call, record.store_id)
     signer_ids = tuple(one.signer_id for one in _signers(listed))
+    evidence = msgspec.structs.replace(call.evidence, approvals=tuple(one.evidence for one in approved))
     with signers.answered(key_id):
         try:
-            shares = await signer.export_key(record, payload, signer_ids, call.request.request_id, call.evidence)
+            shares = await signer.export_key(record, payload, signer_ids, call.request.request_id, evidence)
         except SignerRefused as error:
             raise _shares_refused(error) from None
     new_signers = listed if fresh else None
-    await call.commit(lambda: _exported(service, call, record, payload, new_signers))
-    log.warning("key exported without an approval", key_id=key_id, org_id=call.org_id, approval=_NO_APPROVAL)
+    await call.commit(lambda: _exported(service, call, record, payload, new_signers, approved))
+    if not approved:
+        log.warning("key exported without an approval", key_id=key_id, org_id=call.org_id, approval=_NO_APPROVAL)
     return ExportedKey(
         public_key=record.public_key.hex(),
         protocol=chosen.protocol,
@@ -187,15 +192,21 @@ async def export_key(service: Keys, call: Call, key_id: str, body: ExportKey) ->
 
 
 def _exported(
-    service: Keys, call: Call, record: KeyRecord, payload: ExportPayload, new_signers: ListedSigners | None
+    service: Keys,
+    call: Call,
+    record: KeyRecord,
+    payload: ExportPayload,
+    new_signers: ListedSigners | None,
+    approved: tuple[Approved, ...],
 ) -> Transaction[Effect[None]]:
     """Mark the key, and keep in an entry of its own whom it was exported to: the body of the request may be redacted.
 
-    ``new_signers`` were made for this export and are yet to be stored.
+    ``new_signers`` were made for this export and are yet to be stored. ``approved`` is what the signer was shown.
     """
     org_id, key_id, caller, now = record.org_id, record.key_id, call.caller, call.world.now()
     require_usable((yield from keys.stored(org_id, key_id)), caller)
     yield from key_settings.require_export(org_id)
+    yield from export_approvals.take(export_approvals.Wished.by(call, key_id), approved, now)
     if not (yield store.MARK_EXPORTED, (now, org_id, key_id)):
         raise ApiError("KEY_ARCHIVED")
     if new_signers is not None:
@@ -205,17 +216,12 @@ def _exported(
         "publicKey": record.public_key.hex(),
         "protocol": payload.protocol,
         "encryptionKey": fingerprint(payload.encryption_key),
-        "approval": _NO_APPROVAL,
+        "approval": " ".join(one.action_id for one in approved) or _NO_APPROVAL,
         "actionId": call.action_id,
     }
     yield from service.log_event(call, "KeyExported", key_id, now, details)
     yield from telling.changed(org_id, key_id, "key.exported", call.world)
     return Effect(None, (key_id,))
-
-
-def fingerprint(encryption_key: bytes) -> str:
-    """``SHA256:`` and the unpadded base64 of SHA-256 over an encryption key as it travels (34 bytes)."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(encryption_key).digest()).decode().rstrip("=")
 
 
 def _shares_refused(error: SignerRefused) -> Exception:

@@ -73,3 +73,25 @@ class ExportedKey(Wire):
     curve: Curve
     min_signers: int
     encrypted_key_shares: list[EncryptedKeyShare]
+
+
+class ExportApproval(Wire):
+    """What somebody approved: the export of a key with the body of this hash, to this encryption key.
+
+    ``requestHash``: SHA-256 of the canonical JSON of that body, hexadecimal; ``encryptionKey``: its fingerprint.
+    """
+
+    user_id: str
+    request_hash: str
+    encryption_key: str
+    action_id: str
+    date_created: str
+    date_expires: str
+
+
+class ExportApprovals(Wire):
+    """Approvals of exports of a key that count and were not used. ``quorum``: how many an export takes, 0 for none."""
+
+    quorum: int
+    approvers: list[str]
+    items: list[ExportApproval]
