@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, ra
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign, refusal
 from tests.support.server import Sandbox
+from tests.support.tenants import beside
 
 OUT = "--i-understand-that-the-key-leaves-its-store"
 IN = "--i-understand-that-copies-may-exist"
@@ -205,3 +208,38 @@ def test_the_way_to_a_server_may_be_named_piece_by_piece(here: Sandbox, tmp_path
     assert keys("import", file, "--format", "wif", IN, *way).status == 2
     far = ("--base-url", "http://keys.example.org", *way[2:], *signing)
     assert "neither https nor of this machine" in refusal(keys("import", file, "--format", "wif", IN, *far))
+
+
+def test_an_export_waits_until_others_have_approved_it(here: Sandbox, tmp_path: Path) -> None:
+    tenants = beside(here.directory, here.database, here.values["baseUrl"])
+    approver = tenants.session(here.values["orgId"], everything=True)
+    tenants.introduce(approver)
+    way = tmp_path / "approver.json"
+    way.write_text(json.dumps(approver.connection))
+    for path in (way, Path(approver.connection["privateKeyPath"])):
+        path.chmod(0o600)
+    spoilt = tmp_path / "spoilt.json"
+    spoilt.write_text("{}")
+    assert "names no export" in refusal(keys("approve-export", spoilt, "--connection", way, passphrase=None))
+    admin = ("admin", "keys", "--data", here.directory)
+    done(countersign(*admin, "--export-approver", approver.user_id))
+    file, request = tmp_path / "key.wif", tmp_path / "key.wif.request.json"
+    arguments = ("export", "--output", file, "--format", "wif", OUT, "--connection", connection(here))
+    try:
+        with Caller(here.service) as caller, ThreadPoolExecutor(1) as pool:
+            key_id = caller.create_key("ECDSA", "secp256k1")
+            waiting = pool.submit(keys, *arguments, key_id, passphrase=None)
+            while not (request.exists() and request.read_text().endswith("}")):
+                assert not waiting.done(), waiting.result()
+                time.sleep(0.05)
+            approved = done(keys("approve-export", request, "--yes", "--connection", way, passphrase=None))
+            exported = done(waiting.result())
+            public = caller.send("GET", f"/keys/{key_id}").json()["publicKey"]
+    finally:
+        done(countersign(*admin, "--no-export-approvers"))
+    shown = next(line for line in approved.output.splitlines() if "SHA256:" in line).split()[-1]
+    assert shown in exported.errors
+    assert approver.user_id in exported.errors
+    assert public in approved.output
+    assert key_formats.from_wif(file.read_bytes()).public_key.hex() == public
+    assert not request.exists()

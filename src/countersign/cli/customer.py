@@ -29,7 +29,14 @@ SigningKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
 
 class Refused(Exception):
-    """The server refused, or is no such server; the text is for whoever runs the command."""
+    """The server refused, or is no such server; the text is for whoever runs the command.
+
+    ``code``: the stable one of the server's error, empty where it sent none.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Customer:
         except ValueError:
             raise Refused(f"{method} {path}: status {status}, and the answer is no JSON") from None
         if status != 200:
-            raise Refused(f"{method} {path}: {_reason(status, decoded)}")
+            raise Refused(f"{method} {path}: {_reason(status, decoded)}", _code(decoded))
         return decoded
 
     def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
@@ -119,6 +126,11 @@ def _signature(key: SigningKey, message: bytes) -> bytes:
     if isinstance(key, EllipticCurvePrivateKey):
         return key.sign(message, ECDSA(SHA256()))
     return key.sign(message, PKCS1v15(), SHA256())
+
+
+def _code(body: Any) -> str:
+    error = body.get("error") if isinstance(body, dict) else None
+    return str(error.get("code") or "") if isinstance(error, dict) else ""
 
 
 def _reason(status: int, body: Any) -> str:

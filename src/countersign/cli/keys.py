@@ -152,14 +152,27 @@ def _way_options(command: Callable[..., None]) -> Callable[..., None]:
     is_flag=True,
     help="Needed: from then on the key is only as safe as the file.",
 )
+@click.option(
+    "--request",
+    type=click.Path(path_type=Path),
+    help="New file for what others are to approve, where the server wants that [default: OUTPUT.request.json].",
+)
 @_way_options
 def export_command(
-    key_id: str, output: Path, form: str, testnet: bool, no_passphrase: bool, understood: bool, **way: Any
+    key_id: str,
+    output: Path,
+    form: str,
+    testnet: bool,
+    no_passphrase: bool,
+    understood: bool,
+    request: Path | None,
+    **way: Any,
 ) -> None:
     """Export the key KEY_ID from a server, put it together on this machine, and write it to a new file.
 
-    The server must allow it ('countersign admin keys --enable-export'), and its key signs no longer afterwards. The
-    passphrase of the file is asked for, or read from the descriptor in COUNTERSIGN_PASSPHRASE_FD.
+    The server must allow it ('countersign admin keys --enable-export'), and its key signs no longer afterwards. Where
+    others have to approve, the command says so and waits for them. The passphrase of the file is asked for, or read
+    from the descriptor in COUNTERSIGN_PASSPHRASE_FD.
     """
     from countersign.cli.key_formats import check_form
 
@@ -173,9 +186,34 @@ def export_command(
     with _told(), _new_file(output) as write:
         shown = _read(customer.get(f"/keys/{key_id}"), _ShownKey)
         check_form(form, shown.curve)
-        write(_encode(_fetch(customer, shown), form, passphrase, testnet))
+        request = request or output.with_name(f"{output.name}.request.json")
+        write(_encode(_fetch(customer, shown, request), form, passphrase, testnet))
     click.echo(f"{key_id}  {shown.scheme} {shown.curve}  {shown.public_key}  written to {output}")
     click.echo(_WARNING.format(" and knows its passphrase" if passphrase else ""), err=True)
+
+
+@keys.command("approve-export")
+@click.argument("request", type=_file)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_way_options
+def approve_export_command(request: Path, yes: bool, **way: Any) -> None:
+    """Approve the export that REQUEST asks for: a file of a 'keys export' that waits for approvals.
+
+    Compare the fingerprint with the one that the other command shows, by a way that you trust: whoever holds that
+    encryption key gets the private key.
+    """
+    from countersign.cli import export_approvals
+
+    customer = _Way(**way).open()
+    with _told():
+        wanted = export_approvals.read(request)
+        shown = _read(customer.get(f"/keys/{wanted.key_id}"), _ShownKey)
+        click.echo(f"{shown.id}  {shown.scheme} {shown.curve}  {shown.public_key}")
+        click.echo(f"goes to whoever holds the encryption key  {wanted.fingerprint}")
+        if not yes:
+            click.confirm("Approve that this key leaves its store?", abort=True)
+        until = export_approvals.approve(customer, wanted)
+    click.echo(f"approved, for one export until {until}")
 
 
 @keys.command("import")
@@ -243,8 +281,12 @@ def _require(understood: bool) -> None:
         raise click.UsageError(f"a private key outside of its store is a risk that nothing takes back; say {flag}")
 
 
-def _fetch(customer: Customer, shown: _ShownKey) -> HeldKey:
-    """Have the server export the key to a decryption key made here, and put it together."""
+def _fetch(customer: Customer, shown: _ShownKey, request: Path) -> HeldKey:
+    """Have the server export the key to a decryption key made here, and put it together.
+
+    ``request``: where to say what others are to approve, if they have to; the decryption key waits in memory alone.
+    """
+    from countersign.cli import export_approvals
     from countersign.cli.key_formats import HeldKey, Unusable
     from countersign.keystores import Refusal, share_envelope, share_holder
     from countersign.keystores.memory import wipe
@@ -256,7 +298,7 @@ def _fetch(customer: Customer, shown: _ShownKey) -> HeldKey:
         "supportedSchemes": [{"protocol": _PROTOCOLS[shown.scheme, shown.curve], "curve": shown.curve}],
     }
     try:
-        answer = _read(customer.signed("POST", f"/keys/{shown.id}/export", body), _Exported)
+        answer = _read(export_approvals.export(customer, shown.id, body, request), _Exported)
         envelopes = tuple(
             (_bytes(one.signer_id), _bytes(one.encrypted_key_share)) for one in answer.encrypted_key_shares
         )
