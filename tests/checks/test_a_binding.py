@@ -68,6 +68,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "deriveKey": [{"domain": "0x01", "seed": "0x00"}],
     "destroyKey": [{"publicKey": "00" * 32}],
     "exportKey": [{"encryptionKey": "AAAA", "supportedSchemes": [{"protocol": "FROST", "curve": "ed25519"}]}],
+    "approveExport": [{"encryptionKey": "AAAA", "supportedSchemes": [{"protocol": "FROST", "curve": "ed25519"}]}],
     "importKey": [
         {
             "curve": "ed25519",
