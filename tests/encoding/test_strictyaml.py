@@ -50,7 +50,7 @@ def test_no_document_is_nothing() -> None:
         ("a: !!binary aGk=", "tag"),
         ("&a [*a]", "nested deeper"),
         ("[" * 70 + "]" * 70, "nested deeper"),
-        ("[" * 20000, "line 1|nested"),
+        ("[" * 20000, "nested deeper"),
         ("a: [", "line 1"),
         ("---\n1\n---\n2", "another document"),
         (f"a: {'9' * 70}", "digits"),

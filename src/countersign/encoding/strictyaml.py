@@ -20,8 +20,24 @@ class BadYaml(ValueError):
     """A text that can't be read; the message says where and why."""
 
 
+def _composed(loader: Any, parent: Any, index: Any) -> Any:
+    """The next node, unless it lies too deep: what the library does with each level takes longer than with the last."""
+    loader.level = getattr(loader, "level", -1) + 1
+    if loader.level >= MAX_DEPTH:
+        raise _too_deep()
+    node = yaml.SafeLoader.compose_node(loader, parent, index)
+    loader.level -= 1
+    return node
+
+
+def _too_deep() -> BadYaml:
+    return BadYaml(f"nested deeper than {MAX_DEPTH} levels")
+
+
 # The library's reader without anything that it takes a text or a tag for: that is said here alone.
-_Loader: Any = type("_Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}, "yaml_constructors": {}})
+_Loader: Any = type(
+    "_Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {}, "yaml_constructors": {}, "compose_node": _composed}
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), list("tf"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:null|~|)\Z"), ["n", "~", ""])
 _Loader.add_implicit_resolver(
@@ -82,8 +98,6 @@ def parse(text: str) -> Any:
         raise BadYaml(f"{where}{error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
         raise BadYaml(f"it holds a character that is not allowed: {error.reason}") from None
-    except RecursionError:
-        raise BadYaml(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
 def _parse(loader: Any) -> Any:
@@ -99,7 +113,7 @@ def _check_depth(node: yaml.Node) -> None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise BadYaml(f"nested deeper than {MAX_DEPTH} levels")
+            raise _too_deep()
         inner: list[yaml.Node] = []
         for one in level:
             if isinstance(one, yaml.MappingNode):
