@@ -33,8 +33,8 @@ async def run(command: dict[str, Any]) -> dict[str, float]:
     credential = await connections[0].fetchval("SELECT credential_uuid FROM credentials WHERE org_id = $1", org)
     keys = [world.new_id("key") for _ in range(50)]
     for key in keys:
-        arguments = (org, key, "EdDSA", "ed25519", "00" * 32, "a", "ks", world.now())
-        await connections[0].execute(INSERT_KEY.numbered, *arguments)
+        made = (org, key, "EdDSA", "ed25519", world.randomness(32).hex(), "a", 1, "ks", world.now())
+        await connections[0].execute(INSERT_KEY.numbered, *made, 0, None, None, 0, None, 0)
     begun = time.perf_counter()
     end = begun + command["seconds"]
     done = 0
