@@ -28,7 +28,7 @@ class PostgresForTests:
         """The running server; skips the test if there is none, or fails it where one is required."""
         if self._server is None and self.missing is None:
             try:
-                self._server = PostgresServer.start()
+                self._server = PostgresServer.start(in_memory=True)
             except PostgresMissing as error:
                 self.missing = str(error)
         if self._server is None:
