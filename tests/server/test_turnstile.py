@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from countersign.server.turnstile import Turnstile
+from countersign.server.turnstile import Turnstile, for_strangers
+from countersign.storage import Database, Transaction
+from tests.storage.catalogue import COUNT
 
 
 async def test_who_comes_alone_does_not_wait() -> None:
@@ -44,3 +46,24 @@ async def test_one_that_goes_away_is_passed_over() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [task.cancelled() for task in tasks] == [False, False, True, False]
     await turnstile.turn()
+
+
+async def test_strangers_leave_most_connections_to_who_is_known(database: Database) -> None:
+    strangers, inside, most = for_strangers(database), 0, 0
+
+    def counting() -> Transaction[int]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        rows = yield COUNT, ()
+        inside -= 1
+        return int(rows[0][0])
+
+    def known() -> Transaction[int]:
+        return int((yield COUNT, ())[0][0])
+
+    asked = [strangers.read(counting) for _ in range(20)] + [strangers.write(counting) for _ in range(5)]
+    told = await asyncio.gather(*asked, *(database.read(known) for _ in range(20)))
+    assert len(told) == 45
+    assert inside == 0
+    assert 1 <= most <= 3

@@ -17,6 +17,7 @@ from countersign.encoding.target import canonical_path
 from countersign.keystores import ConsentEvidence, outgoing
 from countersign.keystores.outgoing import RosterKeeper
 from countersign.server.services import Services
+from countersign.server.turnstile import Transactions
 from countersign.storage import ConstraintViolated, Transaction
 
 T = TypeVar("T")
@@ -50,8 +51,10 @@ class ServerCall(Call):
         consent: Consent | None,
         application: Application | None,
         refresh: Callable[[], Awaitable[tuple[Caller, Application | None]]],
+        transactions: Transactions,
     ) -> None:
         self._services = services
+        self._transactions = transactions
         self.request = request
         self.params = params
         self.world = services.world
@@ -75,13 +78,13 @@ class ServerCall(Call):
 
     async def read(self, make: Callable[[], Transaction[T]]) -> T:
         """Run a reading transaction."""
-        return await self._services.database.read(make)
+        return await self._transactions.read(make)
 
     async def write(self, make: Callable[[], Transaction[T]]) -> T:
         """Run a transaction that follows the one which spent the consent, or that of an operation without one."""
         if self._consent is not None and not self._committed:
             raise RuntimeError("nothing is written before the consent is spent")
-        return await self._services.database.write(make)
+        return await self._transactions.write(make)
 
     @property
     def consent(self) -> Consent:

@@ -27,7 +27,7 @@ from countersign.server.metrics import Metrics
 from countersign.server.query import parse_query
 from countersign.server.router import NoMethod, Route, Router
 from countersign.server.services import Services
-from countersign.server.turnstile import Turnstile
+from countersign.server.turnstile import Turnstile, for_strangers
 from countersign.storage import StorageUnavailable
 
 log = structlog.get_logger("countersign.request")
@@ -67,6 +67,7 @@ class Corridor:
         self._found: dict[tuple[str, bytes], tuple[Target, Route]] = {}
         self._metrics = metrics
         self._turnstile = Turnstile()
+        self._for_strangers = for_strangers(services.database)
         settings = services.settings
         self._prefix = tuple(settings.mount_prefix.strip("/").split("/")) if settings.mount_prefix else ()
         self._hosts = frozenset(host.lower() for host in settings.public_hosts)
@@ -162,7 +163,9 @@ class Corridor:
             authorise(operation, again)
             return again, _application(newest)
 
-        call = ServerCall(self._services, request, caller, route.params, consent, _application(presented), refresh)
+        transactions = self._for_strangers if caller is None else self._services.database
+        application = _application(presented)
+        call = ServerCall(self._services, request, caller, route.params, consent, application, refresh, transactions)
         try:
             result = await operation.handler(call, **arguments)
         except ApiError as error:

@@ -1,9 +1,18 @@
-"""Strangers come in one after the other, so that many at once do not hold up those who are known."""
+"""Strangers come in one after the other, a few at once to the database: many do not hold up those who are known."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from countersign.storage import Database, Transaction
+
+T = TypeVar("T")
+
+#: Connections that strangers hold at once, of the sixteen that a process has.
+_FEW = 3
 
 
 class Turnstile:
@@ -37,3 +46,36 @@ class Turnstile:
                 loop.call_soon(self._next, loop)
                 return
         self._turning = False
+
+
+class Transactions(Protocol):
+    """Where a call runs its transactions."""
+
+    async def read(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a reading transaction."""
+        ...
+
+    async def write(self, make: Callable[[], Transaction[T]]) -> T:
+        """Run a transaction."""
+        ...
+
+
+class _AFewAtOnce:
+    """The same database through a few of its connections: who is known finds the others free."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._room = asyncio.Semaphore(_FEW)
+
+    async def read(self, make: Callable[[], Transaction[T]]) -> T:
+        async with self._room:
+            return await self._database.read(make)
+
+    async def write(self, make: Callable[[], Transaction[T]]) -> T:
+        async with self._room:
+            return await self._database.write(make)
+
+
+def for_strangers(database: Database) -> Transactions:
+    """Where those run their transactions whom nobody knows yet. SQLite has no connections to keep for others."""
+    return _AFewAtOnce(database) if database.engine == "postgresql" else database
