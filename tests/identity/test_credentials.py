@@ -162,6 +162,17 @@ def test_two_enrolments_of_one_key_at_once_make_one_credential(caller: Caller) -
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
 
 
+def test_many_changes_at_once_of_the_callers_own_row_are_all_made(caller: Caller) -> None:
+    path, body = (
+        f"/auth/users/{caller.send('GET', '/auth/users').json()['items'][0]['userId']}",
+        {"isSSORequired": False},
+    )
+    tokens = [caller.action_token("PUT", path, body) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda token: caller.send("PUT", path, body, action=token), tokens))
+    assert [answer.status_code for answer in answers] == [200] * 6
+
+
 def test_a_challenge_is_completed_once_whatever_key_answers_it(caller: Caller) -> None:
     challenge = challenge_for(caller, "Key")
     bodies = [new_body(challenge, NewKey().info(challenge["challenge"])) for _ in range(3)]

@@ -55,7 +55,8 @@ class Call(ABC):
         """Spend the consent, run the effect and append the audit entry, in one transaction; once per call.
 
         ``hold_caller``: whoever shuts the caller out meanwhile waits until this has ended, and then finds what it made.
-        For effects that give the caller another way in; the transaction is otherwise free to end a moment after.
+        For effects that give the caller another way in, or change the caller's own row: several of those at once would
+        otherwise deadlock. The transaction is otherwise free to end a moment after.
 
         Raises ``ApiError``: 400 ``USER_ACTION_REUSED`` when the action was spent before, 401 or 403 when
         the caller lost its rights meanwhile. An ``ApiError`` of the effect rolls it back, and the action

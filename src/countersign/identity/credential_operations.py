@@ -134,7 +134,7 @@ async def create_credential(call: Call, body: CreateCredential) -> Credential:
             raise credentials.taken_error(done)
         return done
 
-    return await call.commit(work)
+    return await call.commit(work, hold_caller=True)
 
 
 @operation("PUT", "/auth/credentials/activate", signed=True, callers=("Token",))
@@ -363,5 +363,6 @@ async def _prove(call: Call, body: CreateCredential, token: TemporaryToken) -> N
 
 
 async def _set_state(call: Call, uuid: str, state: Literal["Active", "Inactive", "Archived"]) -> Message:
-    await call.commit(lambda: credentials.set_state(call.org_id, call.caller.user_id, uuid, state))
+    owner = call.caller.user_id
+    await call.commit(lambda: credentials.set_state(call.org_id, owner, uuid, state), hold_caller=True)
     return Message()

@@ -103,7 +103,8 @@ async def update_service_account(call: Call, body: UpdateServiceAccount) -> Serv
     if name is None and external_id is None:
         raise validation("", "name or externalId must be given")
     return await call.commit(
-        lambda: service_accounts.update(call.org_id, call.params["serviceAccountId"], name, external_id)
+        lambda: service_accounts.update(call.org_id, call.params["serviceAccountId"], name, external_id),
+        hold_caller=True,
     )
 
 
@@ -117,7 +118,7 @@ async def update_service_account(call: Call, body: UpdateServiceAccount) -> Serv
 )
 async def activate_service_account(call: Call) -> ServiceAccount:
     """Activate a service account; its token and key work again."""
-    return await call.commit(partial(_set_active, call, active=True))
+    return await call.commit(partial(_set_active, call, active=True), hold_caller=True)
 
 
 @operation(
@@ -130,7 +131,7 @@ async def activate_service_account(call: Call) -> ServiceAccount:
 )
 async def deactivate_service_account(call: Call, body: Force) -> ServiceAccount:
     """Deactivate a service account: its token is refused from the next request on."""
-    return await call.commit(partial(_set_active, call, active=False))
+    return await call.commit(partial(_set_active, call, active=False), hold_caller=True)
 
 
 def _set_active(call: Call, *, active: bool) -> Transaction[Effect[ServiceAccount]]:
@@ -149,4 +150,6 @@ async def delete_service_account(call: Call, query: ForceQuery) -> ServiceAccoun
     """Archive a service account for good."""
     if query.force is not UNSET and query.force.lower() not in ("true", "false"):
         raise validation("force", "expected true or false")
-    return await call.commit(lambda: service_accounts.archive(call.org_id, call.params["serviceAccountId"]))
+    return await call.commit(
+        lambda: service_accounts.archive(call.org_id, call.params["serviceAccountId"]), hold_caller=True
+    )

@@ -78,25 +78,31 @@ async def update_personal_access_token(call: Call, body: UpdatePersonalAccessTok
     if name is None and external_id is None:
         raise validation("", "name or externalId must be given")
     return await call.commit(
-        lambda: pats.update(call.org_id, call.caller.user_id, call.params["tokenId"], name, external_id)
+        lambda: pats.update(call.org_id, call.caller.user_id, call.params["tokenId"], name, external_id),
+        hold_caller=True,
     )
 
 
 @operation("PUT", "/auth/pats/{tokenId}/activate", signed=True, callers=("Token", "ServiceAccount"))
 async def activate_personal_access_token(call: Call) -> AccessToken:
     """Activate a personal access token."""
-    return await call.commit(lambda: pats.set_state(call.org_id, call.caller.user_id, call.params["tokenId"], "Active"))
+    return await call.commit(
+        lambda: pats.set_state(call.org_id, call.caller.user_id, call.params["tokenId"], "Active"), hold_caller=True
+    )
 
 
 @operation("PUT", "/auth/pats/{tokenId}/deactivate", signed=True)
 async def deactivate_personal_access_token(call: Call) -> AccessToken:
     """Deactivate a personal access token: it is refused from the next request on, and its key signs nothing."""
     return await call.commit(
-        lambda: pats.set_state(call.org_id, call.caller.user_id, call.params["tokenId"], "Inactive")
+        lambda: pats.set_state(call.org_id, call.caller.user_id, call.params["tokenId"], "Inactive"),
+        hold_caller=True,
     )
 
 
 @operation("DELETE", "/auth/pats/{tokenId}", signed=True)
 async def delete_personal_access_token(call: Call) -> AccessToken:
     """Archive a personal access token and its key for good."""
-    return await call.commit(lambda: pats.archive(call.org_id, call.caller.user_id, call.params["tokenId"]))
+    return await call.commit(
+        lambda: pats.archive(call.org_id, call.caller.user_id, call.params["tokenId"]), hold_caller=True
+    )

@@ -75,7 +75,8 @@ async def get_user(call: Call) -> User:
 async def update_user(call: Call, body: UpdateUser) -> User:
     """Set whether a user must sign in through the identity provider."""
     return await call.commit(
-        lambda: users.update(call.org_id, call.params["userId"], is_sso_required=body.is_sso_required)
+        lambda: users.update(call.org_id, call.params["userId"], is_sso_required=body.is_sso_required),
+        hold_caller=True,
     )
 
 
@@ -89,7 +90,7 @@ async def update_user(call: Call, body: UpdateUser) -> User:
 )
 async def activate_user(call: Call) -> User:
     """Activate a user; personal access tokens work again, sessions do not."""
-    return await call.commit(lambda: users.activate(call.org_id, call.params["userId"]))
+    return await call.commit(lambda: users.activate(call.org_id, call.params["userId"]), hold_caller=True)
 
 
 @operation(
@@ -102,7 +103,7 @@ async def activate_user(call: Call) -> User:
 )
 async def deactivate_user(call: Call, body: Force) -> User:
     """Deactivate a user: sessions end, personal access tokens rest. The last administrator stays."""
-    return await call.commit(lambda: users.deactivate(call.org_id, call.params["userId"]))
+    return await call.commit(lambda: users.deactivate(call.org_id, call.params["userId"]), hold_caller=True)
 
 
 @operation(
@@ -115,4 +116,4 @@ async def deactivate_user(call: Call, body: Force) -> User:
 )
 async def delete_user(call: Call) -> User:
     """Archive a user for good, with tokens and credentials. The last administrator stays."""
-    return await call.commit(lambda: users.archive(call.org_id, call.params["userId"]))
+    return await call.commit(lambda: users.archive(call.org_id, call.params["userId"]), hold_caller=True)
