@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli import waiting
 from countersign.cli.common import config_option, data_option, installation_settings, run_local, write_local
 from countersign.cli.kek_secrets import prove
 
@@ -41,7 +42,6 @@ def break_glass() -> None:
 def request_command(person: str, public_key_file: Path, config: Path | None, data: Path | None, as_json: bool) -> None:
     """Ask for a new credential for USER (id or username)."""
     from countersign.credentials import public_key as public_keys
-    from countersign.encoding.dates import to_iso
     from countersign.identity import break_glass as requests
 
     settings = installation_settings(config, data)
@@ -57,12 +57,7 @@ def request_command(person: str, public_key_file: Path, config: Path | None, dat
         return await database.write(lambda: requests.request(person, key, world))
 
     made = run_local(settings, work)
-    if as_json:
-        click.echo(json.dumps(made.document(), indent=2))
-        return
-    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: key {made.fingerprint} for {made.username}")
-    click.echo(f"then:    countersign admin break-glass complete {made.id}")
-    click.echo(f"to stop: countersign admin break-glass cancel {made.id}")
+    waiting.show_made(made, f"key {made.fingerprint} for {made.username}", "break-glass", as_json)
 
 
 @break_glass.command("list")
@@ -72,21 +67,10 @@ def request_command(person: str, public_key_file: Path, config: Path | None, dat
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(config: Path | None, data: Path | None, ended_too: bool, as_json: bool) -> None:
     """List the requests that wait."""
-    from countersign.encoding.dates import to_iso
     from countersign.identity import break_glass as requests
 
-    found = [
-        item
-        for item in write_local(config, data, lambda _world: requests.list_requests())
-        if ended_too or item.state == "Waiting"
-    ]
-    if as_json:
-        click.echo(json.dumps([item.document() for item in found], indent=2))
-        return
-    for item in found:
-        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {item.fingerprint}  {item.username}")
-    if not found:
-        click.echo("no request waits")
+    found = write_local(config, data, lambda _world: requests.list_requests())
+    waiting.show_all(found, lambda item: f"{item.fingerprint}  {item.username}", ended_too, as_json)
 
 
 @break_glass.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli import waiting
 from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local, write_local
 from countersign.cli.kek_secrets import prove
 
@@ -58,7 +59,6 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def request_command(policy_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
     """Ask for the end of the locked policy POLICY. Where a group is open to everybody, inviting a user may do."""
-    from countersign.encoding.dates import to_iso
     from countersign.identity import policy_unlocks
 
     settings = installation_settings(config, data)
@@ -69,12 +69,7 @@ def request_command(policy_id: str, config: Path | None, data: Path | None, as_j
         return await database.write(lambda: policy_unlocks.request(policy_id, allowed, world))
 
     made = run_local(settings, work)
-    if as_json:
-        click.echo(json.dumps(made.document(), indent=2))
-        return
-    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: the end of {printable(made.policy_name)}")
-    click.echo(f"then:    countersign admin unlock-policy complete {made.id}")
-    click.echo(f"to stop: countersign admin unlock-policy cancel {made.id}")
+    waiting.show_made(made, f"the end of {printable(made.policy_name)}", "unlock-policy", as_json)
 
 
 @unlock_policy.command("list")
@@ -84,22 +79,10 @@ def request_command(policy_id: str, config: Path | None, data: Path | None, as_j
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(config: Path | None, data: Path | None, ended_too: bool, as_json: bool) -> None:
     """List the requests that wait."""
-    from countersign.encoding.dates import to_iso
     from countersign.identity import policy_unlocks
 
-    found = [
-        item
-        for item in write_local(config, data, lambda _world: policy_unlocks.list_requests())
-        if ended_too or item.state == "Waiting"
-    ]
-    if as_json:
-        click.echo(json.dumps([item.document() for item in found], indent=2))
-        return
-    for item in found:
-        name = printable(item.policy_name)
-        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {item.policy_id}  {name}")
-    if not found:
-        click.echo("no request waits")
+    found = write_local(config, data, lambda _world: policy_unlocks.list_requests())
+    waiting.show_all(found, lambda item: f"{item.policy_id}  {printable(item.policy_name)}", ended_too, as_json)
 
 
 @unlock_policy.command()
