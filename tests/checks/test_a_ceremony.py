@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import httpx
 import pytest
 
 from countersign.encoding import base64url
+from tests.support.answers import refusal
 from tests.support.caller import Caller, compact
 from tests.support.inprocess import InProcess
 from tests.support.server import Sandbox
@@ -16,10 +16,6 @@ from tests.support.tenants import Identity, Tenants
 
 PATH = "/keys/key-00000-00000-0000000000000000"
 BODY = {"name": "a"}
-
-
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 CHALLENGE_INVALID = (400, "CHALLENGE_INVALID")
@@ -66,9 +62,10 @@ def test_a5_a_challenge_is_answered_only_by_who_asked_for_it(
         if asked == answered or {asked, answered} == SESSIONS:
             assert answer.status_code == 200
             return
-        assert code(answer) == CHALLENGE_INVALID
+        assert refusal(answer) == CHALLENGE_INVALID
         # Nor with the signature of the one it was made for.
-        assert code(second.answer(challenge, firstFactor=first.assertion(challenge["challenge"]))) == CHALLENGE_INVALID
+        answer = second.answer(challenge, firstFactor=first.assertion(challenge["challenge"]))
+        assert refusal(answer) == CHALLENGE_INVALID
 
 
 @pytest.mark.parametrize(("signed", "used"), list(itertools.product(KINDS, KINDS)))
@@ -76,7 +73,7 @@ def test_a3_an_action_is_used_only_by_who_signed_it(identities: dict[str, Identi
     with Caller(identities[signed].connection) as first, Caller(identities[used].connection) as second:
         answer = second.send("PUT", PATH, BODY, action=first.action_token("PUT", PATH, BODY))
         good = signed == used or {signed, used} == SESSIONS
-        assert code(answer) == (NOT_FOUND if good else ACTION_INVALID)
+        assert refusal(answer) == (NOT_FOUND if good else ACTION_INVALID)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +87,10 @@ def test_a5_only_the_callers_own_credentials_sign(identities: dict[str, Identity
         assert asking.credential_id in listed
         assert signing.credential_id not in listed
         factor = signing.assertion(challenge["challenge"])
-        assert code(asking.answer(challenge, firstFactor=factor)) == (401, "NO_CREDENTIAL")
+        assert refusal(asking.answer(challenge, firstFactor=factor)) == (401, "NO_CREDENTIAL")
         # The foreign key under the own credential's name.
         factor = signing.assertion(challenge["challenge"], credential_id=asking.credential_id)
-        assert code(asking.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
+        assert refusal(asking.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
 
 
 def test_a5_a_challenge_expires_and_so_does_an_action(in_process: InProcess) -> None:
@@ -103,11 +100,11 @@ def test_a5_a_challenge_expires_and_so_does_an_action(in_process: InProcess) -> 
         in_process.clock.move(seconds=899)
         late = caller.answer(other).json()["userAction"]
         in_process.clock.move(seconds=1)
-        assert code(caller.answer(challenge)) == CHALLENGE_INVALID
+        assert refusal(caller.answer(challenge)) == CHALLENGE_INVALID
         in_process.clock.move(seconds=299)
-        assert code(caller.send("PUT", PATH, BODY, action=late)) == ACTION_INVALID
+        assert refusal(caller.send("PUT", PATH, BODY, action=late)) == ACTION_INVALID
         in_process.clock.move(seconds=-2)
-        assert code(caller.send("PUT", PATH, BODY, action=late)) == NOT_FOUND
+        assert refusal(caller.send("PUT", PATH, BODY, action=late)) == NOT_FOUND
 
 
 def test_a5_a_challenge_answered_twice_is_spent_once(shared_sandbox: Sandbox) -> None:
@@ -117,7 +114,7 @@ def test_a5_a_challenge_answered_twice_is_spent_once(shared_sandbox: Sandbox) ->
         first, second = (caller.answer(challenge).json()["userAction"] for _ in range(2))
         assert caller.send("PUT", f"/keys/{key}", BODY, action=second).status_code == 200
         for token in (first, second, caller.answer(challenge).json()["userAction"]):
-            assert code(caller.send("PUT", f"/keys/{key}", BODY, action=token)) == (400, "USER_ACTION_REUSED")
+            assert refusal(caller.send("PUT", f"/keys/{key}", BODY, action=token)) == (400, "USER_ACTION_REUSED")
 
 
 def wrong_answers(caller: Caller, challenge: dict[str, Any]) -> list[dict[str, Any]]:
@@ -141,11 +138,11 @@ def test_a5_after_five_wrong_answers_the_right_one_comes_too_late(shared_sandbox
     with Caller(shared_sandbox.service) as caller:
         challenge = caller.challenge("PUT", PATH, BODY)
         for factor in wrong_answers(caller, challenge)[:4]:
-            assert code(caller.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
+            assert refusal(caller.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
         assert caller.answer(challenge).status_code == 200
         factor = wrong_answers(caller, challenge)[4]
-        assert code(caller.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
-        assert code(caller.answer(challenge)) == CHALLENGE_INVALID
+        assert refusal(caller.answer(challenge, firstFactor=factor)) == (401, "ASSERTION_INVALID")
+        assert refusal(caller.answer(challenge)) == CHALLENGE_INVALID
         # Another challenge of the same caller is not affected.
         assert caller.answer(caller.challenge("PUT", PATH, BODY)).status_code == 200
 

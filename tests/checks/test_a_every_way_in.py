@@ -12,6 +12,7 @@ import pytest
 
 from countersign.encoding.dates import to_iso
 from countersign.server.table import operations
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Identity, Tenants, beside
@@ -20,10 +21,6 @@ UNAUTHENTICATED = (401, "UNAUTHENTICATED")
 #: One way in for each kind of bearer there is.
 WAYS = ("session", "service account", "personal access token")
 ROUTES = [operation for operation in operations() if not operation.public]
-
-
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def identity(tenants: Tenants, org_id: str, way: str) -> Identity:
@@ -38,7 +35,7 @@ def ask_everywhere(caller: Caller) -> set[tuple[int, str]]:
     answers = set()
     for operation in ROUTES:
         path = operation.path.replace("{", "").replace("}", "")
-        answers.add(code(caller.send(operation.method, path, {} if operation.method != "GET" else None)))
+        answers.add(refusal(caller.send(operation.method, path, {} if operation.method != "GET" else None)))
     return answers
 
 

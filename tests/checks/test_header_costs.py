@@ -17,6 +17,7 @@ import pytest
 
 from countersign.encoding import base64url
 from countersign.storage import StorageUnavailable
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.inprocess import InProcess
 
@@ -67,10 +68,6 @@ def test_headers_cost_nothing_where_none_are_sent_and_one_write_for_a_nonce(quie
         assert cost(quiet, caller, x_dfns_nonce=nonce(quiet)) == (plain[0] + 1, 1)
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
-
-
 def test_threat_2_a_nonce_whose_store_is_gone_is_refused_and_nothing_is_done(quiet: InProcess, caller: Caller) -> None:
     database = quiet.runtime.services.database
 
@@ -80,7 +77,7 @@ def test_threat_2_a_nonce_whose_store_is_gone_is_refused_and_nothing_is_done(qui
     fresh = nonce(quiet)
     assert caller.send("GET", "/keys").status_code == 200
     with mock.patch.object(database, "write", gone):
-        assert code(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (503, "UNAVAILABLE")
+        assert refusal(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (503, "UNAVAILABLE")
         assert caller.send("GET", "/keys").status_code == 200
     assert caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh}).status_code == 200
 
@@ -89,15 +86,15 @@ def test_threat_2_a_restart_forgets_no_nonce(quiet: InProcess, caller: Caller) -
     used = {"X-DFNS-NONCE": nonce(quiet)}
     assert caller.send("GET", "/keys", headers=used).status_code == 200
     quiet.restart()
-    assert code(caller.send("GET", "/keys", headers=used)) == (400, "NONCE_REUSED")
+    assert refusal(caller.send("GET", "/keys", headers=used)) == (400, "NONCE_REUSED")
 
 
 def test_threat_46_a_nonce_of_another_time_is_refused(quiet: InProcess, caller: Caller) -> None:
     fresh = nonce(quiet)
     quiet.clock.move(seconds=301)
-    assert code(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (400, "NONCE_INVALID")
+    assert refusal(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (400, "NONCE_INVALID")
     quiet.clock.move(seconds=-362)
-    assert code(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (400, "NONCE_INVALID")
+    assert refusal(caller.send("GET", "/keys", headers={"X-DFNS-NONCE": fresh})) == (400, "NONCE_INVALID")
 
 
 def public(caller: Caller, **headers: str) -> httpx.Response:
@@ -106,26 +103,26 @@ def public(caller: Caller, **headers: str) -> httpx.Response:
 
 def test_a_nonce_is_good_once_where_nobody_is_authenticated(quiet: InProcess, caller: Caller) -> None:
     used = {"X-DFNS-NONCE": nonce(quiet)}
-    assert code(public(caller, **used)) == (403, "INVALID_CODE")
-    assert code(public(caller, **used)) == (400, "NONCE_REUSED")
+    assert refusal(public(caller, **used)) == (403, "INVALID_CODE")
+    assert refusal(public(caller, **used)) == (400, "NONCE_REUSED")
     app_id = {"X-DFNS-APPID": quiet.values["appId"]}
-    assert code(public(caller, **app_id, **used)) == (403, "INVALID_CODE")
-    assert code(public(caller, **app_id, **used)) == (400, "NONCE_REUSED")
+    assert refusal(public(caller, **app_id, **used)) == (403, "INVALID_CODE")
+    assert refusal(public(caller, **app_id, **used)) == (400, "NONCE_REUSED")
 
 
 def test_threat_34_tries_of_a_code_are_counted_by_address(quiet: InProcess, caller: Caller) -> None:
     answers = [public(caller) for _ in range(4)]
-    assert [code(answer)[1] for answer in answers] == ["INVALID_CODE"] * 3 + ["RATE_LIMITED"]
+    assert [refusal(answer)[1] for answer in answers] == ["INVALID_CODE"] * 3 + ["RATE_LIMITED"]
     wait = int(answers[-1].headers["retry-after"])
     quiet.clock.move(seconds=wait)
-    assert code(public(caller)) == (403, "INVALID_CODE")
+    assert refusal(public(caller)) == (403, "INVALID_CODE")
 
 
 def test_public_operations_are_counted_before_anything_is_looked_up(quiet: InProcess, caller: Caller) -> None:
     def answers() -> list[httpx.Response]:
         return [caller.http.post(PUBLIC, content=b"no JSON", headers={"Content-Type": "application/json"})]
 
-    assert [code(answers()[0])[1] for _ in range(7)] == ["BAD_JSON"] * 6 + ["RATE_LIMITED"]
+    assert [refusal(answers()[0])[1] for _ in range(7)] == ["BAD_JSON"] * 6 + ["RATE_LIMITED"]
     before = quiet.statistics.statements
     assert answers()[0].status_code == 429
     assert quiet.statistics.statements == before

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.faults.rows import all_final, select
 from tests.faults.waiting import until
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
 
@@ -35,11 +36,6 @@ def without_signer(sandbox: Sandbox) -> Iterator[None]:
         os.close(directory)
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
-    """Status and code of a refusal."""
-    return answer.status_code, answer.json()["error"]["code"]
-
-
 def test_while_the_signer_is_away_requests_for_it_are_refused_unspent_and_all_else_goes_on(sandbox: Sandbox) -> None:
     with Caller(sandbox.service) as caller:
         key = caller.create_key()
@@ -52,7 +48,7 @@ def test_while_the_signer_is_away_requests_for_it_are_refused_unspent_and_all_el
             for token, (path, body) in waiting.items():
                 for _ in range(2):
                     refused = caller.send("POST", path, body, action=token)
-                    assert code(refused) == (503, "SIGNER_UNAVAILABLE")
+                    assert refusal(refused) == (503, "SIGNER_UNAVAILABLE")
                     assert "signatureId" not in refused.json()["error"]["details"]
             assert caller.signed("PUT", f"/keys/{key}", {"name": "renamed meanwhile"}).status_code == 200
             assert caller.send("GET", f"/keys/{key}").json()["name"] == "renamed meanwhile"
@@ -60,12 +56,12 @@ def test_while_the_signer_is_away_requests_for_it_are_refused_unspent_and_all_el
 
             def done(token: str = token, path: str = path, body: Any = body) -> bool:
                 answer = caller.send("POST", path, body, action=token)
-                assert answer.status_code == 200 or code(answer) == (503, "SIGNER_UNAVAILABLE"), answer.text
+                assert answer.status_code == 200 or refusal(answer) == (503, "SIGNER_UNAVAILABLE"), answer.text
                 return answer.status_code == 200
 
             until("the signer is back", done)
             again = caller.send("POST", path, body, action=token)
-            assert code(again) == (400, "USER_ACTION_REUSED")
+            assert refusal(again) == (400, "USER_ACTION_REUSED")
 
 
 def test_what_was_in_flight_when_the_signer_died_is_finished_under_its_own_id(
@@ -91,10 +87,10 @@ def test_what_was_in_flight_when_the_signer_died_is_finished_under_its_own_id(
         until("the request is stored and the signer asked", lambda: not all_final(sandbox))
         os.kill(signer, signal.SIGKILL)
         request.join()
-        assert code(answers[0]) == (503, "SIGNER_UNAVAILABLE")
+        assert refusal(answers[0]) == (503, "SIGNER_UNAVAILABLE")
         signature_id = answers[0].json()["error"]["details"]["signatureId"]
         assert select(sandbox, "SELECT signature_id FROM signatures") == [(signature_id,)]
-        assert code(reader.send("POST", f"/keys/{key}/signatures", MESSAGE, action=token)) in (
+        assert refusal(reader.send("POST", f"/keys/{key}/signatures", MESSAGE, action=token)) in (
             (400, "USER_ACTION_REUSED"),
             (503, "SIGNER_UNAVAILABLE"),
         )

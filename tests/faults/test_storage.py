@@ -8,15 +8,11 @@ from typing import Any
 import httpx
 
 from tests.faults.waiting import until
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.disks import fill, tiny_disk
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    """Status and code."""
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 class Prepared:
@@ -104,7 +100,8 @@ def test_d2_a_full_disk_under_the_log_file_stops_nothing(tmp_path: Path) -> None
             assert caller.signed("PUT", f"/keys/{key}", {"name": f"name {number}"}).status_code == 200
         (disk / "filler").unlink()
         assert caller.send("GET", f"/keys/{key}").json()["name"] == "name 29"
-        assert "log lines were lost" in sandbox.log()
+        # The lines of a request are written after its answer.
+        until("the log says what it lost", lambda: "log lines were lost" in sandbox.log())
 
 
 def _is_refused(caller: Caller, key: str) -> bool:

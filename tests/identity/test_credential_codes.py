@@ -14,6 +14,7 @@ import pytest
 from countersign.access import codes
 from countersign.encoding.dates import to_iso
 from countersign.world import World
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, action_with, enrolled, new_body
 from tests.support.entering import all_letters, letters
@@ -42,10 +43,6 @@ def person(in_process: InProcess, tenants: Tenants) -> Identity:
 def caller(in_process: InProcess, person: Identity) -> Iterator[Caller]:
     with in_process.caller(person.connection) as caller:
         yield caller
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def new_code(caller: Caller, server: InProcess, seconds: int = 50) -> str:

@@ -14,10 +14,11 @@ import pytest
 from countersign.access import jwt
 from countersign.encoding import base64url
 from tests.identity.conftest import allow_origin
+from tests.support.answers import refusal
 from tests.support.authenticator import UP
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrolled
-from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, refusal, registered
+from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, registered
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Tenants
 

@@ -16,6 +16,7 @@ from countersign.audit.entry import Action, decode
 from countersign.audit.evidence import check_action
 from countersign.encoding import base64url
 from tests.identity.conftest import allow_origin
+from tests.support.answers import refusal
 from tests.support.authenticator import AT, BE, UP, UV
 from tests.support.caller import Caller
 from tests.support.enrolment import (
@@ -32,10 +33,6 @@ from tests.support.tenants import Identity, Tenants, beside
 
 KEY = {"scheme": "EdDSA", "curve": "ed25519"}
 MESSAGE = {"kind": "Message", "message": "0x00"}
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def sign(caller: Caller, *factors: NewKey | NewPasskey) -> httpx.Response:
@@ -228,7 +225,9 @@ def test_threat_29_a_counter_that_runs_back_is_refused_audited_and_noted(
     )
     assert rows[0][0] == 10
     assert rows[0][1] is not None
-    entries = shared_tenants.execute("SELECT entry FROM audit_entries WHERE user_id = ?", person.user_id)
+    entries = shared_tenants.execute(
+        "SELECT entry FROM audit_entries WHERE user_id = ? ORDER BY performed_at, entry_id", person.user_id
+    )
     events = [entry for row in entries if (entry := json.loads(row[0])).get("event") == "SecurityEvent"]
     assert [(item["details"]["stored"], item["details"]["received"]) for item in events] == [
         ("10", "10"),

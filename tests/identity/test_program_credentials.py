@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, action_with, challenge_for, enrol, enrolled
 from tests.support.tenants import Identity, Tenants
 
 KEY = {"scheme": "EdDSA", "curve": "ed25519"}
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 @pytest.fixture(params=["Pat", "ServiceAccount"])

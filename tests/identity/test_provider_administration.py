@@ -14,7 +14,8 @@ from countersign.identity.local_commands import Impossible
 from countersign.identity.provider_administration import NewProvider
 from countersign.outgoing import Rules
 from countersign.storage import Transaction
-from tests.support.entering import invited, refusal
+from tests.support.answers import refusal
+from tests.support.entering import invited
 from tests.support.identity_provider import BACK, OTHER_BACK, SECRET, SSO, SSO_PUBLIC
 from tests.support.trusting import RULES, Trusting
 

@@ -12,20 +12,10 @@ import httpx
 import pytest
 
 from countersign.access import codes
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrol, enrolled
-from tests.support.entering import (
-    begin,
-    code_for,
-    factor,
-    finish,
-    invited,
-    letters,
-    public,
-    recovering,
-    refusal,
-    registered,
-)
+from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, recovering, registered
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Tenants, beside
 
@@ -91,7 +81,9 @@ def person(server: InProcess, caller: Caller, key: NewKey, username: str = ADA) 
 
 
 def entries(tenants: Tenants, event: str) -> list[dict[str, Any]]:
-    found = [json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries")]
+    found = [
+        json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries ORDER BY performed_at, entry_id")
+    ]
     return [entry for entry in found if entry.get("event") == event]
 
 

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from countersign.access import codes
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey
-from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, refusal
+from tests.support.entering import begin, code_for, factor, finish, invited, letters, public
 from tests.support.inprocess import InProcess
 from tests.support.tenants import Tenants
 
@@ -28,7 +29,9 @@ def in_process(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> Ite
 
 
 def entries(tenants: Tenants, event: str) -> list[dict[str, Any]]:
-    found = [json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries")]
+    found = [
+        json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries ORDER BY performed_at, entry_id")
+    ]
     return [entry for entry in found if entry.get("event") == event]
 
 

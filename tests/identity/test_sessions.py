@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.answers import refusal
 from tests.support.caller import Caller
-from tests.support.entering import refusal
 from tests.support.server import Sandbox
 from tests.support.tenants import Identity, Tenants
 

@@ -16,9 +16,10 @@ from countersign.identity import federated_logins, provider_administration, prov
 from countersign.identity.federated_logins import Visit
 from countersign.identity.new_credentials import Circumstances
 from countersign.identity.registration import Person
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey
-from tests.support.entering import invited, public, refusal
+from tests.support.entering import invited, public
 from tests.support.id_tokens import BAD_TOKENS, Forger
 from tests.support.identity_provider import APP, APP_EDDSA, APP_ES256, SSO
 from tests.support.trusting import Trusting

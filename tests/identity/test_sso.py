@@ -19,9 +19,10 @@ from countersign.identity import federated_logins, provider_administration, prov
 from countersign.identity.federated_logins import Entered, Visit
 from countersign.identity.new_credentials import Circumstances
 from countersign.storage import Transaction
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey
-from tests.support.entering import invited, letters, public, refusal, registered
+from tests.support.entering import invited, letters, public, registered
 from tests.support.identity_provider import BACK, OTHER_BACK, SECRET, SSO, SSO_POST, SSO_PUBLIC, query_of
 from tests.support.trusting import Trusting
 

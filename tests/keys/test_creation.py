@@ -13,6 +13,7 @@ import pytest
 from countersign.keys.signing import SUPPORTED
 from countersign.keystores import stark
 from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
 from tests.support.tenants import Tenants, beside
@@ -41,10 +42,6 @@ def made(caller: Caller, scheme: str, curve: str, **members: Any) -> dict[str, A
     assert answer.status_code == 200, answer.text
     key: dict[str, Any] = answer.json()
     return key
-
-
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 def check_signs(caller: Caller, key: dict[str, Any]) -> None:
@@ -85,7 +82,7 @@ def test_every_pair_makes_a_key_that_is_listed_as_it_was_made(caller: Caller, sc
     sorted(set(itertools.product(["ECDSA", "EdDSA", "Schnorr", "DH"], ["secp256k1", "ed25519", "stark"])) - SUPPORTED),
 )
 def test_no_other_pair_makes_one(caller: Caller, pair: tuple[str, str]) -> None:
-    assert code(post(caller, *pair)) == (400, "KEY_UNSUPPORTED")
+    assert refusal(post(caller, *pair)) == (400, "KEY_UNSUPPORTED")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +105,7 @@ def test_what_contradicts_itself_is_refused_by_name(
     caller: Caller, scheme: str, curve: str, members: dict[str, Any], named: str
 ) -> None:
     answer = post(caller, scheme, curve, **members)
-    assert code(answer) == (400, "VALIDATION")
+    assert refusal(answer) == (400, "VALIDATION")
     assert named in answer.json()["message"]
 
 
@@ -135,7 +132,7 @@ def test_a_path_is_handed_out_once_whatever_became_of_its_key(caller: Caller) ->
     first = made(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": master, "path": "m/0/1"})
     caller.signed("DELETE", f"/keys/{first['id']}")
     again = post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": master, "path": "m/0/1"})
-    assert code(again) == (409, "CONFLICT")
+    assert refusal(again) == (409, "CONFLICT")
     assert again.json()["error"]["details"]["duplicate"]["id"] == first["id"]
 
 
@@ -169,14 +166,14 @@ def test_a_child_is_of_its_masters_kind_and_in_its_store(caller: Caller, tenants
     assert "scheme" in post(caller, "Schnorr", "secp256k1", deriveFrom=wanted).json()["message"]
     assert "curve" in post(caller, "ECDSA", "stark", deriveFrom=wanted).json()["message"]
     assert "storeId" in post(caller, "ECDSA", "secp256k1", deriveFrom=wanted, storeId="ks-other").json()["message"]
-    assert code(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": plain["id"]})) == (400, "KEY_NOT_MASTER")
+    assert refusal(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": plain["id"]})) == (400, "KEY_NOT_MASTER")
     child = made(caller, "ECDSA", "secp256k1", deriveFrom=wanted, storeId=store)
-    assert code(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": child["id"]})) == (400, "KEY_NOT_MASTER")
+    assert refusal(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": child["id"]})) == (400, "KEY_NOT_MASTER")
     with Caller(tenants.organisation().connection) as elsewhere:
         for key_id in (master["id"], "key-00000-00000-0000000000000000"):
-            assert code(post(elsewhere, "ECDSA", "secp256k1", deriveFrom={"keyId": key_id})) == (404, "NOT_FOUND")
+            assert refusal(post(elsewhere, "ECDSA", "secp256k1", deriveFrom={"keyId": key_id})) == (404, "NOT_FOUND")
     caller.signed("DELETE", f"/keys/{master['id']}")
-    assert code(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": master["id"]})) == (400, "KEY_ARCHIVED")
+    assert refusal(post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": master["id"]})) == (400, "KEY_ARCHIVED")
     # What was derived before is a key of its own.
     check_signs(caller, child)
 
@@ -217,7 +214,7 @@ def test_a_key_goes_into_the_store_that_is_named(caller: Caller) -> None:
     key = made(caller, "EdDSA", "ed25519", storeId=stores[0]["id"])
     assert caller.send("GET", f"/keys/{key['id']}").json()["store"]["id"] == stores[0]["id"]
     for unknown in ("ks-00000-00000-0000000000000000", stores[0]["id"].upper(), stores[0]["id"] + " "):
-        assert code(post(caller, "EdDSA", "ed25519", storeId=unknown)) == (404, "NOT_FOUND")
+        assert refusal(post(caller, "EdDSA", "ed25519", storeId=unknown)) == (404, "NOT_FOUND")
 
 
 def test_two_active_keys_of_an_organisation_never_have_one_public_key(caller: Caller, tenants: Tenants) -> None:

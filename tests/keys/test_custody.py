@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from countersign.encoding import dates
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.inprocess import InProcess
 from tests.support.server import Sandbox
@@ -35,10 +36,6 @@ def server(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> Iterato
         yield running
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
-
-
 def derive(caller: Caller, key_id: str, body: dict[str, Any]) -> httpx.Response:
     return caller.signed("POST", f"/keys/{key_id}/derive", body)
 
@@ -60,7 +57,7 @@ def test_equal_inputs_give_equal_outputs_and_others_others(caller: Caller) -> No
 
 def test_derive_takes_dh_keys_and_a_domain(caller: Caller) -> None:
     dh, other = caller.create_key("DH", "secp256k1"), caller.create_key("ECDSA", "secp256k1")
-    assert code(derive(caller, other, INPUT)) == (400, "KEY_OPERATION_UNSUPPORTED")
+    assert refusal(derive(caller, other, INPUT)) == (400, "KEY_OPERATION_UNSUPPORTED")
     for body in (
         {**INPUT, "domain": ""},
         {**INPUT, "domain": "0x"},
@@ -70,11 +67,11 @@ def test_derive_takes_dh_keys_and_a_domain(caller: Caller) -> None:
         {**INPUT, "seed": "zz"},
         {"domain": "00"},
     ):
-        assert code(derive(caller, dh, body)) == (400, "VALIDATION")
+        assert refusal(derive(caller, dh, body)) == (400, "VALIDATION")
     assert derive(caller, dh, {"domain": "00" * 4096, "seed": "00" * 65_536}).status_code == 200
-    assert code(caller.signed("POST", f"/keys/{dh}/signatures", MESSAGE)) == (400, "SIGNATURE_KIND_UNSUPPORTED")
+    assert refusal(caller.signed("POST", f"/keys/{dh}/signatures", MESSAGE)) == (400, "SIGNATURE_KIND_UNSUPPORTED")
     caller.signed("DELETE", f"/keys/{dh}")
-    assert code(derive(caller, dh, INPUT)) == (400, "KEY_ARCHIVED")
+    assert refusal(derive(caller, dh, INPUT)) == (400, "KEY_ARCHIVED")
 
 
 def destroy(caller: Caller, key_id: str, public_key: str) -> httpx.Response:
@@ -88,28 +85,28 @@ def test_a_key_is_destroyed_a_week_after_its_archiving_and_stays_known(server: I
         wanted = {"scheme": "ECDSA", "curve": "secp256k1", "deriveFrom": {"keyId": key_id}}
         child = caller.signed("POST", "/keys", wanted).json()["id"]
         key = caller.send("GET", f"/keys/{key_id}").json()
-        assert code(destroy(caller, key_id, key["publicKey"])) == (400, "KEY_NOT_DESTROYABLE")
+        assert refusal(destroy(caller, key_id, key["publicKey"])) == (400, "KEY_NOT_DESTROYABLE")
         archived = caller.signed("DELETE", f"/keys/{key_id}").json()
         server.clock.move(seconds=7 * DAY - 60)
         early = destroy(caller, key_id, key["publicKey"])
-        assert code(early) == (400, "KEY_NOT_DESTROYABLE")
+        assert refusal(early) == (400, "KEY_NOT_DESTROYABLE")
         free_at = dates.from_iso(early.json()["error"]["details"]["destroyableFrom"])
         assert free_at == dates.from_iso(archived["dateDeleted"]) + 7 * DAY * 1000
         server.clock.move(seconds=120)
         for wrong in (key["publicKey"][:-2], key["publicKey"][:-2] + "zz", "x"):
-            assert code(destroy(caller, key_id, wrong)) == (400, "VALIDATION")
+            assert refusal(destroy(caller, key_id, wrong)) == (400, "VALIDATION")
         assert len(records(tenants, key_id)) == 1
         done = destroy(caller, key_id, "0x" + key["publicKey"].upper())
         assert done.status_code == 200, done.text
         said = done.json()
         assert (said["keyId"], said["publicKey"], said["status"]) == (key_id, key["publicKey"], "Destroyed")
         assert records(tenants, key_id) == []
-        assert code(destroy(caller, key_id, key["publicKey"])) == (400, "KEY_NOT_DESTROYABLE")
+        assert refusal(destroy(caller, key_id, key["publicKey"])) == (400, "KEY_NOT_DESTROYABLE")
         # It stays known as what it was, signs nothing, and its path below a master is never given again.
         shown = caller.send("GET", f"/keys/{key_id}").json()
         assert (shown["status"], shown["publicKey"]) == ("Archived", key["publicKey"])
         digest = {"kind": "Hash", "hash": "00" * 32}
-        assert code(caller.signed("POST", f"/keys/{key_id}/signatures", digest)) == (400, "KEY_ARCHIVED")
+        assert refusal(caller.signed("POST", f"/keys/{key_id}/signatures", digest)) == (400, "KEY_ARCHIVED")
         assert caller.signed("POST", f"/keys/{child}/signatures", digest).json()["status"] == "Signed"
         told = [json.loads(row[0]) for row in tenants.execute("SELECT entry FROM audit_entries")]
         (entry,) = [one for one in told if one.get("event") == "KeyDestroyed"]
@@ -134,7 +131,7 @@ def test_a_key_with_a_request_that_is_not_finished_is_not_destroyed(server: InPr
         assert (found["status"], found["reason"]) == ("Failed", "key archived")
         tenants.execute("UPDATE signatures SET status = 'Pending' WHERE signature_id = ?", signed["id"])
         server.clock.move(seconds=8 * DAY)
-        assert code(destroy(caller, key_id, public_key)) == (400, "KEY_NOT_DESTROYABLE")
+        assert refusal(destroy(caller, key_id, public_key)) == (400, "KEY_NOT_DESTROYABLE")
         tenants.execute("UPDATE signatures SET status = 'Failed' WHERE signature_id = ?", signed["id"])
         assert destroy(caller, key_id, public_key).status_code == 200
 

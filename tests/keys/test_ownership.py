@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.clients.signatures import check_eddsa
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
 from tests.support.tenants import Identity, Tenants, beside
@@ -38,10 +39,6 @@ def person(shared_sandbox: Sandbox, tenants: Tenants) -> Identity:
     return made
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
-
-
 def delegate(caller: Caller, key_id: str, user_id: str) -> httpx.Response:
     return caller.signed("POST", f"/keys/{key_id}/delegate", {"delegateTo": user_id})
 
@@ -54,14 +51,14 @@ def test_a_delegated_key_is_used_by_its_end_user_alone(caller: Caller, person: I
     key_id = caller.create_key(delayDelegation=True)
     assert sign(caller, key_id).status_code == 200
     with Caller(person.connection) as owner:
-        assert code(sign(owner, key_id)) == (404, "NOT_FOUND")
+        assert refusal(sign(owner, key_id)) == (404, "NOT_FOUND")
         answer = delegate(caller, key_id, person.user_id)
         assert (answer.status_code, answer.json()) == (200, {"keyId": key_id, "status": "Delegated"})
         key = owner.send("GET", f"/keys/{key_id}").json()
         assert key["custodial"] is False
         signed = sign(owner, key_id)
         check_eddsa(key["publicKey"], b"\1\2", signed.json()["signature"])
-        assert code(sign(caller, key_id)) == (403, "KEY_DELEGATED")
+        assert refusal(sign(caller, key_id)) == (403, "KEY_DELEGATED")
         # The organisation still sees it, and what it signed.
         assert caller.send("GET", f"/keys/{key_id}").json() == key
         assert len(caller.send("GET", f"/keys/{key_id}/signatures").json()["items"]) == 2
@@ -73,7 +70,7 @@ def test_only_a_custodial_key_that_was_made_for_it_goes_to_an_active_end_user(
     caller: Caller, person: Identity, tenants: Tenants, shared_sandbox: Sandbox
 ) -> None:
     org_id = shared_sandbox.values["orgId"]
-    assert code(delegate(caller, caller.create_key(), person.user_id)) == (400, "KEY_NOT_DELEGABLE")
+    assert refusal(delegate(caller, caller.create_key(), person.user_id)) == (400, "KEY_NOT_DELEGABLE")
     key_id = caller.create_key(delayDelegation=True)
     inactive = tenants.end_user(org_id)
     tenants.execute("UPDATE users SET state = 'Inactive' WHERE user_id = ?", inactive.user_id)
@@ -84,14 +81,14 @@ def test_only_a_custodial_key_that_was_made_for_it_goes_to_an_active_end_user(
         delegate(caller, key_id, user_id).json()
         for user_id in (inactive.user_id, employee.user_id, foreign.user_id, unknown)
     ]
-    for refusal in refusals:
-        assert refusal["error"].pop("id")
-        assert refusal["error"]["code"] == "NOT_AN_END_USER"
+    for told in refusals:
+        assert told["error"].pop("id")
+        assert told["error"]["code"] == "NOT_AN_END_USER"
     # Someone of another organisation is as unknown as nobody.
-    assert all(refusal == refusals[0] for refusal in refusals)
-    assert code(delegate(caller, key_id, "")) == (400, "VALIDATION")
+    assert all(told == refusals[0] for told in refusals)
+    assert refusal(delegate(caller, key_id, "")) == (400, "VALIDATION")
     caller.signed("DELETE", f"/keys/{key_id}")
-    assert code(delegate(caller, key_id, person.user_id)) == (400, "KEY_ARCHIVED")
+    assert refusal(delegate(caller, key_id, person.user_id)) == (400, "KEY_ARCHIVED")
 
 
 def test_a_key_is_delegated_once_also_at_once(
@@ -103,11 +100,11 @@ def test_a_key_is_delegated_once_also_at_once(
         answers = list(pool.map(lambda user: delegate(caller, key_id, user), [person.user_id, other.user_id] * 3))
     winners = [answer for answer in answers if answer.status_code == 200]
     assert len(winners) == 1
-    assert {code(answer) for answer in answers if answer not in winners} <= {
+    assert {refusal(answer) for answer in answers if answer not in winners} <= {
         (403, "KEY_DELEGATED"),
         (400, "KEY_NOT_DELEGABLE"),
     }
-    assert code(delegate(caller, key_id, person.user_id)) == (403, "KEY_DELEGATED")
+    assert refusal(delegate(caller, key_id, person.user_id)) == (403, "KEY_DELEGATED")
     owner = tenants.execute("SELECT delegated_to FROM keys WHERE key_id = ?", key_id)[0][0]
     assert owner in winners[0].request.content.decode()
 
@@ -115,7 +112,7 @@ def test_a_key_is_delegated_once_also_at_once(
 def test_a_key_belongs_to_an_end_user_from_the_start(caller: Caller, person: Identity) -> None:
     given = caller.signed("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", "delegateTo": person.user_id}).json()
     assert given["custodial"] is False
-    assert code(sign(caller, given["id"])) == (403, "KEY_DELEGATED")
+    assert refusal(sign(caller, given["id"])) == (403, "KEY_DELEGATED")
     with Caller(person.connection) as owner:
         own = owner.signed("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519"}).json()
         assert own["custodial"] is False
@@ -124,7 +121,7 @@ def test_a_key_belongs_to_an_end_user_from_the_start(caller: Caller, person: Ide
         named = {"scheme": "EdDSA", "curve": "ed25519", "delegateTo": person.user_id}
         assert owner.signed("POST", "/keys", named).status_code == 200
     unknown = {"scheme": "EdDSA", "curve": "ed25519", "delegateTo": "us-00000-00000-0000000000000000"}
-    assert code(caller.signed("POST", "/keys", unknown)) == (400, "NOT_AN_END_USER")
+    assert refusal(caller.signed("POST", "/keys", unknown)) == (400, "NOT_AN_END_USER")
 
 
 def test_end_users_make_keys_for_themselves_only(person: Identity, tenants: Tenants) -> None:
@@ -132,7 +129,7 @@ def test_end_users_make_keys_for_themselves_only(person: Identity, tenants: Tena
     with Caller(person.connection) as owner:
         for members in ({"delegateTo": other.user_id}, {"delayDelegation": True}):
             answer = owner.signed("POST", "/keys", {"scheme": "EdDSA", "curve": "ed25519", **members})
-            assert code(answer) == (400, "VALIDATION")
+            assert refusal(answer) == (400, "VALIDATION")
             assert next(iter(members)) in answer.json()["message"]
 
 
@@ -174,11 +171,11 @@ def test_children_of_a_delegated_master_belong_to_its_end_user(caller: Caller, p
     master = caller.signed("POST", "/keys", {**body, "masterKey": True, "delayDelegation": True}).json()["id"]
     before = caller.signed("POST", "/keys", {**body, "deriveFrom": {"keyId": master}}).json()
     assert delegate(caller, master, person.user_id).status_code == 200
-    assert code(caller.signed("POST", "/keys", {**body, "deriveFrom": {"keyId": master}})) == (403, "KEY_DELEGATED")
+    assert refusal(caller.signed("POST", "/keys", {**body, "deriveFrom": {"keyId": master}})) == (403, "KEY_DELEGATED")
     with Caller(person.connection) as owner:
         child = owner.signed("POST", "/keys", {**body, "deriveFrom": {"keyId": master}}).json()
         assert (child["custodial"], child["derivedFrom"]["path"]) == (False, "m/1")
-        assert code(owner.send("GET", f"/keys/{before['id']}")) == (404, "NOT_FOUND")
+        assert refusal(owner.send("GET", f"/keys/{before['id']}")) == (404, "NOT_FOUND")
     assert caller.send("GET", f"/keys/{before['id']}").json()["custodial"] is True
 
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from countersign.access import server_keys
 from countersign.access.server_keys import Purpose, read_server_secret
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.inprocess import InProcess
 from tests.support.server import Sandbox
@@ -63,7 +63,3 @@ def test_a_process_holds_what_it_made_itself_to_key_and_time(
         end(server, "action")
         assert refusal(caller.send("PUT", path, NAME, action=token)) == (403, "USER_ACTION_INVALID")
         assert caller.signed("PUT", path, NAME).status_code == 200
-
-
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]

@@ -8,7 +8,6 @@ import re
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,11 +21,12 @@ from tests.backup.builders import age_key, backed_up
 from tests.clients.sdk_python import python_client
 from tests.clients.signatures import check_ecdsa, check_eddsa
 from tests.faults.waiting import until
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign
 from tests.support.enrolment import NewKey, action_with, enrolled
 from tests.support.moving_keys import import_body
-from tests.support.server import START_SECONDS, Sandbox
+from tests.support.server import Sandbox
 from tests.support.softhsm import Token, softhsm_token
 
 DIGEST = hashlib.sha256(b"countersign").hexdigest()
@@ -46,14 +46,11 @@ class WithModule:
         """A command about its key stores."""
         return countersign("keystore", *arguments, "--data", self.sandbox.directory, env=self.environment)
 
-    def wait_until_unsealed(self) -> None:
-        """Until each store can be used: SoftHSM fails to load now and then beside another process that writes."""
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            status = json.loads(self.keystore("status", "--json").output)
-            if {each["state"] for each in (status, *status["furtherStores"])} == {"unsealed"}:
-                return
-            assert time.monotonic() < deadline, status
+    def wait_until_used(self) -> None:
+        """Until the server takes keys for each store: it asks the signers each second whether they are unsealed."""
+        with Caller(self.sandbox.admin) as caller:
+            for store_id in self.stores.values():
+                until(f"{store_id} is used", lambda store_id=store_id: _makes_keys(caller, store_id))
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +81,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithModule]:
             }
             with Sandbox(directory / "data", environment=environment) as sandbox:
                 module = WithModule(sandbox, hsm, stores, environment, recovery)
-                module.wait_until_unsealed()
+                module.wait_until_used()
                 yield module
+
+
+def _makes_keys(caller: Caller, store_id: str) -> bool:
+    made = caller.signed("POST", "/keys", {"scheme": "ECDSA", "curve": "secp256k1", "storeId": store_id})
+    assert made.status_code == 200 or refusal(made) == (503, "KEYSTORE_SEALED"), made.text
+    return made.status_code == 200
 
 
 def test_further_stores_are_listed_beside_the_primary_one(served: WithModule) -> None:

@@ -38,11 +38,6 @@ def public(caller: Caller, method: str, path: str, body: dict[str, Any], token: 
     return caller.http.request(method, path, json=body, headers=headers)
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str]:
-    """Status and code of an error."""
-    return answer.status_code, answer.json()["error"]["code"]
-
-
 def invited(admin: Caller, username: str, **members: Any) -> dict[str, Any]:
     """A new employee."""
     made = admin.signed("POST", "/auth/users", {"email": username, "kind": "CustomerEmployee", **members})

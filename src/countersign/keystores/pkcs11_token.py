@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,7 @@ _SECP256K1: Final = bytes.fromhex("06052b8104000a")
 # The OID of RFC 8410, then the name that PKCS#11 3.0 has for the curve: tokens take one, the other or both.
 _ED25519: Final = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_PAUSES_S: Final = (0.02, 0.1)
 _STAYS: Final = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 _LOST: Final = (
@@ -64,7 +66,18 @@ class Token:
                 session.close()
 
     def ready(self) -> None:
-        """Open the session, and make the wrapping key where it is missing. Raises TokenTrouble."""
+        """Open the session, and make the wrapping key where it is missing. Raises TokenTrouble.
+
+        Tried a few times: a module may fail to open a token at the moment when another process writes to it.
+        """
+        for pause in _PAUSES_S:
+            try:
+                return self._ready()
+            except TokenTrouble:
+                time.sleep(pause)
+        return self._ready()
+
+    def _ready(self) -> None:
         self._use(lambda session: None if self.place.mode == "resident" else self._wrapping_key(session))
 
     def generate(self, key_id: str, curve: str) -> tuple[bytes, bytes]:
