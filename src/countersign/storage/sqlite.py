@@ -39,6 +39,10 @@ PAGES_BEFORE_CHECKPOINT = 8000
 _READ_CACHE = "cache_size=-128000"
 """KiB at the most, taken as pages are read: looking up a caller among millions misses a small one too often."""
 
+_READ_MAP = "mmap_size=2147418112"
+"""Bytes (the most that SQLite takes) of the file that reads see as memory: a page that nobody read lately then costs
+no call and no copy. The writer has none, so a disk that fails it answers with an error and not with a signal."""
+
 _WRITE_CACHE = "cache_size=-16000"
 _PATIENCE_S = 0.002
 _HANDOVER_S = 0.001
@@ -171,7 +175,7 @@ class SqliteDatabase:
     # On the event loop's thread: reads.
 
     def _open_reader(self) -> sqlite3.Cursor:
-        self._reader = connect(self._path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", _READ_CACHE)
+        self._reader = connect(self._path, f"busy_timeout={BUSY_TIMEOUT_MS}", "query_only=ON", _READ_CACHE, _READ_MAP)
         self._reading = self._reader.cursor()
         return self._reading
 
