@@ -10,7 +10,8 @@ import pytest
 
 from countersign.encoding import base64url
 from countersign.server.attestation import attestation_policy
-from countersign.server.settings import BadSettings, load
+from countersign.server.settings import BadSettings
+from countersign.server.settings_reading import load
 from tests.identity.conftest import allow_origin
 from tests.support.attestations import Vendor, packed
 from tests.support.authenticator import AT, UP, UV, cbor

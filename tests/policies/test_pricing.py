@@ -16,7 +16,8 @@ from countersign.policies.facts import NeededFacts
 from countersign.policies.prices import Priced, Unpriced, choose
 from countersign.policies.pricing import Pricing
 from countersign.server.prices import pricing
-from countersign.server.settings import BadSettings, load
+from countersign.server.settings import BadSettings
+from countersign.server.settings_reading import load
 from countersign.world import World
 from tests.jobs.support import Clock
 from tests.policies.house import House, open_house

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from countersign.server.settings import BadSettings, load
+from countersign.server.settings import BadSettings
+from countersign.server.settings_reading import load
 
 
 def written(directory: Path, text: str) -> Path:

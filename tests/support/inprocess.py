@@ -21,7 +21,7 @@ import httpx
 
 from countersign.server import runtime, sandbox
 from countersign.server.http import too_large
-from countersign.server.settings import load
+from countersign.server.settings_reading import load
 from countersign.storage.database import Statistics
 from countersign.world import World
 from tests.clients.connection import Connection, as_admin

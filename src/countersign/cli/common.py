@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from countersign.server.settings import BadSettings, Settings, load
+from countersign.server.settings import BadSettings, Settings
+from countersign.server.settings_reading import load
 
 if TYPE_CHECKING:
     from countersign.access.keyring import KeyRing

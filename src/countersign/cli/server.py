@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.command()
 def settings() -> None:
     """Print every setting with its default and meaning."""
-    from countersign.server.settings import reference
+    from countersign.server.settings_reading import reference
 
     click.echo(reference(), nl=False)
 
