@@ -13,7 +13,15 @@ from typing import Any
 
 import msgspec
 
-from countersign.keystores import Authoriser, ConsentEvidence, KeyRecord, SignerClient, SignerSupervisor, create_root
+from countersign.keystores import (
+    Authoriser,
+    ConsentEvidence,
+    KeyRecord,
+    SignerClient,
+    SignerSupervisor,
+    create_root,
+    roots,
+)
 from countersign.keystores.grants import Grant, payload_hash
 from countersign.keystores.kek import open_provider
 from countersign.keystores.orders import about
@@ -25,6 +33,15 @@ from countersign.world import World
 DATA = Path(__file__).parents[1] / "data"
 ORG, KEY, STORE = "or-00000-00001-0000000000000001", "ke-00000-00001-0000000000000001", "ks-00000-00001"
 PAIRS = (("ECDSA", "secp256k1"), ("EdDSA", "ed25519"), ("Schnorr", "secp256k1"))
+
+
+def next_root(blob: bytes, kek: Any, secret: bytes = b"", **changed: Any) -> bytes:
+    """The root that a rotation makes after this one."""
+    wrapped = roots.parse_root(blob)
+    assert isinstance(wrapped, roots.WrappedRoot), wrapped
+    made = roots.next_root(wrapped, kek, secret, **changed)
+    assert isinstance(made, bytes), made
+    return made
 
 
 def vectors(name: str) -> Any:

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from countersign.keystores import Authoriser, SignerClient, SignerRefused, charter, create_root
+from countersign.keystores import Authoriser, SignerClient, SignerRefused, charter
 from countersign.keystores.authoriser import main
 from countersign.keystores.authoriser_service import AuthoriserService
 from countersign.keystores.grants import Asked, GrantBook, payload_hash
 from countersign.keystores.protocol import Order, Reply
+from countersign.keystores.roots import NamedAuthoriser
 from countersign.world import World
-from tests.keystores.builders import KEY, ORG, STORE, Bench, FixedKek
+from tests.keystores.builders import KEY, ORG, STORE, Bench, FixedKek, next_root
 from tests.keystores.people import INSTALLATION, Person, digest
 from tests.keystores.test_stolen_api_process import APART, house
 from tests.support.aio import until
@@ -93,8 +94,8 @@ def test_at_g2_a_root_that_names_the_server_stays_sealed() -> None:
     assert "rotate-root --authoriser" in bench.state().reason
     bench = Bench("G1", kek=kek, authoriser=authoriser)
     assert bench.state().authorisers == (authoriser.public_key,)
-    apart = create_root(kek, STORE, authoriser.public_key, root_version=2, authoriser_apart=True)
     bench = Bench("G2", kek=kek, authoriser=authoriser)
+    apart = next_root(bench.root, kek, authoriser=NamedAuthoriser(authoriser.public_key, apart=True))
     state = bench.load([bench.root, apart])
     assert (state.state, state.root_versions, state.grant_level) == ("unsealed", (1, 2), "G2")
 

@@ -14,8 +14,9 @@ from countersign.cli.kek_secrets import hand_out
 from countersign.keystores import create_root
 from countersign.keystores.keks.quorum import QuorumProvider
 from countersign.keystores.protocol import Order, Reply, State
+from countersign.keystores.roots import WrappedRoot, parse_root
 from countersign.keystores.service import SignerService
-from tests.keystores.builders import STORE
+from tests.keystores.builders import STORE, next_root
 
 AUTHORISER = b"a" * 32
 
@@ -112,12 +113,39 @@ def test_k5_a_share_altered_with_a_right_checksum_is_refused_before_it_is_used()
 def test_one_round_of_shares_opens_every_root_of_the_store() -> None:
     maker = QuorumProvider(2, 3)
     shares = maker.split()
-    blobs = [create_root(maker, STORE, AUTHORISER, root_version=version) for version in (1, 2)]
+    blobs = [create_root(maker, STORE, AUTHORISER)]
+    blobs.append(next_root(blobs[0], maker, b""))
     custody = Custody()
     custody.service = SignerService(QuorumProvider(None, None), clock=lambda: 1_700_000_000_000)
     custody.load(*blobs)
     custody.hand_in(shares[2])
     assert state(custody.hand_in(shares[0])).root_versions == (1, 2)
+
+
+def test_k5_a_stranger_who_lists_the_custodians_shares_as_their_own_opens_no_root_beside() -> None:
+    """The hashes of shares are no secret: a set of a stranger's may name them, and take them when they come."""
+    custody, maker = Custody(3, 3), QuorumProvider(2, 3)
+    theirs = maker.split()
+    real = parse_root(custody.blob)
+    assert isinstance(real, WrappedRoot)
+    assert maker._current is not None
+    # A root that says it takes three of them waits with two of theirs; the next one says that it takes two.
+    maker._current[0][0] = 3
+    custody.restart()
+    custody.load(create_root(maker, STORE, b"t" * 32, root_version=2))
+    for share in theirs[:2]:
+        custody.hand_in(share)
+    maker._current[0][:] = [2, maker._current[0][1] + real.parameters[1]]
+    custody.load(custody.blob, create_root(maker, STORE, b"t" * 32, root_version=2))
+    for share in custody.shares:
+        custody.hand_in(share)
+    reply = msgspec.msgpack.decode(custody.ask("status").data, type=State)
+    assert (reply.root_versions, reply.authorisers) == ((), ())
+    custody.load(custody.blob)
+    for share in custody.shares:
+        custody.hand_in(share)
+    reply = msgspec.msgpack.decode(custody.ask("status").data, type=State)
+    assert (reply.root_versions, reply.authorisers) == ((1,), (AUTHORISER,))
 
 
 def test_sealing_forgets_the_shares() -> None:

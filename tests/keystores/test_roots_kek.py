@@ -39,7 +39,7 @@ def opened(blob: bytes, kek: KekProvider, secret: bytes = b"") -> tuple[bytes, r
 def test_a_root_names_its_store_and_pins_the_authoriser() -> None:
     key, root = opened(create_root(FixedKek(), "ks-1", AUTHORISER), FixedKek())
     assert len(set(key)) > 8
-    assert root == roots.OpenedRoot("ks-1", 1, (AUTHORISER,))
+    assert root == roots.OpenedRoot("ks-1", 1, (AUTHORISER,), substance=root.substance)
 
 
 def test_every_store_has_its_own_root_key() -> None:

@@ -304,11 +304,11 @@ def test_what_else_a_root_holds_is_carried_over() -> None:
     before = parsed(roots.create_root(old, STORE, b"a" * 32, **more))  # type: ignore[arg-type]
     whole = content(before, old)
     blobs = (roots.rewrap_root(before, old, b"", new, b""), roots.next_root(before, old, b""))
-    for blob, kek, changes in zip(blobs, (new, old), (set[str](), {"root_key", "root_version"}), strict=True):
+    for blob, kek, changes in zip(blobs, (new, old), (set[str](), {"root_key", "root_version", "vouch"}), strict=True):
         assert isinstance(blob, bytes)
         after = content(parsed(blob), kek)
         assert {name for name, value in after.items() if value != whole[name]} == changes
-        assert len(after) == 9
+        assert len(after) == 10
 
 
 def parsed(blob: bytes) -> roots.WrappedRoot:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from countersign.keystores import create_root
+from countersign.keystores import Authoriser, create_root
 from countersign.keystores.kek import PassphraseProvider
 from countersign.keystores.orders import about
 from countersign.keystores.protocol import NotAnOrder, Order
-from tests.keystores.builders import PAIRS, STORE, Bench, FixedKek
+from tests.keystores.builders import PAIRS, STORE, Bench, FixedKek, next_root
 
 CHEAPEST = PassphraseProvider(memory_kib=64 * 1024, iterations=1, lanes=1)
 
@@ -157,12 +157,34 @@ def test_an_open_root_is_not_replaced_by_another_of_the_same_version() -> None:
 def test_a_newer_root_is_used_for_new_keys_and_old_keys_still_sign() -> None:
     bench = Bench()
     old = bench.generate()
-    bench.load([bench.root, create_root(bench.kek, STORE, bench.authoriser.public_key, root_version=2)])
+    bench.load([bench.root, next_root(bench.root, bench.kek)])
     assert bench.state().root_versions == (1, 2)
     new = bench.generate()
     assert (old.root_version, new.root_version) == (1, 2)
     bench.sign(old, b"d" * 32)
     bench.sign(new, b"d" * 32)
+
+
+def test_a_root_of_a_stranger_is_not_opened_beside_the_right_one_whoever_knows_its_passphrase() -> None:
+    """A stolen API process may hand over what it likes, and its own passphrase with it."""
+    bench, thief = Bench(kek=CHEAPEST), Authoriser(os.urandom(32))
+    mine = create_root(CHEAPEST, STORE, bench.authoriser.public_key, b"right")
+    bench.load([mine])
+    assert unseal(bench, b"right") == "ok"
+    key = bench.generate()
+    for version in (0, 2):
+        theirs = create_root(CHEAPEST, STORE, thief.public_key, b"wrong", root_version=version)
+        bench.load([mine, theirs])
+        assert unseal(bench, b"wrong") == "Denied"
+        assert (bench.state().root_versions, bench.state().authorisers) == ((1,), (bench.authoriser.public_key,))
+    # Nor is theirs taken when both open at once, and one that follows from another root than the open one.
+    other = create_root(CHEAPEST, STORE, thief.public_key, b"wrong")
+    bench.load([mine, next_root(other, CHEAPEST, b"wrong")])
+    assert unseal(bench, b"wrong") == "Denied"
+    bench.sign(key, b"d" * 32)
+    bench.load([mine, next_root(mine, CHEAPEST, b"right")])
+    assert unseal(bench, b"right") == "ok"
+    assert bench.state().root_versions == (1, 2)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([]), msgspec.msgpack.encode([b"x"] * 129)])

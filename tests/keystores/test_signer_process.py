@@ -336,12 +336,13 @@ async def test_two_signers_do_not_share_a_socket() -> None:
     [
         (["--kek", "dev:/nowhere/kek"], "dev key-encryption key is refused in production"),
         (["--kek", "passphrase", "--grant-level", "G0"], "grant level G0 is refused in production"),
-        (["--kek", "passphrase"], "grant level G3 needs --state DIR"),
+        (["--kek", "passphrase"], "production needs --state DIR"),
+        (["--kek", "passphrase", "--grant-level", "G1"], "production needs --state DIR"),
         (["--kek", "passphrase", "--endorse-by-itself"], "--endorse-by-itself is refused in production"),
         (["--kek", "tpm2:x"], "must be dev:PATH, file:PATH, passphrase"),
         (["--kek", "passphrase", "--allow-uid", "no-such-user"], "no-such-user"),
     ],
-    ids=["dev", "G0", "no-state", "endorses", "provider", "user"],
+    ids=["dev", "G0", "no-state", "no-state-G1", "endorses", "provider", "user"],
 )
 def test_unsafe_settings_are_refused_with_a_sentence(tmp_path: Path, arguments: list[str], reason: str) -> None:
     command = [sys.executable, "-P", "-m", "countersign.keystores.signer", "--socket", str(tmp_path / "run" / "s")]

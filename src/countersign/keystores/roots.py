@@ -3,16 +3,22 @@
 Layout: magic ``CSR1`` | u16 header length | header | nonce 12 | AES-256-GCM under the key-encryption key, with all that
 stands before the nonce as associated data. Header: msgpack ``[provider, parameters, store id, root version]``. Inside:
 msgpack ``[1, store id, root version, root key (32 bytes), authoriser public keys, installation id, founders, recovery
-recipients, whether the authoriser is a process of its own]``; older roots end before the installation id.
+recipients, whether the authoriser is a process of its own, vouch]``; older roots end before the installation id.
 
 The authoriser keys are inside, so that only who holds the key-encryption key can say whose grants the signer obeys; a
 compromised API process can't put in its own. For the same reason the installation's id and its first credentials, with
 which the signer's roster begins, are inside, and to whom new secrets are encrypted as well, for the day on which the
 key-encryption key is lost.
+
+What opens a root that is wrapped by a passphrase or by shares comes over the signer's socket, where a compromised API
+process could hand in a root of its own together with its own passphrase. So each root but the first is vouched for by
+the one before it: HMAC-SHA256 over what it holds, under a key that is derived from the older root key.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import struct
 from dataclasses import dataclass
@@ -21,6 +27,8 @@ from typing import Any, Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from countersign.keystores.kek import KekProvider, RootName
 from countersign.keystores.memory import ROOT_BYTES, fill_random, wipe
@@ -32,6 +40,7 @@ _MAGIC: Final = b"CSR1"
 _LENGTH: Final = struct.Struct(">H")
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
+_VOUCH_KEY: Final = b"csk/1/next-root"
 # Characters of PEM: the signer opens a root within one page. Two RSA keys of 2048 bits, or one of 4096.
 _MAX_FOUNDERS: Final = 1000
 MAX_RECOVERY_RECIPIENTS: Final = 4
@@ -70,6 +79,7 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     founders: tuple[Founder, ...] = ()
     recovery_recipients: tuple[str, ...] = ()
     authoriser_apart: bool = False
+    vouch: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,11 @@ class WrappedRoot:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRoot:
-    """What only the holder of the key-encryption key could have written, beside the root key itself."""
+    """What only the holder of the key-encryption key could have written, beside the root key itself.
+
+    ``substance``: SHA-256 of all of it, the root key too. ``vouch``: what the root before it says of that, see
+    ``vouch_for``.
+    """
 
     store_id: str
     root_version: int
@@ -96,6 +110,8 @@ class OpenedRoot:
     founders: tuple[Founder, ...] = ()
     recovery_recipients: tuple[str, ...] = ()
     authoriser_apart: bool = False
+    substance: bytes = b""
+    vouch: bytes = b""
 
 
 def create_root(
@@ -183,16 +199,36 @@ def next_root(
             return content
         fill_random(root_key)
         version = content.root_version + 1
-        new = msgspec.structs.replace(content, root_version=version, root_key=memoryview(root_key))
+        new = msgspec.structs.replace(content, root_version=version, root_key=memoryview(root_key), vouch=b"")
         if recovery_recipients is not None:
             new = msgspec.structs.replace(new, recovery_recipients=recovery_recipients)
         if authoriser is not None:
             keys = (authoriser.public_key,)
             new = msgspec.structs.replace(new, authorisers=keys, authoriser_apart=authoriser.apart)
-        return _wrap(new, kek, secret)
+        vouch = vouch_for(content.root_key, content.store_id, _substance(new))
+        return _wrap(msgspec.structs.replace(new, vouch=vouch), kek, secret)
     finally:
         wipe(scratch)
         wipe(root_key)
+
+
+def vouch_for(root_key: memoryview, store_id: str, substance: bytes) -> bytes:
+    """What the holder of a root key says of the root that follows it: HMAC-SHA256 over its ``substance``."""
+    key = bytearray(ROOT_BYTES)
+    try:
+        HKDF(SHA256(), ROOT_BYTES, store_id.encode(), _VOUCH_KEY).derive_into(root_key, key)
+        return hmac.digest(key, substance, "sha256")
+    finally:
+        wipe(key)
+
+
+def _substance(content: _Content) -> bytes:
+    body = bytearray()
+    try:
+        msgspec.msgpack.Encoder().encode_into(msgspec.structs.replace(content, vouch=b""), body)
+        return hashlib.sha256(body).digest()
+    finally:
+        wipe(body)
 
 
 def _wrap(content: _Content, kek: KekProvider, secret: Buffer) -> bytes:
@@ -255,6 +291,8 @@ def open_root(
             content.founders,
             content.recovery_recipients,
             content.authoriser_apart,
+            _substance(content),
+            content.vouch,
         )
     finally:
         wipe(scratch)

@@ -6,9 +6,11 @@ lasts, one private key, both in the locked page only.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -354,10 +356,13 @@ class SignerService:
                 return result
             slots[version], opened[version] = slot, result
         newest = opened.get(max(slots))
-        if self._grant_level == "G2" and newest is not None and not newest.authoriser_apart:
+        refusal = self._unvouched(slots, opened)
+        if refusal is None and self._grant_level == "G2" and newest is not None and not newest.authoriser_apart:
+            refusal = Refusal("Denied", _NOT_APART.format(max(slots)))
+        if refusal is not None:
             for version in opened:
                 wipe(self.page.root(slots[version]))
-            return Refusal("Denied", _NOT_APART.format(max(slots)))
+            return refusal
         if newest is not None:
             # The newest root says whose grants count.
             self._authorisers = newest.authorisers
@@ -371,6 +376,18 @@ class SignerService:
             self._reason = refusal.reason
             return refusal
         self._kek.forget()
+        return None
+
+    def _unvouched(self, slots: dict[int, int], opened: dict[int, roots.OpenedRoot]) -> Refusal | None:
+        """Why one of the roots just opened does not follow from the one before it; the oldest of all need not."""
+        for before, version in pairwise(sorted(slots)):
+            if version not in opened and before in opened:
+                return Refusal("Denied", f"root {before} is older than root {version}, which was open before it came")
+            if version in opened:
+                root = opened[version]
+                expected = roots.vouch_for(self.page.root(slots[before]), root.store_id, root.substance)
+                if not hmac.compare_digest(expected, root.vouch):
+                    return Refusal("Denied", f"root {version} does not follow from root {before}: it is a stranger's")
         return None
 
     def _open_root(self, version: int, secret: Buffer, root_key: memoryview) -> roots.OpenedRoot | Refusal:

@@ -148,8 +148,9 @@ def _check_environment(options: argparse.Namespace, kek: KekProvider) -> None:
 def _ledger(options: argparse.Namespace) -> Ledger:
     if options.state is not None:
         return Ledger(open_file(options.state))
-    if options.environment == "production" and options.grant_level == "G3":
-        raise ValueError("grant level G3 needs --state DIR, where the signer keeps its roster of credentials")
+    if options.environment == "production":
+        # At any level: what is written there under the store's root is how a stranger's root is told at the next start.
+        raise ValueError("production needs --state DIR, where the signer keeps its roster of credentials")
     return Ledger(None)
 
 
