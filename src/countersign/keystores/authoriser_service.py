@@ -62,7 +62,7 @@ class AuthoriserService:
             outcome = self._carry_out(order)
         except Exception:
             # One bad order must not end the process for everybody; the trace goes to the operator only.
-            log.exception("order %s failed", order.op)
+            log.exception("order %.64r failed", order.op)
             outcome = Refusal("Internal", "the authoriser failed; its log says why")
         return reply_to(order, outcome)
 
@@ -96,6 +96,7 @@ class AuthoriserService:
             return Refusal("Denied", defect)
         refusal = self._registrar.catch_up() or self._registrar.judge(wanted)
         if refusal is not None:
-            log.warning("no grant for %s of key %s: %s", wanted.op, wanted.key_id, refusal.reason)
+            # In quotes and short: what an order says of itself is whatever its sender likes.
+            log.warning("no grant for %s of key %.64r: %s", wanted.op, wanted.key_id, refusal.reason)
             return refusal
         return self._authoriser.sign(grant_for(wanted, asked))

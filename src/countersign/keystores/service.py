@@ -97,7 +97,7 @@ class SignerService:
             return act(order)
         except Exception:
             # One bad order must not end the process for everybody; the trace goes to the operator only.
-            log.exception("order %s failed", order.op)
+            log.exception("order %.64r failed", order.op)
             return Refusal("Internal", "the signer failed; its log says why")
         finally:
             self._usable = None
@@ -106,7 +106,8 @@ class SignerService:
     def reply(self, order: Order, outcome: bytes | Refusal) -> bytes:
         """The encoded reply; an integrity failure is an alarm in the log."""
         if isinstance(outcome, Refusal) and outcome.code == "Integrity":
-            log.error("integrity alarm: org %s key %s: %s", order.org_id, order.key_id, outcome.reason)
+            # In quotes and short: what an order says of itself is whatever its sender likes.
+            log.error("integrity alarm: org %.64r key %.64r: %s", order.org_id, order.key_id, outcome.reason)
         return reply_to(order, outcome)
 
     @property
