@@ -163,3 +163,29 @@ def test_a_state_directory_open_to_others_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(ValueError, match="closed to others"):
         open_file(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 64 * 1024 + 1])
+def test_a_record_that_could_not_be_read_again_is_not_written(path: Path, size: int) -> None:
+    _, opened, _ = read(path)
+    before = path.read_bytes()
+    for written in (opened, Ledger(None)):
+        with written.exclusive():
+            refusal = written.append(b"x" * size, 1, tag)
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "Unsupported"
+    assert path.read_bytes() == before
+    with opened.exclusive():
+        assert opened.append(b"x" * 64 * 1024, 1, tag) is None
+    assert read(path)[2] is None
+
+
+def test_what_somebody_else_appended_without_the_root_is_damage_from_then_on(path: Path) -> None:
+    _, opened, _ = read(path)
+    forged = b"forged"
+    with path.open("ab") as file:
+        file.write(len(forged).to_bytes(4, "big") + (9).to_bytes(4, "big") + forged + b"t" * 32)
+    for _ in range(2):
+        refusal = opened.refresh(tag, lambda body: None)
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "Integrity"

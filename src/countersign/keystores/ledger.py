@@ -77,6 +77,7 @@ class Ledger:
         self._heads = [_START]
         self.root_version = 0
         self._end = 0
+        self._damage: str | None = None
 
     @property
     def count(self) -> int:
@@ -104,9 +105,8 @@ class Ledger:
         self._reset()
         file = self._file
         with self.exclusive():
-            damage = self._read(file, tag, take)
-            if damage is not None:
-                return Refusal("Integrity", f"the signer's roster is damaged: {damage}")
+            if (damaged := self._take_over(file, tag, take)) is not None:
+                return damaged
             size = os.fstat(file).st_size
             if size > self._end:
                 log.warning("cut off %d bytes of an unfinished record of the roster", size - self._end)
@@ -116,13 +116,15 @@ class Ledger:
 
     def refresh(self, tag: Tag, take: Take) -> Refusal | None:
         """Read what another process appended since."""
-        if self._file is None or os.fstat(self._file).st_size == self._end:
+        if self._file is None or (self._damage is None and os.fstat(self._file).st_size == self._end):
             return None
-        damage = self._read(self._file, tag, take)
-        return None if damage is None else Refusal("Integrity", f"the signer's roster is damaged: {damage}")
+        return self._take_over(self._file, tag, take)
 
     def append(self, body: bytes, root_version: int, tag: Tag) -> Refusal | None:
         """Write one record and have it on disk before returning; inside ``exclusive``, and read up to date."""
+        if not 0 < len(body) <= _MAX_BODY:
+            # It would be read as damage, and nothing of the file be believed any more.
+            return Refusal("Unsupported", f"a record of the roster has at most {_MAX_BODY} bytes")
         if self._file is None:
             self._step(body, root_version)
             return None
@@ -158,6 +160,11 @@ class Ledger:
         self._end += len(data)
         self._step(body, root_version)
         return None
+
+    def _take_over(self, file: int, tag: Tag, take: Take) -> Refusal | None:
+        # What was taken over before the damage was seen may be part of it: nothing is believed until it is loaded anew.
+        self._damage = self._damage or self._read(file, tag, take)
+        return None if self._damage is None else Refusal("Integrity", f"the signer's roster is damaged: {self._damage}")
 
     def _read(self, file: int, tag: Tag, take: Take) -> str | None:
         """Take over all whole records from where reading ended; what is wrong with them, if anything."""

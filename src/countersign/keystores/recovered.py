@@ -20,7 +20,7 @@ from countersign.credentials.recovery import read_recovery, shown_credentials
 from countersign.credentials.relying_party import RelyingParty
 from countersign.credentials.shown_keys import ShownKey
 from countersign.keystores.outcome import DONE, PENDING, Refusal
-from countersign.keystores.registrar import Registrar, Trace
+from countersign.keystores.registrar import Registrar, Trace, identity_defect
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster import Enrolled, Entry, Recovered
 
@@ -81,6 +81,8 @@ def recover(registrar: Registrar, order: RecoveryOrder) -> bytes | Refusal:
 
 def _mismatch(registrar: Registrar, recovery: Entry, new: Founder, kind: str, key: ShownKey) -> str | None:
     """Why this new credential is not the one that was signed, for the recovery key's own user."""
+    if (defect := identity_defect(new)) is not None:
+        return defect
     of, fingerprint = recovery.record, key.public_key.fingerprint
     if (new.org_id, new.user_id, new.kind, new.token_id) != (of.org_id, of.user_id, kind, ""):
         return "a new credential of another user or kind was signed"

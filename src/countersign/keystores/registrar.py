@@ -40,6 +40,8 @@ _KINDS: Final[dict[str, EvidenceKind]] = {
     "PasswordProtectedKey": "PasswordProtectedKey",
 }
 
+_MAX_NAME: Final = 256
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_evidence = msgspec.msgpack.Decoder(ConsentEvidence).decode
 
@@ -287,6 +289,16 @@ def _verify(evidence: ConsentEvidence, entry: Entry) -> Proven | Refusal:
     if isinstance(outcome, Refused):
         return Refusal("Denied", f"the evidence does not hold: {outcome.reason}")
     return Proven(entry, outcome.challenge, evidence)
+
+
+def identity_defect(new: Founder) -> str | None:
+    """What is wrong with the names of a new credential; its public key is not judged here."""
+    needed = (new.org_id, new.user_id, new.credential_uuid, new.kind)
+    if not all(needed):
+        return "the new credential lacks an identity"
+    if any(len(name.encode()) > _MAX_NAME for name in (*needed, new.token_id, new.relying_party_id or "")):
+        return f"a name of the new credential is longer than {_MAX_NAME} bytes"
+    return None
 
 
 def enrolled(founder: Founder, how: str, now: int) -> Enrolled:

@@ -20,7 +20,7 @@ from countersign.keystores import recovered
 from countersign.keystores.memory import wipe
 from countersign.keystores.outcome import DONE, PENDING, Refusal
 from countersign.keystores.protocol import MALFORMED, ConsentEvidence, Order
-from countersign.keystores.registrar import Proven, Registrar, enrolled
+from countersign.keystores.registrar import Proven, Registrar, enrolled, identity_defect
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster import Adopted, Ended, Endorsed, Enrolled, Entry, Listed, Stated
 from countersign.keystores.roster_changes import Endorses, Enrols, Sets, consented_change
@@ -29,7 +29,6 @@ log = logging.getLogger("countersign.signer")
 
 _STATEMENT_KEY: Final = b"csk/1/statement"
 _PAGE: Final = 500
-_MAX_NAME: Final = 256
 
 
 class Endorsement(msgspec.Struct, array_like=True, frozen=True):
@@ -135,9 +134,8 @@ def _enrol(registrar: Registrar, new: Founder, evidence: ConsentEvidence | None)
     key = public_key.load(new.public_key)
     if not isinstance(key, PublicKey):
         return Refusal("Denied", f"the new public key: {key.reason}")
-    names = (new.org_id, new.user_id, new.credential_uuid)
-    if not all(0 < len(name) <= _MAX_NAME for name in names) or len(new.token_id) > _MAX_NAME:
-        return Refusal("Denied", "the new credential lacks an identity")
+    if (defect := identity_defect(new)) is not None:
+        return Refusal("Denied", defect)
     known = registrar.roster.entry(new.org_id, new.credential_uuid)
     if known is not None and (known.counts or evidence is None):
         return _same(known, new, key)

@@ -1,0 +1,70 @@
+"""Orders about the roster, as a signer in this process carries them out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from countersign.keystores import create_root
+from countersign.keystores.ledger import Ledger, open_file
+from countersign.keystores.protocol import MAX_FRAME, ConsentEvidence, Order, Reply, State
+from countersign.keystores.roster_orders import RosterPage
+from countersign.keystores.service import SignerService
+from tests.keystores.builders import STORE, FixedKek
+from tests.keystores.people import INSTALLATION, Person
+
+
+class Kept:
+    """A signer at G3 with one administrator, whose roster is in a file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.administrator = directory, Person()
+        more: dict[str, Any] = {"installation_id": INSTALLATION, "founders": (self.administrator.founder,)}
+        self.root = create_root(FixedKek(), STORE, b"a" * 32, **more)
+        self.restart()
+
+    def restart(self) -> State:
+        ledger = Ledger(open_file(self.directory))
+        self.service = SignerService(FixedKek(), clock=lambda: 1_700_000_000_000, grant_level="G3", ledger=ledger)
+        return msgspec.msgpack.decode(self.ask("load", payload=msgspec.msgpack.encode([self.root])).data, type=State)
+
+    def ask(
+        self, op: str, arguments: Any = None, evidence: ConsentEvidence | None = None, payload: bytes = b""
+    ) -> Reply:
+        packed = b"" if arguments is None else msgspec.msgpack.encode(arguments)
+        order = Order(1, op, payload=memoryview(payload), evidence=evidence, arguments=packed)
+        return msgspec.msgpack.decode(
+            self.service.handle(memoryview(bytearray(msgspec.msgpack.encode(order)))), type=Reply
+        )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "state")
+
+
+@pytest.mark.parametrize("name", ["kind", "relying_party_id", "token_id", "user_id", "credential_uuid", "org_id"])
+def test_a_credential_with_names_of_any_length_does_not_end_the_roster(kept: Kept, name: str) -> None:
+    """Anyone at the socket may have a credential noted as pending; the record has to be one that is read again."""
+    new = Person().founder
+    for size in (257, 100_000):
+        refused = kept.ask("enrol", msgspec.structs.replace(new, **{name: "é" * (size // 2) + "x"}))
+        assert (refused.code, b"longer than 256 bytes" in refused.data) == ("Denied", True)
+    assert kept.ask("enrol", msgspec.structs.replace(new, **{name: "x" * 256})).data == b"pending"
+    assert kept.restart().state == "unsealed"
+
+
+def test_a_page_of_the_roster_fits_into_a_frame(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # five hundred of them
+    longest = {"org_id": "o", "user_id": "u", "kind": "k", "token_id": "t", "relying_party_id": "r"}
+    for number in range(500):
+        names = {name: letter * 256 for name, letter in longest.items()}
+        new = msgspec.structs.replace(Person().founder, credential_uuid=f"{number:0>256}", **names)
+        assert kept.ask("enrol", new).data == b"pending"
+    page = kept.ask("roster", 1).data
+    assert len(page) < MAX_FRAME
+    assert len(msgspec.msgpack.decode(page, type=RosterPage).credentials) == 500
