@@ -232,3 +232,13 @@ def test_k1_no_reply_or_log_line_holds_the_secret(caplog: pytest.LogCaptureFixtu
     for secret in secrets:
         assert secret not in said
         assert secret.hex() not in said.decode("latin-1") + caplog.text
+
+
+def test_what_an_order_says_of_itself_makes_no_lines_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    key = replace(bench.generate(), key_id="k\nsigner INFO all is well " + "x" * 100_000, org_id="o\n\x1b[2J")
+    assert bench.ask(about("verify", key)).code == "Integrity"
+    (line,) = caplog.messages
+    assert "integrity alarm" in line
+    assert line.isprintable()
+    assert len(line) < 400
