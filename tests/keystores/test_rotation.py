@@ -278,6 +278,27 @@ async def test_k4_the_next_key_encryption_key_opens_before_the_old_one_is_gone(h
     await house.every_key_signs()
 
 
+async def test_of_two_exchanges_at_once_no_key_is_put_in_force_that_was_not_shown_to_open(house: House) -> None:
+    mine, theirs = FixedKek(b"m" * 32, name="mine"), FixedKek(b"t" * 32, name="theirs")
+    await rotation.stage_kek(house.database, STORE, house.kek, b"", mine, b"")
+    wraps = [(1, house.first.root, rotation.roots.rewrap_root(parsed(house.first.root), house.kek, b"", theirs, b""))]
+
+    class Overtaken:
+        read = house.database.read
+
+        async def write(self, transaction: Any) -> Any:
+            await house.database.write(lambda: rotation_store.stage_wraps(STORE, wraps))  # type: ignore[arg-type]
+            return await house.database.write(transaction)
+
+    with pytest.raises(rotation_store.RotationConflict, match="wrapped anew in between"):
+        await rotation.finish_kek(Overtaken(), STORE, mine, b"")  # type: ignore[arg-type]
+    await house.restart()
+    await house.every_key_signs()
+    assert await rotation.finish_kek(house.database, STORE, theirs, b"") == [1]
+    await house.restart(theirs)
+    await house.every_key_signs()
+
+
 async def test_an_exchange_of_the_key_encryption_key_can_be_given_up(house: House) -> None:
     other = FixedKek(b"n" * 32)
     await rotation.stage_kek(house.database, STORE, house.kek, b"", other, b"")

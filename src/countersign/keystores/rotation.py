@@ -95,10 +95,12 @@ async def finish_kek(database: Database, store_id: str, kek: KekProvider, secret
     Raises RotationConflict, and ValueError when the staged wraps do not open under it.
     """
     stored = rotation_store.live(await database.read(lambda: rotation_store.read_roots(store_id)))
-    staged = [root.next_wrapped for root in stored if root.next_wrapped is not None]
-    if staged and (refusal := prove_secret(kek, secret, store_id, staged)) is not None:
-        raise ValueError(f"the new wraps do not open under signer_kek, the old ones stay: {refusal.reason}")
-    return await database.write(lambda: rotation_store.exchange_wraps(store_id))
+    staged = [(root.version, root.next_wrapped) for root in stored if root.next_wrapped is not None]
+    if staged:
+        refusal = prove_secret(kek, secret, store_id, [wrapped for _, wrapped in staged])
+        if refusal is not None:
+            raise ValueError(f"the new wraps do not open under signer_kek, the old ones stay: {refusal.reason}")
+    return await database.write(lambda: rotation_store.exchange_wraps(store_id, staged))
 
 
 def under_way(stored: list[StoredRoot]) -> bool:

@@ -29,10 +29,10 @@ STAGE_WRAP: Final = Statement(
     "UPDATE keystore_roots SET next_wrapped = ?"
     " WHERE store_id = ? AND version = ? AND wrapped = ? AND state <> 'Destroyed' RETURNING version",
 )
-EXCHANGE_WRAPS: Final = Statement(
-    "rotation_exchange_wraps",
+EXCHANGE_WRAP: Final = Statement(
+    "rotation_exchange_wrap",
     "UPDATE keystore_roots SET wrapped = next_wrapped, next_wrapped = NULL"
-    " WHERE store_id = ? AND next_wrapped IS NOT NULL RETURNING version",
+    " WHERE store_id = ? AND version = ? AND next_wrapped = ? RETURNING version",
 )
 DROP_STAGED: Final = Statement(
     "rotation_drop_staged",
@@ -129,14 +129,20 @@ def stage_wraps(store_id: str, wraps: Sequence[tuple[int, bytes, bytes]]) -> Tra
             raise RotationConflict(f"root {version} was wrapped anew in between; try again")
 
 
-def exchange_wraps(store_id: str) -> Transaction[list[int]]:
-    """Put the staged wraps in force, delete the old; versions exchanged. Raises RotationConflict if one is missing."""
+def exchange_wraps(store_id: str, staged: Sequence[tuple[int, bytes]]) -> Transaction[list[int]]:
+    """Put exactly these staged wraps (by version) in force, delete the old; versions exchanged.
+
+    They were shown to open: others, that somebody staged since, open under a key that nobody may have kept. Raises
+    RotationConflict if one is missing or another.
+    """
     roots = live((yield from read_roots(store_id)))
     missing = [root.version for root in roots if root.next_wrapped is None]
     if missing:
         raise RotationConflict(f"root {missing[0]} has no wrap under a new key-encryption key; nothing to finish")
-    rows = yield EXCHANGE_WRAPS, (store_id,)
-    return sorted(row[0] for row in rows)
+    for version, wrapped in staged:
+        if not (yield EXCHANGE_WRAP, (store_id, version, wrapped)):
+            raise RotationConflict(f"root {version} was wrapped anew in between, the old wrap stays; try again")
+    return sorted(version for version, _ in staged)
 
 
 def drop_staged(store_id: str) -> Transaction[list[int]]:
