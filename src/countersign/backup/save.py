@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -48,15 +49,17 @@ def save(
 ) -> Saved:
     """Write a backup of ``database`` (URL) and ``files`` (those that exist) to ``output``, which must not exist.
 
-    It appears under its name when it is whole and on disk, mode 0600. ``now``: milliseconds since the epoch. Raises
-    ``FileExistsError``, ``NothingToSave``, ``OSError``, ``StorageUnavailable``.
+    It appears under its name when it is whole and on disk, mode 0600; until then it is a ``.part`` file beside it, one
+    for each run. ``now``: milliseconds since the epoch. Raises ``FileExistsError``, ``NothingToSave``, ``OSError``,
+    ``StorageUnavailable``.
     """
     if output.exists():
         raise FileExistsError(17, os.strerror(17), str(output))
-    partial = output.with_name(f"{output.name}.part")
     with closing(open_source(database)) as source:
         work = _Work(source, files, now, progress)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # Of its own, or two runs at once would write into one file, and the first to end name it whole.
+        descriptor, name = tempfile.mkstemp(prefix=f"{output.name}.", suffix=".part", dir=output.parent)
+        partial = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 archive.write(file, recipients, work.pieces())
