@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
-from tests.backup.builders import age_key, backed_up, drilled
-from tests.backup.test_restore import make_keys, use
+from countersign.backup.probe import Bench
+from countersign.backup.recover import recover
+from countersign.cli.backup import read_identities
+from countersign.keystores.keks.quorum import QuorumProvider
+from countersign.keystores.memory import LockedPage
+from countersign.keystores.record import Binding
+from countersign.keystores.recovery_copy import seal_copy
+from countersign.keystores.schemes import SCHEMES, generate
+from tests.backup.builders import Saved, age_key, backed_up, drilled, make_keys, use
 from tests.support.commands import countersign
 from tests.support.server import Sandbox
 
@@ -28,7 +36,6 @@ def test_k4_keys_come_back_under_another_key_encryption_key(tmp_path: Path, data
     )
     assert refused.status == 1
     assert "does not open this recovery copy" in refused.errors
-    shutil.rmtree(new)
 
     done = countersign(
         "keystore", "recover", file, "--identity", identity, "--recovery-identity", recovery, "--data", new, "--json"
@@ -51,13 +58,39 @@ def test_k4_keys_come_back_under_another_key_encryption_key(tmp_path: Path, data
 
 def test_keys_without_a_copy_are_named(tmp_path: Path) -> None:
     identity, recipient = age_key(tmp_path)
-    recovery, _ = age_key(tmp_path, "recovery")
+    recovery, named = age_key(tmp_path, "recovery")
     file = tmp_path / "b.age"
     with Sandbox(tmp_path / "old") as old:
         make_keys(old)
         backed_up(old, file, recipient)
-    done = countersign(
-        "keystore", "recover", file, "--identity", identity, "--recovery-identity", recovery, "--data", tmp_path / "n"
-    )
+    command = ("keystore", "recover", "--identity", identity, "--recovery-identity", recovery, "--data", tmp_path / "n")
+    done = countersign(*command, file)
     assert done.status == 1
     assert "none has a recovery copy" in done.errors
+    # Who could write the database puts in copies of keys of their own, and waits for the day.
+    page, own = LockedPage(), SCHEMES["ECDSA", "secp256k1"]
+    with sqlite3.connect(old.directory / "countersign.db") as database:
+        stored = database.execute("SELECT org_id, key_id, secret_kind FROM key_records").fetchall()
+        for org_id, key_id, kind in stored:
+            public = generate(own, page)
+            binding = Binding("ks", org_id, key_id, "ECDSA", "secp256k1", kind, public, 1, 1)
+            copy = seal_copy(binding, page.secret_area[:32], [named])
+            database.execute("UPDATE key_records SET recovery_copy = ? WHERE key_id = ?", (copy, key_id))
+    planted = tmp_path / "planted.age"
+    backed_up(old, planted, recipient)
+    done = countersign(*command, planted)
+    assert done.status == 1
+    assert "the copy is of another" in done.errors
+
+
+def test_keys_come_back_under_a_quorum(tmp_path: Path, saved: Saved) -> None:
+    kek, url = QuorumProvider(2, 3), f"sqlite://{tmp_path / 'new.db'}"
+    shares = kek.split()
+    keys = read_identities(saved.identity), read_identities(saved.recovery)
+    done = recover(saved.file, *keys, url, kek, bytearray())
+    assert (done.recovered, done.lost, done.refused) == (3, [], {})
+    with sqlite3.connect(tmp_path / "new.db") as database:
+        (root,) = database.execute("SELECT wrapped FROM keystore_roots").fetchone()
+    bench = Bench(QuorumProvider(None, None), 1_700_000_000_000)
+    bench.unseal([root], [bytearray(share.encode()) for share in shares[:2]])
+    bench.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -14,31 +15,12 @@ from countersign.backup import archive
 from countersign.backup.archive import BadBackup
 from countersign.backup.load import load
 from countersign.backup.save import save
+from countersign.storage import copying
 from countersign.storage.copying import NotEmpty, open_source
-from tests.backup.builders import age_key, backed_up, drilled
-from tests.clients.sdk_python import python_client
+from tests.backup.builders import Saved, age_key, backed_up, drilled, make_keys, use
 from tests.support.commands import countersign
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
-
-PAIRS = [("ECDSA", "secp256k1"), ("EdDSA", "ed25519"), ("Schnorr", "secp256k1")]
-
-
-def use(sandbox: Sandbox, key_id: str, scheme: str) -> str:
-    with python_client(sandbox.service) as client:
-        body = {"kind": "Hash", "hash": "0x" + "5a" * 32}
-        if scheme == "Schnorr":
-            body["taprootMerkleRoot"] = ""
-        return str(client.keys.generate_signature(key_id, body)["status"])
-
-
-def make_keys(sandbox: Sandbox) -> dict[str, str]:
-    """Key ids and their schemes; each key has signed."""
-    with python_client(sandbox.service) as client:
-        made = {client.keys.create_key({"scheme": scheme, "curve": curve})["id"]: scheme for scheme, curve in PAIRS}
-    for key_id, scheme in made.items():
-        assert use(sandbox, key_id, scheme) == "Signed"
-    return made
 
 
 def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
@@ -103,6 +85,63 @@ def test_a_snapshot_goes_from_either_engine_into_either(
         postgres_server.drop_database(other)
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_two_restorations_at_once_into_one_place_end_as_the_first(
+    tmp_path: Path, engine: str, saved: Saved, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, prepare = contents(saved.database), copying._prepare
+    other = postgres_server.new_database()
+    target = other if engine == "postgresql" else f"sqlite://{tmp_path / 'copy.db'}"
+
+    def restore(url: str) -> None:
+        load(saved.file, identities(saved.identity), url)  # type: ignore[arg-type]
+
+    async def overtaken(*arguments: object) -> None:
+        await prepare(*arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr(copying, "_prepare", prepare)
+        await asyncio.to_thread(restore, target)
+
+    monkeypatch.setattr(copying, "_prepare", overtaken)
+    try:
+        with pytest.raises(NotEmpty):
+            restore(target)
+        assert contents(target) == before
+    finally:
+        postgres_server.drop_database(other)
+
+
+def test_two_backups_at_once_into_one_file_end_as_one_whole(tmp_path: Path, saved: Saved) -> None:
+    file = tmp_path / "b.age"
+    done: list[object] = []
+
+    def run(progress: object = lambda done, total: None) -> object:
+        recipients = [archive.recipient(saved.recipient)]
+        return save(saved.database, {}, recipients, file, now=1_700_000_000_000, progress=progress).manifest  # type: ignore[arg-type]
+
+    def overtaken(rows: int, total: int) -> None:
+        if not done:
+            done.append(run())
+
+    with pytest.raises(FileExistsError):
+        run(overtaken)
+    url = f"sqlite://{tmp_path / 'copy.db'}"
+    assert load(file, identities(saved.identity), url).manifest == done[0]  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_restoration_whose_files_can_not_be_written_leaves_an_empty_database(tmp_path: Path, saved: Saved) -> None:
+    new = tmp_path / "new"
+    new.mkdir(mode=0o700)
+    (new / "signer-state").write_text("in the way")
+    refused = countersign("restore", saved.file, "--identity", saved.identity, "--data", new)
+    assert refused.status == 1
+    assert contents(f"sqlite://{new / 'countersign.db'}")["installation"] == []
+    for left in ("signer-state", "server.secret"):
+        (new / left).unlink(missing_ok=True)
+    done = countersign("restore", saved.file, "--identity", saved.identity, "--data", new)
+    assert done.status == 0, done.errors
+
+
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, database_url: str) -> None:
     identity, recipient = age_key(tmp_path)
     with Sandbox(tmp_path / "old", database_url) as old:
@@ -151,6 +190,11 @@ def test_a_drill_uses_every_key_and_compares_the_audit_root(tmp_path: Path, data
     assert report["keys"]["total"] == report["keys"]["used"] == 3
     assert [log["outcome"] for log in report["audit"]] == ["sound"]
     assert all(log["trusted"] and log["rootHash"] == log["expected"] for log in report["audit"])
+
+    # A drill may take an hour, and its report replaces no other.
+    report_path = file.with_suffix(".report.json")
+    again = countersign("drill", file, "--identity", identity, "--kek", "dev:/nowhere", "--report", report_path)
+    assert (again.status, "name a new file for the report" in again.errors) == (1, True)
 
     wrong = tmp_path / "other.kek"
     wrong.write_bytes(bytes(32))

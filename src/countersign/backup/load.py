@@ -17,6 +17,9 @@ from countersign.storage.copying import Table, Target, open_target
 Progress = Callable[[int, int], None]
 """Told how many rows are done, and of how many."""
 
+BeforeCommit = Callable[["Restored"], None]
+"""Told what is about to be committed; what it raises undoes everything."""
+
 Change = Callable[[str, list[list[Any]]], list[list[Any]]]
 """May change rows of a table (its name first) on their way, or leave some out."""
 
@@ -37,6 +40,7 @@ def load(
     database: str,
     *,
     change: Change = lambda name, rows: rows,
+    before_commit: BeforeCommit = lambda restored: None,
     progress: Progress = lambda done, total: None,
 ) -> Restored:
     """Restore ``source`` into ``database`` (URL), which has to be new.
@@ -48,7 +52,7 @@ def load(
     try:
         with source.open("rb") as file:
             archive.read(file, keys, work.take)
-        return work.finish()
+        return work.finish(before_commit)
     except BaseException:
         work.abandon()
         raise
@@ -138,7 +142,7 @@ class _Work:
             case _:
                 raise BadBackup("the backup does not hold what a backup holds")
 
-    def finish(self) -> Restored:
+    def finish(self, before_commit: BeforeCommit) -> Restored:
         """Compare with the summary, and commit."""
         if self._manifest is None or self._summary is None or self._target is None:
             raise BadBackup("the backup is cut short")
@@ -149,10 +153,12 @@ class _Work:
         files = {name: running.content() for name, running in self._sums.items()}
         if files != {name: content for name, content in self._summary.files.items() if content.count}:
             raise BadBackup("the files of the backup are not those that were saved")
+        whole = {name: bytes(self._files.get(name, b"")) for name in self._summary.files}
+        restored = Restored(self._manifest, self._summary, whole)
+        before_commit(restored)
         target, self._target = self._target, None
         target.commit()
-        whole = {name: bytes(self._files.get(name, b"")) for name in self._summary.files}
-        return Restored(self._manifest, self._summary, whole)
+        return restored
 
     def abandon(self) -> None:
         """Undo what was written."""

@@ -17,8 +17,8 @@ from typing import Any
 from pyrage import x25519
 
 from countersign.backup import archive
-from countersign.backup.archive import BadBackup, SavedTable
-from countersign.backup.load import Restored, load, read_manifest
+from countersign.backup.archive import SavedTable
+from countersign.backup.load import BeforeCommit, Restored, load, read_manifest
 from countersign.encoding import base64url
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.memory import LockedPage, wipe
@@ -40,7 +40,6 @@ class CannotRecover(Exception):
 class Outcome:
     """What came back; ``lost`` are keys without a copy, ``refused`` those whose copy holds something else, and why."""
 
-    restored: Restored | None = None
     store_id: str = ""
     root_version: int = 0
     recovered: int = 0
@@ -57,13 +56,14 @@ def recover(
     secret: bytearray,
     *,
     authoriser: NamedAuthoriser | None = None,
+    before_commit: BeforeCommit = lambda restored: None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Outcome:
     """Restore ``source`` into ``database`` (URL), which is new, under a new key-encryption key.
 
     ``secret`` is the new passphrase where the provider takes one. The recovery recipients of the new root are those
-    whose identities were given; it takes grants of ``authoriser``, or else of the server. Raises ``CannotRecover`` and
-    what ``load`` raises.
+    whose identities were given; it takes grants of ``authoriser``, or else of the server. ``before_commit`` as for
+    ``load``. Raises ``CannotRecover``, where no key would come back too, and what ``load`` raises.
     """
     found = _look(source, backup_keys)
     recipients = tuple(str(key.to_public()) for key in recovery_keys)
@@ -79,12 +79,18 @@ def recover(
         authoriser_apart=named.apart,
     )
     work = _Work(found, wrapped, kek, secret, recovery_keys, recipients)
+
+    def whole(restored: Restored) -> None:
+        check(work.outcome)
+        before_commit(restored)
+
     try:
-        work.outcome.restored = load(
+        load(
             source,
             backup_keys,
             database,
             change=work.change,
+            before_commit=whole,
             progress=lambda done, total: progress("keys and rows", done, total),
         )
     finally:
@@ -99,6 +105,7 @@ class _Found:
     store_id: str = ""
     root_version: int = 0
     authoriser: bytes = b""
+    public_keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def _look(source: Path, keys: Sequence[x25519.Identity]) -> _Found:
@@ -112,11 +119,13 @@ def _look(source: Path, keys: Sequence[x25519.Identity]) -> _Found:
     def take(name: str, data: bytes) -> None:
         _, _, rest = name.partition("tables/")
         table = rest.partition("/")[0]
-        if table not in ("key_stores", "keystore_roots", "server_keys"):
+        if table not in ("key_stores", "keys", "keystore_roots", "server_keys"):
             return
         for row in _named(found.tables[table], archive.decode_rows(data, found.tables[table])):
             if table == "key_stores" and row["kind"] == "sealed":
                 sealed.add(row["store_id"])
+            elif table == "keys":
+                found.public_keys[row["org_id"], row["key_id"]] = row["public_key"]
             elif table == "keystore_roots":
                 versions[row["store_id"]] = max(versions.get(row["store_id"], 0), row["version"])
             elif table == "server_keys" and (row["purpose"], row["state"]) == ("authoriser", "Active"):
@@ -232,6 +241,9 @@ class _Work:
                 return "the copy holds no private key"
             if public != copy.public_key:
                 return "the secret in the copy does not belong to its public key"
+            # A copy is encrypted, not signed: whoever could write the database could put in another key's.
+            if public.hex() != self._found.public_keys.get((copy.org_id, copy.key_id)):
+                return "the copy is of another public key than the key's own"
             version, generation = self.outcome.root_version, values["generation"] + 1
             binding = Binding(
                 self._found.store_id,
@@ -255,7 +267,7 @@ class _Work:
 
 
 def check(outcome: Outcome) -> None:
-    """Raises ``BadBackup`` when nothing came back though there was something."""
+    """Raises ``CannotRecover`` when nothing comes back though there is something."""
     if not outcome.recovered and (outcome.lost or outcome.refused):
         reason = next(iter(outcome.refused.values()), "none has a recovery copy")
-        raise BadBackup(f"no key could be recovered: {reason}")
+        raise CannotRecover(f"no key could be recovered: {reason}")

@@ -128,9 +128,10 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
             source,
             read_identities(identity),
             values.database,
+            # First, so that a database that is there is never without its secret and rosters.
+            before_commit=lambda restored: put_files(restored.files, values),
             progress=lambda done, total: show("rows", done, total),
         )
-        put_files(done.files, values)
     made = done.manifest
     click.echo(f"restored installation {made.installation_id} as of {made.created_at}: {made.rows:,} rows")
     for head in made.audit_heads:
@@ -145,7 +146,8 @@ def restore_target(config: Path | None, data: Path | None) -> Settings:
     from countersign.server.sandbox import SandboxFiles, settings_values
 
     files = SandboxFiles(data.resolve())
-    if files.exist:
+    # An attempt that failed may have left an empty database, which is looked into later.
+    if files.database_url.exists():
         raise click.ClickException(f"{data} holds a server already; restore into an empty place")
     files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return read_settings(config, settings_values(files, None, None))
@@ -225,6 +227,8 @@ def drill(
     if trust is not None and not is_fingerprint(trust):
         raise click.UsageError("--trust takes a fingerprint such as SHA256:nThbg6kX... (43 characters of base64)")
     now = World().now()
+    if report_path is not None and report_path.exists():
+        raise click.ClickException(f"{report_path} exists already; name a new file for the report")
     with refusals(), tempfile.TemporaryDirectory(prefix="countersign-drill-") as directory:
         provider = open_provider(kek)
         secrets = Secrets()

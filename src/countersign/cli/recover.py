@@ -10,6 +10,7 @@ import click
 
 from countersign.cli.backup import identity_option, put_files, read_identities, refusals, restore_target, saved_files
 from countersign.cli.common import config_option
+from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
 from countersign.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,18 +31,26 @@ _SHOWN = 20
 )
 @config_option
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory to make for a sandbox.")
+@shares_option
+@custodians_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recover(
-    source: Path, identity: Path, recovery_identity: Path, config: Path | None, data: Path | None, as_json: bool
+    source: Path,
+    identity: Path,
+    recovery_identity: Path,
+    config: Path | None,
+    data: Path | None,
+    shares_directory: Path | None,
+    custodians: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Restore BACKUP with every key sealed anew, when the key-encryption key is lost.
 
     The settings name an empty database and, in signer_kek, a NEW key-encryption key, which has to be there already.
     Keys without a recovery copy can't be brought back; they are named.
     """
-    from countersign.backup.recover import CannotRecover, check
+    from countersign.backup.recover import CannotRecover
     from countersign.backup.recover import recover as run
-    from countersign.cli.kek_secrets import Secrets, for_new
     from countersign.keystores.kek import open_provider
 
     values = restore_target(config, data)
@@ -50,7 +59,7 @@ def recover(
             raise click.ClickException(f"{path} exists already; recover into an empty place")
     with refusals(CannotRecover), progress_bar("recovering") as show:
         provider = open_provider(values.signer_kek)
-        secret = for_new(provider, Secrets(), None, ())
+        secret = for_new(provider, Secrets(), shares_directory, custodians)
         apart = _authoriser(values)
         done = run(
             source,
@@ -60,11 +69,9 @@ def recover(
             provider,
             secret,
             authoriser=apart,
+            before_commit=lambda restored: put_files(restored.files, values, roster=False),
             progress=show,
         )
-        check(done)
-        if done.restored is not None:
-            put_files(done.restored.files, values, roster=False)
     if as_json:
         document = {
             "storeId": done.store_id,

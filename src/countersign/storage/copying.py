@@ -20,6 +20,7 @@ from countersign.storage.transaction import Row, Statement
 BATCH = 1000
 _NOT_COPIED = ("schema_migrations", "leases")
 _SQLITE = "sqlite://"
+_NOT_EMPTY = "the database to restore into is not empty; name a new one"
 T = TypeVar("T")
 
 
@@ -170,6 +171,10 @@ class _SqliteTarget:
         # The file is worth nothing before it is whole, so nothing is synchronised before the end.
         self._connection = connect(path, f"busy_timeout={BUSY_TIMEOUT_MS}")
         self._run("BEGIN IMMEDIATE")
+        if self._connection.execute("SELECT name FROM installation").fetchone() is not None:
+            # Somebody else was faster since it was looked at.
+            self.abandon()
+            raise NotEmpty(_NOT_EMPTY)
         _empty_tables(self._connection)
 
     def tables(self) -> list[Table]:
@@ -208,7 +213,7 @@ async def _prepare(session: SchemaSession, known: Sequence[Migration]) -> None:
     try:
         # An attempt that was abandoned may have left its empty tables.
         if await session.has_table("installation") and await session.fetch("SELECT name FROM installation"):
-            raise NotEmpty("the database to restore into is not empty; name a new one")
+            raise NotEmpty(_NOT_EMPTY)
         await apply(session, known)
     finally:
         await session.close()
@@ -298,7 +303,10 @@ class _PostgresqlTarget(_Postgresql):
         try:
             session = self.wait(PostgresqlSchemaSession.connect(url))
             self.wait(_prepare(session, known))
-            self.execute("BEGIN")
+            # One snapshot: what somebody else puts in from here on is not deleted below, and has our rows refused.
+            self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            if self.fetch("SELECT name FROM installation"):
+                raise NotEmpty(_NOT_EMPTY)
             for table in self.tables():
                 self.execute(f"DELETE FROM {table.name}")  # noqa: S608 - names of our own schema
         except BaseException:
