@@ -237,6 +237,8 @@ def test_what_keeps_a_command_from_its_work_is_told_in_one_line(database_url: st
     secret = tmp_path / "server.secret"
     env = {"COUNTERSIGN_DATABASE": database_url, "COUNTERSIGN_SERVER_SECRET_FILE": str(secret)}
     command = ("admin", "identities", "list")
+    nowhere = f"sqlite://{tmp_path / 'nowhere.db'}"
+    assert "there is no database file" in refusal(countersign(*command, env={**env, "COUNTERSIGN_DATABASE": nowhere}))
     assert "server_secret_file" in refusal(countersign(*command, env=env))
     secret.touch(mode=0o600)
     secret.write_bytes(bytes(31))

@@ -103,13 +103,18 @@ async def test_a_table_is_kept_in_the_order_of_its_key_where_a_migration_says_so
 
 
 async def test_an_outdated_database_is_not_opened_and_says_what_to_run(empty_url: str) -> None:
+    if empty_url.startswith("sqlite"):
+        await asyncio.to_thread(Path(empty_url.removeprefix("sqlite://")).touch)
     with pytest.raises(SchemaOutdated, match="countersign migrate") as caught:
         await open_database(empty_url, migrate=False)
     assert caught.value.names[0] == "0001_initial"
 
 
-def test_looking_for_pending_migrations_makes_no_file(tmp_path: Path) -> None:
-    assert aio.run(storage.pending_migrations(f"sqlite://{tmp_path}/missing.db"))
+def test_a_missing_file_is_not_made_where_nothing_is_to_be_migrated(tmp_path: Path) -> None:
+    url = f"sqlite://{tmp_path}/missing.db"
+    assert aio.run(storage.pending_migrations(url))
+    with pytest.raises(StorageUnavailable, match=r"no database file .*missing\.db"):
+        aio.run(open_database(url, migrate=False))
     assert list(tmp_path.iterdir()) == []
 
 

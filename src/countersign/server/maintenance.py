@@ -24,9 +24,9 @@ async def with_database(settings: Settings, work: Callable[[Database, bytes, Wor
 
     Raises ``NotInitialised``, ``BadSettings`` and what opening a database raises.
     """
-    secret = server_secret(settings)
     database = await open_database(settings.database, migrate=False, timeouts=settings.timeouts)
     try:
+        secret = server_secret(settings)
         await find_installation(database)
         return await work(database, secret, World())
     finally:

@@ -6,6 +6,8 @@ generators (``countersign.storage.transaction``); ``open_database`` gives the en
 
 from __future__ import annotations
 
+import os
+
 from countersign.storage.database import ConstraintViolated, Database, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.migrate import (
     SchemaChanged,
@@ -48,13 +50,15 @@ async def open_database(
     ``migrate`` brings the schema up to date first (and creates a missing SQLite file, mode 0600);
     without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write. ``timeouts`` are
     PostgreSQL's, the usual ones where none are given; migrations have none.
-    Raises ``StorageUnavailable`` if the database cannot be reached, ``SchemaError`` if its schema
-    is not one this version can use, ``ValueError`` for another kind of URL.
+    Raises ``StorageUnavailable`` if the database cannot be reached or its file is missing, ``SchemaError``
+    if its schema is not one this version can use, ``ValueError`` for another kind of URL.
     """
     if migrate:
         await migrate_database(url)
-    elif missing := await pending_migrations(url):
-        raise SchemaOutdated(missing)
+    else:
+        _require_file(url)
+        if missing := await pending_migrations(url):
+            raise SchemaOutdated(missing)
     if url.startswith(_SQLITE):
         from countersign.storage.sqlite import SqliteDatabase
 
@@ -95,8 +99,17 @@ async def _schema_session(url: str, *, create: bool) -> SchemaSession:
     raise ValueError("a database URL starts with sqlite:/// or postgresql://")
 
 
+def _require_file(url: str) -> None:
+    if url.startswith(_SQLITE) and not os.path.lexists(path := _sqlite_path(url)):
+        raise StorageUnavailable(
+            f"there is no database file {path}: name the settings with --config, a sandbox with --data, or run"
+            " 'countersign init' first"
+        )
+
+
 def _sqlite_path(url: str) -> str:
     path = url.removeprefix(_SQLITE)
     if not path.startswith("/"):
         raise ValueError("a SQLite URL holds an absolute path: sqlite:///path/to/file.db")
-    return path
+    # With four slashes, as others write it, the same path.
+    return f"/{path.lstrip('/')}"

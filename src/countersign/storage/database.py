@@ -13,7 +13,7 @@ class StorageUnavailable(Exception):
     """The database cannot take this now: disk full, read-only, unreachable, too busy. Answer 503.
 
     ``reason`` is safe to show (it holds no address, name or value; only where a local command cannot
-    make a file does it name the file). ``unknown_outcome``: the
+    make or find a file does it name the file). ``unknown_outcome``: the
     connection or the disk failed while committing, so the change may or may not have been made;
     whoever repeats it must rest on a unique key.
     """
