@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,37 @@ def test_help_says_what_a_command_is_for(path: tuple[str, ...]) -> None:
     assert usage.startswith("Usage: countersign")
     assert rest.strip().split("\n")[0].strip().endswith((".", ",", ";")) or len(rest.split("\n")) > 2
     assert done.errors == ""
+
+
+#: In a span, or at the beginning of a line or behind another command; up to the end of it.
+IN_TEXT = re.compile(r"(?:`|bin/|^ *|\$ |'|-- )countersign((?: [^ `#|;)&<>'\n]+)+)", re.MULTILINE)
+
+
+def stranger(words: list[str]) -> str | None:
+    """The first of the words behind ``countersign`` that is no command, or no option of the command."""
+    command: click.Command = main
+    for place, word in enumerate(words):
+        if not isinstance(command, click.Group) or word.startswith(("-", "...", "/")):
+            known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            options = (each.strip(".,:[]") for each in words[place:] if each.startswith("--"))
+            return next((each for each in options if each not in known), None)
+        child = command.commands.get(word.strip(".,:"))
+        if child is None:
+            return word
+        command = child
+    return None
+
+
+def test_documents_name_commands_and_options_that_exist() -> None:
+    named, unknown = 0, []
+    for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
+        text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+        for found in IN_TEXT.finditer(text):
+            named += 1
+            if (word := stranger(found[1].split())) is not None:
+                unknown.append(f"{document.name}: countersign{found[1]}: {word}")
+    assert unknown == []
+    assert named > 100
 
 
 def test_version_and_unknown_commands() -> None:
