@@ -116,7 +116,8 @@ def until(met: Any) -> None:
 
 def test_a_leaver_is_shut_out_and_the_last_administrator_is_not(operator: Operator, admin: Caller) -> None:
     user = made(admin.signed("POST", "/auth/users", {"email": "leaver@example.com", "kind": "CustomerEmployee"}))
-    assert "inactive" in operator.output("deactivate", user["userId"])
+    assert operator.json("identities", "show", user["username"])["id"] == user["userId"]
+    assert operator.output("deactivate", user["username"]) == f"{user['username']} is inactive\n"
     assert made(admin.send("GET", f"/auth/users/{user['userId']}"))["isActive"] is False
     (administrator,) = [
         item["id"] for item in operator.json("identities", "list", "--kind", "user") if item["isRegistered"]

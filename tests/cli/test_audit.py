@@ -100,6 +100,19 @@ def test_a_redacted_export_needs_no_secret(database_url: str, log: Log, tmp_path
     assert run("verify", output, "--trust", trust).exit_code == 0
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_database_and_secret_are_those_of_the_settings(database_url: str, log: Log, tmp_path: Path) -> None:
+    trust = aio.run(fill(database_url, log))
+    secret, output, config = tmp_path / "secret", tmp_path / "audit.export", tmp_path / "countersign.toml"
+    secret.touch(mode=0o600)
+    secret.write_bytes(SECRET)
+    config.write_text(f'database = "{database_url}"\nserver_secret_file = "{secret}"\n')
+    assert run("fingerprint", "--config", config).output.startswith(trust)
+    assert "there are 0 organisations" in run("export", "--config", config, "--output", output).output
+    done = run("export", "--config", config, "--org", ORG, "--output", output)
+    assert (done.exit_code, b'"payload":"{\\"name\\"' in output.read_bytes()) == (0, True), done.output
+
+
 def test_an_export_that_fails_leaves_no_file(database_url: str, log: Log, tmp_path: Path) -> None:
     secret, output = tmp_path / "secret", tmp_path / "audit.export"
     command = ("export", "--database", database_url, "--output", output, "--server-secret", secret, "--org")
@@ -111,7 +124,7 @@ def test_an_export_that_fails_leaves_no_file(database_url: str, log: Log, tmp_pa
     assert "does not open" in run(*command, ORG).output
     secret.write_bytes(SECRET)
     assert "has no audit log" in run(*command, "or-other").output
-    assert run("export", "--org", ORG, "--output", output).exit_code == 2
+    assert run("export", "--org", ORG, "--database", database_url, "--output", output).exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir() if "export" in path.name) == []
 
 

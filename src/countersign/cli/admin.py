@@ -11,6 +11,7 @@ import click
 from countersign.cli.applications import rotate_token
 from countersign.cli.break_glass import break_glass
 from countersign.cli.common import (
+    Group,
     config_option,
     data_option,
     installation_settings,
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
 _KINDS = ("user", "service-account", "application", "token", "credential")
 
 
-@click.group()
+@click.group(cls=Group)
 def admin() -> None:
-    """Look after identities, by database access on the server's own host. Every change is audited."""
+    """Do what is the operator's: identities, permissions, break-glass, exports, webhooks; by database access.
+
+    On the server's own host. Every change is audited.
+    """
 
 
 @admin.group()
@@ -114,16 +118,16 @@ def _line(item: Identity) -> str:
 
 
 @identities.command("show")
-@click.argument("identity_id", metavar="ID")
+@click.argument("named", metavar="ID")
 @config_option
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show_command(identity_id: str, config: Path | None, data: Path | None, as_json: bool) -> None:
-    """Show the identity ID (us-, ap-, to- or cr-...) with what it holds."""
+def show_command(named: str, config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Show the identity ID (us-, ap-, to- or cr-..., or a username) with what it holds."""
     from countersign.identity import administration
 
     async def work(database: Database, _secret: bytes, world: World) -> Shown:
-        return await database.read(lambda: administration.show(identity_id, world.now()))
+        return await database.read(lambda: administration.show(named, world.now()))
 
     shown = run_local(installation_settings(config, data), work)
     if as_json:
@@ -141,35 +145,35 @@ def show_command(identity_id: str, config: Path | None, data: Path | None, as_js
 
 
 @admin.command()
-@click.argument("identity_id", metavar="ID")
+@click.argument("named", metavar="ID")
 @config_option
 @data_option
-def deactivate(identity_id: str, config: Path | None, data: Path | None) -> None:
-    """Shut out the user, service account, application, access token or credential ID.
+def deactivate(named: str, config: Path | None, data: Path | None) -> None:
+    """Shut out the user (id or username), service account, application, access token or credential ID.
 
     It counts at once for changes and within a second for reads. A user's sessions end; what was signed and not used
     is void. The last administrator and a user's last credential are kept.
     """
-    _set_state(identity_id, "Inactive", config, data)
+    _set_state(named, "Inactive", config, data)
 
 
 @admin.command()
-@click.argument("identity_id", metavar="ID")
+@click.argument("named", metavar="ID")
 @config_option
 @data_option
-def activate(identity_id: str, config: Path | None, data: Path | None) -> None:
+def activate(named: str, config: Path | None, data: Path | None) -> None:
     """Let in again what was deactivated. Sessions that ended stay ended."""
-    _set_state(identity_id, "Active", config, data)
+    _set_state(named, "Active", config, data)
 
 
-def _set_state(identity_id: str, state: State, config: Path | None, data: Path | None) -> None:
+def _set_state(named: str, state: State, config: Path | None, data: Path | None) -> None:
     from countersign.identity import administration
 
     async def work(database: Database, _secret: bytes, world: World) -> bool:
-        return await database.write(lambda: administration.set_state(identity_id, state, world))
+        return await database.write(lambda: administration.set_state(named, state, world))
 
     changed = run_local(installation_settings(config, data), work)
-    click.echo(f"{identity_id} is {state.lower()}{'' if changed else ' already'}")
+    click.echo(f"{printable(named)} is {state.lower()}{'' if changed else ' already'}")
 
 
 @admin.command("reissue-code")

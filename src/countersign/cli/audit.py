@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
+from countersign.cli.common import Group, config_option, data_option, installation_settings
 from countersign.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _CODES = {"sound": 0, "broken": 1, "unreadable": 2, "self-consistent only": 3}
 _SHOWN = 20
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """The audit log: export it, and verify an export offline."""
 
@@ -35,23 +36,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _database_options(command: _F) -> _F:
-    data = click.option(
-        "--data",
-        type=click.Path(path_type=Path, file_okay=False),
-        help="Data directory of a sandbox or embedded server.",
+    url = click.option(
+        "--database", "url", help="Database URL (sqlite:///... or postgresql://...), instead of those of the settings."
     )
-    url = click.option("--database", "url", help="Database URL (sqlite:///... or postgresql://...).")
-    return data(url(command))
-
-
-def _url(data: Path | None, url: str | None) -> str:
-    if url is not None:
-        return url
-    if data is None:
-        raise click.UsageError("name the server's data directory with --data, or its database with --database")
-    from countersign.cli.common import sandbox_files
-
-    return sandbox_files(data).database
+    return config_option(data_option(url(command)))
 
 
 @audit.command("export")
@@ -59,18 +47,25 @@ def _url(data: Path | None, url: str | None) -> str:
 @click.option(
     "--server-secret",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The server secret, which opens the payloads [default: server.secret in the data directory].",
+    help="The server secret, which opens the payloads [default: that of the settings].",
 )
-@click.option("--org", "org_id", required=True, help="Id of the organisation.")
+@click.option("--org", "org_id", help="Id of the organisation [default: the only one there is].")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
 @click.option("--redact", is_flag=True, help="Leave every payload out; the export stays verifiable.")
 def export_command(
-    data: Path | None, url: str | None, server_secret: Path | None, org_id: str, output: Path, redact: bool
+    config: Path | None,
+    data: Path | None,
+    url: str | None,
+    server_secret: Path | None,
+    org_id: str | None,
+    output: Path,
+    redact: bool,
 ) -> None:
     """Write the whole log of an organisation to a file of JSON lines that prove themselves."""
-    url = _url(data, url)
-    if server_secret is None and data is not None:
-        server_secret = data / "server.secret"
+    if url is None or (data is not None and server_secret is None):
+        settings = installation_settings(config, data)
+        url = url or settings.database
+        server_secret = server_secret or Path(settings.server_secret_file)
     if server_secret is None and not redact:
         raise click.UsageError("payloads are sealed: name the server secret with --server-secret, or use --redact")
     done = asyncio.run(_export(url, None if redact else server_secret, org_id, output))
@@ -81,12 +76,12 @@ def export_command(
 
 @audit.command("fingerprint")
 @_database_options
-def fingerprint_command(data: Path | None, url: str | None) -> None:
+def fingerprint_command(config: Path | None, data: Path | None, url: str | None) -> None:
     """Print the fingerprints of the checkpoint keys, oldest first: what 'verify --trust' takes.
 
     Note the first one down when the server is made, outside of it; trust in it carries over to later keys.
     """
-    for kid, fingerprint in asyncio.run(_fingerprints(_url(data, url))):
+    for kid, fingerprint in asyncio.run(_fingerprints(url or installation_settings(config, data).database)):
         click.echo(f"{fingerprint}  {kid}")
 
 
@@ -115,8 +110,10 @@ async def _open(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def _export(url: str, server_secret: Path | None, org_id: str, output: Path) -> Exported:
+async def _export(url: str, server_secret: Path | None, named: str | None, output: Path) -> Exported:
     from countersign.audit.export import export, read_installation_id
+    from countersign.identity.administration import organisation
+    from countersign.identity.local_commands import Impossible
     from countersign.world import World
 
     # Renamed when it is complete, so that what has the name is whole.
@@ -125,6 +122,10 @@ async def _export(url: str, server_secret: Path | None, org_id: str, output: Pat
         installation_id = await database.read(read_installation_id)
         if installation_id is None:
             raise click.ClickException("this database holds no installation; run 'countersign init' first")
+        try:
+            org_id = await database.read(lambda: organisation(None)) if named is None else named
+        except Impossible as error:
+            raise click.ClickException(str(error)) from None
         opener = None if server_secret is None else await _opener(database, server_secret)
         try:
             # Payloads are open in the file, so nobody else may read it.
@@ -147,7 +148,7 @@ async def _export(url: str, server_secret: Path | None, org_id: str, output: Pat
         except ValueError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
-            raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
+            raise click.ClickException(f"{output}: {error.strerror}") from None
         finally:
             part.unlink(missing_ok=True)
     return done

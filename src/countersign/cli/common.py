@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class Group(click.Group):
+    """A group whose list of commands says whole sentences; click cuts them off at the end of the line."""
+
+    group_class = type
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the section with the commands."""
+        rows = [(name, command.get_short_help_str(10_000)) for name, command in sorted(self.commands.items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from countersign.policies.recorded import Recorded
     from countersign.policies.replay import Tally
     from countersign.policies.types import Policy
-    from countersign.storage import Database, Transaction
+    from countersign.storage import Database
     from countersign.world import World
 
 org_option = click.option("--org", "org_id", help="Id of the organisation [default: the only one there is].")
@@ -45,6 +45,7 @@ def replay_command(
     """
     from countersign.api.wire import encode
     from countersign.cli.progress import progress_bar
+    from countersign.identity.administration import organisation
     from countersign.policies.replay import replay
     from countersign.server.table import operations
 
@@ -58,7 +59,7 @@ def replay_command(
             listed.append(_stopped(recorded, outcome))
 
     async def work(database: Database, _secret: bytes, _world: World) -> Tally:
-        chosen = await database.read(lambda: _organisation(org_id))
+        chosen = await database.read(lambda: organisation(org_id))
         with progress_bar("replaying") as show:
             return await replay(
                 database,
@@ -100,26 +101,14 @@ def replay_command(
 def export_command(config: Path | None, data: Path | None, org_id: str | None) -> None:
     """Print the active policies, and who could approve, as the YAML that 'test', 'lint' and 'replay' read."""
     from countersign.encoding import strictyaml
+    from countersign.identity.administration import organisation
     from countersign.policies.exporting import scenario
 
     async def work(database: Database, _secret: bytes, _world: World) -> dict[str, Any]:
-        chosen = await database.read(lambda: _organisation(org_id))
+        chosen = await database.read(lambda: organisation(org_id))
         return await database.read(lambda: scenario(chosen))
 
     click.echo(strictyaml.write(run_local(installation_settings(config, data), work)), nl=False)
-
-
-def _organisation(org_id: str | None) -> Transaction[str]:
-    from countersign.identity.administration import organisations
-    from countersign.identity.local_commands import Impossible
-
-    known = yield from organisations()
-    if org_id is None and len(known) != 1:
-        raise Impossible(f"there are {len(known)} organisations: name one with --org")
-    chosen = known[0] if org_id is None else org_id
-    if chosen not in known:
-        raise Impossible(f"there is no organisation {chosen!r}")
-    return chosen
 
 
 def _drafts(file: Path) -> list[Policy]:

@@ -143,6 +143,17 @@ def organisations() -> Transaction[list[str]]:
     return [row[0] for row in (yield administration_store.LIST_ORGANISATION_IDS, ())]
 
 
+def organisation(named: str | None) -> Transaction[str]:
+    """The organisation of this id, by default the only one there is. Raises ``Impossible``."""
+    known = yield from organisations()
+    if named is None and len(known) != 1:
+        raise Impossible(f"there are {len(known)} organisations: name one with --org")
+    chosen = known[0] if named is None else named
+    if chosen not in known:
+        raise Impossible(f"there is no organisation {chosen!r}")
+    return chosen
+
+
 def list_page(
     org_id: str, kind: Kind, before: str | None, *, archived: bool = False
 ) -> Transaction[tuple[list[Identity], str | None]]:
@@ -152,10 +163,10 @@ def list_page(
     return [table.identity(row) for row in rows], str(rows[-1][1]) if len(rows) == _PAGE else None
 
 
-def show(identity_id: str, now_ms: int) -> Transaction[Shown]:
-    """One identity, archived or not, with what it holds. Raises ``Impossible`` when there is none."""
-    identity = yield from find_identity(identity_id)
-    org_id = identity.org_id
+def show(named: str, now_ms: int) -> Transaction[Shown]:
+    """One identity (id, or a person's username), archived or not, with what it holds. Raises ``Impossible``."""
+    identity = yield from find_named(named)
+    org_id, identity_id = identity.org_id, identity.id
     held = yield store.LIST_ASSIGNMENTS_OF, (org_id, identity_id)
     tokens: Sequence[Row] = ()
     keys: Sequence[Row] = ()
@@ -189,14 +200,14 @@ def find_person(text: str) -> Transaction[Identity]:
     return (yield from find_identity(named[0][0]))
 
 
-def set_state(identity_id: str, state: State, world: World) -> Transaction[bool]:
-    """Activate or deactivate anything that has an id; false when it was so already.
+def set_state(named: str, state: State, world: World) -> Transaction[bool]:
+    """Activate or deactivate anything that has an id, or a person by username; false when it was so already.
 
     What it does to sessions, tokens and open actions is what the same change by a request of the API does. Raises
     ``Impossible``, and the ``ApiError`` with which that request would be refused.
     """
-    identity = yield from find_identity(identity_id)
-    org_id = identity.org_id
+    identity = yield from find_named(named)
+    org_id, identity_id = identity.org_id, identity.id
     before = yield from _locked(identity)
     if before == "Archived":
         raise Impossible(f"{identity_id} is archived, and that is final")
@@ -266,6 +277,14 @@ def find_identity(identity_id: str) -> Transaction[Identity]:
             if rows:
                 return table.identity(rows[0])
     raise Impossible(f"there is no user, service account, application, token or credential {identity_id!r}")
+
+
+def find_named(text: str) -> Transaction[Identity]:
+    """Whoever has this id, or the person of this username. Raises ``Impossible``."""
+    try:
+        return (yield from find_identity(text))
+    except Impossible:
+        return (yield from find_person(text))
 
 
 def _locked(identity: Identity) -> Transaction[str]:

@@ -12,7 +12,6 @@ from countersign.encoding.dates import to_iso
 from countersign.federation.redirects import redirect_refusal
 from countersign.identity import administration, providers, registration, registration_store
 from countersign.identity import provider_store as store
-from countersign.identity.entrance import only_organisation
 from countersign.identity.local_commands import Impossible, tell
 from countersign.outgoing import Rules, check_url
 from countersign.storage import Transaction
@@ -76,7 +75,7 @@ def add(new: NewProvider, rules: Rules, ring: KeyRing, world: World) -> Transact
         raise Impossible(
             "end users' apps go to the provider by themselves: no redirect URI and no secret is needed here"
         )
-    org_id = yield from _organisation(new.org_id)
+    org_id = yield from administration.organisation(new.org_id)
     provider_id = world.new_id("ip")
     sealed = None if new.secret is None else ring.payload_seal.seal(new.secret.encode(), provider_id)
     row = (org_id, provider_id, new.kind, new.issuer, new.client_id, sealed, world.now())
@@ -189,14 +188,3 @@ def _insert_redirect(org_id: str, provider_id: str, uri: str) -> Transaction[boo
     if isinstance(refused, Refused):
         raise Impossible(f"redirect URI {uri!r}: {refused.reason}")
     return bool((yield store.INSERT_REDIRECT, (org_id, provider_id, uri)))
-
-
-def _organisation(named: str | None) -> Transaction[str]:
-    if named is None:
-        only = yield from only_organisation()
-        if only is None:
-            raise Impossible("there are several organisations: name one with --org")
-        return only
-    if named not in (yield from administration.organisations()):
-        raise Impossible(f"there is no organisation {named!r}")
-    return named

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from countersign.api import ApiError
-from countersign.identity.administration import organisations
+from countersign.identity.administration import organisation
 from countersign.identity.local_commands import Impossible, tell
 from countersign.keys import store
 from countersign.keys.rows import StoredKey
@@ -78,12 +78,7 @@ def change(org_id: str | None, changes: Mapping[str, Value], world: World) -> Tr
     Raises ``Impossible``, also for approvers of whom no quorum can come together. An entry of the audit log says what
     was changed; without a change there is none.
     """
-    known = yield from organisations()
-    if org_id is None and len(known) != 1:
-        raise Impossible(f"there are {len(known)} organisations: name one with --org")
-    chosen = known[0] if org_id is None else org_id
-    if chosen not in known:
-        raise Impossible(f"there is no organisation {chosen!r}")
+    chosen = yield from organisation(org_id)
     before = yield from read(chosen)
     changed = {name: value for name, value in changes.items() if getattr(before, name) != value}
     if not changed:

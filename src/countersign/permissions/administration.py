@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from countersign.encoding.dates import to_iso
-from countersign.identity.administration import Identity, find_identity, find_person
+from countersign.identity.administration import Identity, find_named
 from countersign.identity.local_commands import Impossible, tell
 from countersign.permissions import assignments, permissions, store
 from countersign.permissions.permissions import Stored
@@ -81,7 +81,7 @@ def grant(named: str, identity: str, world: World) -> Transaction[tuple[Listed, 
 
     Raises ``Impossible``, and the ``ApiError`` with which a request of an administrator would be refused.
     """
-    holder = yield from _identity(identity)
+    holder = yield from find_named(identity)
     found = yield from _find(named, holder.org_id)
     org_id, permission = holder.org_id, found.permission
     permission = yield from permissions.locked(org_id, permission.id)
@@ -94,7 +94,7 @@ def grant(named: str, identity: str, world: World) -> Transaction[tuple[Listed, 
 
 def revoke(named: str, identity: str, world: World) -> Transaction[tuple[Listed, Identity]]:
     """Take a permission away from an identity. Raises ``Impossible``, and 412 for the last person's full access."""
-    holder = yield from _identity(identity)
+    holder = yield from find_named(identity)
     found = yield from _find(named, holder.org_id)
     org_id = holder.org_id
     permission = yield from permissions.locked(org_id, found.permission.id)
@@ -113,13 +113,6 @@ def _tell(event: str, found: Listed, holder: Identity, assignment_id: str, world
     user_id = holder.id if holder.kind in ("user", "service-account") else holder.facts.get("userId")
     entities = (assignment_id, found.permission.id, holder.id)
     yield from tell(holder.org_id, event, entities, details, world, user_id=user_id)
-
-
-def _identity(text: str) -> Transaction[Identity]:
-    try:
-        return (yield from find_identity(text))
-    except Impossible:
-        return (yield from find_person(text))
 
 
 def _find(named: str, org_id: str | None) -> Transaction[Listed]:
