@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from countersign.cli.common import config_option, data_option, write_local, write_with_keys
+from countersign.cli.common import Group, config_option, data_option, printable, write_local, write_with_keys
 
 
-@click.group()
+@click.group(cls=Group)
 def applications() -> None:
     """List applications, replace their tokens, set what they demand and where their passkeys work."""
 
@@ -43,7 +43,9 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
         return
     for item in found:
         state = "active" if item.application.is_active else "inactive"
-        click.echo(f"{item.application.app_id}  {state:8}  {item.application.kind}  {item.application.name}")
+        click.echo(f"{item.application.app_id}  {state:8}  {item.application.kind}  {printable(item.application.name)}")
+        for origin in item.origins:
+            click.echo(f"    passkeys at {printable(origin)}")
 
 
 @applications.command("rotate-token")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli import waiting
-from countersign.cli.common import config_option, data_option, installation_settings, run_local, write_local
+from countersign.cli.common import Group, config_option, data_option, installation_settings, run_local, write_local
 from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from countersign.world import World
 
 
-@click.group("break-glass")
+@click.group("break-glass", cls=Group)
 def break_glass() -> None:
     """Let in an administrator who lost every credential: asked for, waited for, then done.
 

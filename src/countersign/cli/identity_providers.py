@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from countersign.cli.common import (
+    Group,
     config_option,
     data_option,
     installation_settings,
@@ -25,7 +26,7 @@ _secret_option = click.option(
 )
 
 
-@click.group("identity-providers")
+@click.group("identity-providers", cls=Group)
 def identity_providers() -> None:
     """Say which identity providers (OpenID Connect) are trusted, and where they may send people back to."""
 
@@ -86,6 +87,8 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
         click.echo(f"{each.provider_id}  {each.kind:6}  {printable(each.issuer)}  {printable(each.client_id)}")
         for uri in each.redirect_uris:
             click.echo(f"    comes back to {printable(uri)}")
+    if not found:
+        click.echo("no identity provider is trusted")
 
 
 @identity_providers.command("check")
@@ -189,9 +192,12 @@ def _look(config: Path | None, data: Path | None, issuer: str) -> int:
     import asyncio
 
     from countersign.federation import IdentityProviders, Unavailable
+    from countersign.server import logs
     from countersign.server.outgoing import outgoing_client, provider_rules
     from countersign.world import World
 
+    # What a server would log of it is what this prints.
+    logs.configure("error", "console")
     settings = installation_settings(config, data)
 
     async def look() -> int | Unavailable:

@@ -92,7 +92,7 @@ def list_stores(data: Path | None, config: Path | None) -> None:
         from countersign.keystores.registration import stores
 
         return [
-            f"{store.store_id}  {store.kind:<7} {store.name}{' (primary)' if store.is_primary else ''}"
+            f"{store.store_id}  kind {store.kind:<6}  {store.name}{' (primary)' if store.is_primary else ''}"
             for store in await database.read(stores)
         ]
 

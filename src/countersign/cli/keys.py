@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 import click
 import msgspec
 
-from countersign.cli.common import read_secret
+from countersign.cli.common import Group, read_secret
 
 if TYPE_CHECKING:
     from countersign.cli.customer import Customer
@@ -71,7 +71,7 @@ class _Signers(_Part, frozen=True):
     clusters: Annotated[list[_Cluster], msgspec.Meta(min_length=1)]
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Export keys from a server and import keys into one, as its customer."""
 

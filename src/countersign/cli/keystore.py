@@ -13,7 +13,7 @@ import click
 
 from countersign.cli.authoriser import make_authoriser
 from countersign.cli.ceremony import ceremony, show_transcript
-from countersign.cli.common import config_option, data_option, installation_settings, read_secret, start_refusals
+from countersign.cli.common import Group, config_option, data_option, installation_settings, read_secret, start_refusals
 from countersign.cli.key_stores import add_store, list_stores, make_primary
 from countersign.cli.recover import recover
 from countersign.cli.roster import roster
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from countersign.keystores.rotation import RootState
 
 
-@click.group()
+@click.group(cls=Group)
 def keystore() -> None:
     """The key store and its signer process."""
 
@@ -131,8 +131,14 @@ def _run(
             _show_status(beside[1], f"{beside[0].title}: ")
     if any(seen.status.state == "down" for seen in found) or (beside is not None and beside[1].state == "down"):
         if not as_json:
-            click.echo("  Is it running, and does it talk to this user? Its option --allow-uid says whom it talks to.")
+            click.echo(f"  {_why_down(settings)}")
         raise SystemExit(1)
+
+
+def _why_down(settings: Settings) -> str:
+    if settings.signer_embedded:
+        return "It runs with the server: is that running?"
+    return "Is it running, and does it talk to this user? Its option --allow-uid says whom it talks to."
 
 
 def _document(seen: _Seen) -> dict[str, object]:

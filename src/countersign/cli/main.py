@@ -12,6 +12,7 @@ from countersign.cli.admin import admin
 from countersign.cli.applications import applications
 from countersign.cli.audit import audit
 from countersign.cli.backup import backup, drill, restore
+from countersign.cli.common import Group
 from countersign.cli.jobs import jobs
 from countersign.cli.keys import keys
 from countersign.cli.keystore import keystore
@@ -20,7 +21,7 @@ from countersign.cli.sandbox import sandbox, up
 from countersign.cli.server import init, migrate, serve, server_keys, settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="countersign")
 def main() -> None:
     """A custody server whose keys sign only what was countersigned."""

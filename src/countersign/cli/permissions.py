@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.common import Group, config_option, data_option, installation_settings, printable, run_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from countersign.world import World
 
 
-@click.group()
+@click.group(cls=Group)
 def permissions() -> None:
     """List and show permissions, give them and take them away. No policy is asked; every change is audited."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli.common import Group
 from countersign.cli.policy_lab import export_command, replay_command
 from countersign.cli.prices import prices_command
 
@@ -17,7 +18,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, exists=Tr
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """Test, check and replay policies with the evaluator of the server, without one."""
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli import waiting
-from countersign.cli.common import config_option, data_option, installation_settings, printable, run_local, write_local
+from countersign.cli.common import (
+    Group,
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    run_local,
+    write_local,
+)
 from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from countersign.world import World
 
 
-@click.group("unlock-policy")
+@click.group("unlock-policy", cls=Group)
 def unlock_policy() -> None:
     """Archive a policy that guards policies and that nobody can change any more: asked for, waited for, then done.
 

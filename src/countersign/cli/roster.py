@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
+from countersign.cli.common import Group, config_option, data_option, installation_settings, start_refusals
 from countersign.cli.kek_secrets import Secrets, last
 from countersign.cli.signers import (
     ServedStore,
@@ -153,7 +153,7 @@ async def _at(
         await database.close()
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 @data_option
 @config_option

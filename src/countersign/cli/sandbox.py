@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, read_settings, sandbox_files, start_refusals
+from countersign.cli.common import Group, config_option, read_settings, sandbox_files, start_refusals
 from countersign.cli.listening import listen
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def up(
     values.setdefault("admin_port", 0)
     if "COUNTERSIGN_LOG_LEVEL" not in os.environ:
         values["log_level"] = "warning"
+    if sys.stderr.isatty():
+        values["log_format"] = "console"
     if "COUNTERSIGN_ADMIN_PORT" in os.environ:
         del values["admin_port"]
     for name in list(values):
@@ -79,7 +82,7 @@ def up(
     async def ready(runtime: Runtime, listening: int) -> None:
         connection = await sandbox.announce(files, runtime, listening)
         audit = fingerprint(runtime.services.ring.keys.of("checkpoint")[0].public_key)
-        _tell(connection, files, first, audit)
+        _tell(connection, files, first, audit, console=settings.console)
 
     try:
         with sandbox.held(files):
@@ -93,18 +96,24 @@ def up(
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-def _tell(connection: dict[str, str], files: SandboxFiles, first: bool, audit: str) -> None:
+def _tell(connection: dict[str, str], files: SandboxFiles, first: bool, audit: str, *, console: bool) -> None:
+    from countersign.server.sandbox import console_address
+
     click.echo("Countersign sandbox (for development: its keys are sealed with a key that lies beside the data)")
     if first:
         click.echo("  made      an organisation, an administrator, a service account, a key store")
     click.echo(f"  serving   {connection['baseUrl']}")
+    if console:
+        click.echo(
+            f"  console   {console_address(files)}   (for people; 'countersign sandbox mail' has their invitations)"
+        )
     click.echo(f"  orgId     {connection['orgId']}")
     click.echo(f"  client    {files.connection}   (what a client needs; readable by you only)")
     click.echo(f"  audit     {audit}   (what 'countersign audit verify --trust' takes)")
     click.echo("Stop with Ctrl-C.")
 
 
-@click.group()
+@click.group(cls=Group)
 def sandbox() -> None:
     """Helpers for a sandbox."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.common import (
+    Group,
     config_option,
     data_option,
     installation_settings,
@@ -237,7 +238,7 @@ def serve(config: Path | None, host: str | None, port: int | None, processes: in
         raise click.ClickException(str(error)) from None
 
 
-@click.group("server-keys")
+@click.group("server-keys", cls=Group)
 def server_keys() -> None:
     """The server's own keys: tokens, challenges, audit checkpoints."""
 

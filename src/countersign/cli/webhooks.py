@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import as_date, config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.common import (
+    Group,
+    as_date,
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    run_local,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 200
 
 
-@click.group()
+@click.group(cls=Group)
 def webhooks() -> None:
     """List webhooks, and send events again."""
 
@@ -46,6 +54,8 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
     for each in found:
         failing = f"{each.failing} failed in a row" if each.failing else ""
         click.echo(f"{each.webhook_id}  {each.org_id}  {each.status:<8}  {printable(each.url)}  {failing}".rstrip())
+    if not found:
+        click.echo("no webhook yet")
 
 
 @webhooks.command("resend")

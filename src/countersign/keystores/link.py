@@ -98,7 +98,9 @@ class Line(ABC):
                 await self._watch()
                 self._trouble = f"the {self._peer} closed the connection"
                 log.warning("%s", self._trouble)
-            except (OSError, SignerError) as trouble:
+            except OSError as trouble:
+                self._trouble = f"{self._peer} not reachable: {trouble.strerror or trouble}"
+            except SignerError as trouble:
                 self._trouble = f"{self._peer} not reachable: {trouble}"
             except Exception as trouble:  # a greeting may need the database, which fails in its own ways
                 log.warning("%s can't be greeted: %s", self._peer, trouble)
