@@ -90,7 +90,8 @@ def peek(token: str) -> Claimed | Refused:
         return parsed
     claims = parsed[1]
     issuer, audiences = claims.get("iss"), _audiences(claims)
-    if not isinstance(issuer, str) or audiences is None:
+    # They are looked for in the database as they stand, and not every database can be asked for every text.
+    if not isinstance(issuer, str) or not issuer.isprintable() or audiences is None:
         return Refused("no iss or aud")
     return Claimed(issuer, audiences)
 
@@ -110,6 +111,10 @@ def verify(token: str, keys: tuple[ProviderKey, ...], expected: Expected, now: i
         return Refused("the algorithm is not allowed")
     if not (kid is None or isinstance(kid, str)) or "crit" in header or "b64" in header:
         return Refused("a header that is not understood")
+    # A provider signs other tokens for the same client with the same key, as those of access (RFC 9068) and of a logout
+    # (OpenID Connect Back-Channel Logout 1.0 section 2.4), which third parties see.
+    if str(header.get("typ", "JWT")).lower().removeprefix("application/") != "jwt" or "events" in claims:
+        return Refused("a token of another type")
     key = select(keys, kid, algorithm)
     if isinstance(key, Refused):
         return key
@@ -168,7 +173,7 @@ def _audiences(claims: dict[str, Any]) -> tuple[str, ...] | None:
     listed = [named] if isinstance(named, str) else named
     if not isinstance(listed, list) or not 1 <= len(listed) <= _MOST_AUDIENCES:
         return None
-    return tuple(listed) if all(isinstance(each, str) for each in listed) else None
+    return tuple(listed) if all(isinstance(each, str) and each.isprintable() for each in listed) else None
 
 
 def _time(claims: dict[str, Any], name: str) -> Decimal | None:
