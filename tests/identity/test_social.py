@@ -123,6 +123,9 @@ def test_an_app_may_ask_for_a_token_for_its_server_where_both_are_trusted(trusti
     registered(trusting, eve)
     asked = trusting.provider.forge(trusting.provider.claims(eve, aud=APP, azp=APP_ES256))
     assert trusting.social(asked).status_code == 200
+    # Or for one that is for both: no organisation is left to be named.
+    asked = trusting.provider.forge(trusting.provider.claims(eve, aud=[APP, APP_ES256], azp=APP_ES256))
+    assert trusting.social(asked, orgId=None).status_code == 200
 
 
 def test_threat_49_a_mail_address_takes_nobody_over(trusting: Trusting, eve: str) -> None:

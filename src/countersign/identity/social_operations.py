@@ -52,7 +52,7 @@ async def _visit(call: Call, body: SocialLogin) -> Visit:
     found = await call.read(lambda: providers.for_end_users(claimed, org_id))
     if not found:
         raise ApiError("IDENTITY_REFUSED", reason="no provider with this issuer and client is trusted for end users")
-    if len(found) > 1:
+    if len({each.org_id for each in found}) > 1:
         raise validation("orgId", "name the organisation: several trust this client")
     provider = found[0]
     parties = await call.read(lambda: providers.apps(provider))
