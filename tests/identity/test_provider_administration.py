@@ -111,11 +111,14 @@ def test_an_operator_says_who_is_who_where_no_address_is_verified(trusting: Trus
     trusting.provider.accounts({"grace": {"email": mail, "email_verified": False}})
     (sso,) = [each for each in trusting.run(administration.list_all) if each.client_id == SSO]
     assert change(trusting, administration.link, mail, sso.provider_id, "grace") == user_id
-    assert trusting.complete(*trusting.sign_in("grace")).status_code == 200
+    entered = trusting.complete(*trusting.sign_in("grace"))
+    assert entered.status_code == 200
     assert "unlink first" in impossible(trusting, administration.link, user_id, sso.provider_id, "another")
     other = invited(trusting.admin, "other@example.com")["userId"]
     assert "unlink first" in impossible(trusting, administration.link, other, sso.provider_id, "grace")
     assert change(trusting, administration.unlink, mail) == user_id
+    trusting.server.clock.move(seconds=1)
+    assert trusting.who(entered.json()["token"]).status_code == 401
     assert refusal(trusting.complete(*trusting.sign_in("grace"))) == (401, "USER_NOT_FOUND")
     assert "no identity" in impossible(trusting, administration.unlink, mail)
     end_user = invited(trusting.admin, "an end user", kind="EndUser")["userId"]

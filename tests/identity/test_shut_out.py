@@ -4,15 +4,17 @@ in again survives (PostgreSQL)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 
 from countersign.credentials import public_key
+from tests.support import interleaving
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, challenge_for, new_body
+from tests.support.interleaving import until, waiting
 from tests.support.server import Sandbox
 from tests.support.tenants import Identity, Tenants
 
@@ -21,17 +23,13 @@ _IN_THE_WAY = (
     "public_key, fingerprint, rp_id, origin, sign_count, state, epoch, created_at) "
     "VALUES ($1, 'cr-of-a-test', 'us-of-a-test', '', 'Key', 'x', 'x', 'x', '', $2, '', '', 0, 'Active', 0, 0)"
 )
-_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @asynccontextmanager
 async def connected(sandbox: Sandbox) -> AsyncIterator[asyncpg.Connection]:
     assert sandbox.database is not None
-    connection = await asyncpg.connect(sandbox.database)
-    try:
+    async with interleaving.connected(sandbox.database) as connection:
         yield connection
-    finally:
-        await connection.close()
 
 
 async def shut_out(sandbox: Sandbox, person: Identity) -> None:
@@ -157,16 +155,3 @@ async def execute(sandbox: Sandbox, sql: str, person: Identity) -> None:
     """Run one statement about a person, on a connection of its own."""
     async with connected(sandbox) as connection:
         await connection.execute(sql, person.org_id, person.user_id)
-
-
-async def waiting(connection: asyncpg.Connection, count: int) -> bool:
-    """Whether so many transactions wait for another."""
-    return int(await connection.fetchval(_WAITING)) >= count
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.01)

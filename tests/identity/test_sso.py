@@ -24,6 +24,7 @@ from tests.support.caller import Caller
 from tests.support.enrolment import NewKey
 from tests.support.entering import invited, letters, public, registered
 from tests.support.identity_provider import BACK, OTHER_BACK, SECRET, SSO, SSO_POST, SSO_PUBLIC, query_of
+from tests.support.interleaving import connected, until, waiting
 from tests.support.trusting import Trusting
 
 _NUMBER = itertools.count(1)
@@ -262,10 +263,25 @@ def test_a_provider_that_is_trusted_no_longer_lets_nobody_in(trusting: Trusting,
     world = trusting.server.world
     provider_id = trusting.trust("Sso", SSO_PUBLIC, OTHER_BACK)
     members = {"clientId": SSO_PUBLIC, "redirectUri": OTHER_BACK}
+    entered = enter(trusting, ada, "oidc", redirectUri=OTHER_BACK).json()
     code, state = trusting.sign_in(ada, **members)
     trusting.run(lambda: provider_administration.remove(provider_id, world))
     assert refusal(trusting.complete(code, state)) == (400, "SIGN_IN_INVALID")
     assert refusal(trusting.begin(**members)) == (403, "SSO_NOT_OFFERED")
+    # What it said of people before counts for nothing either.
+    registering = trusting.post("/auth/login/oidc/credentials", **credential(entered["credentialChallenge"], NewKey()))
+    assert refusal(registering) == (400, "CHALLENGE_INVALID")
+    with later(trusting, 1):
+        assert trusting.who(entered["token"]).status_code == 401
+
+
+def test_threat_50_a_redirect_uri_that_was_taken_off_the_list_ends_a_sign_in(trusting: Trusting, ada: str) -> None:
+    world = trusting.server.world
+    provider_id = trusting.trust("Sso", SSO_PUBLIC, BACK, OTHER_BACK)
+    code, state = trusting.sign_in(ada, clientId=SSO_PUBLIC, redirectUri=OTHER_BACK)
+    trusting.run(lambda: provider_administration.forbid_redirect(provider_id, OTHER_BACK, world))
+    assert refusal(trusting.complete(code, state)) == (400, "SIGN_IN_INVALID")
+    trusting.run(lambda: provider_administration.remove(provider_id, world))
 
 
 def test_a_provider_that_is_down_is_told_as_such(trusting: Trusting) -> None:
@@ -307,6 +323,45 @@ def test_two_first_sign_ins_at_once_make_one_link(trusting: Trusting, ada: str) 
     entered = [each for each in came if isinstance(each, Entered)]
     refused = [each.code for each in came if isinstance(each, ApiError)]
     assert (len(entered), refused) in ((2, ["USER_NOT_FOUND"]), (1, ["USER_NOT_FOUND"] * 2))
+
+
+@pytest.mark.parametrize("ending", ["remove", "unlink"])
+def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(trusting: Trusting, ada: str, ending: str) -> None:
+    if not trusting.tenants.url.startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+    services, provider_id = trusting.server.runtime.services, trusting.trust("Sso", SSO_PUBLIC, OTHER_BACK)
+    token_of(enter(trusting, ada, clientId=SSO_PUBLIC, redirectUri=OTHER_BACK))
+    provider = trusting.run(lambda: providers.for_sign_in(trusting.org_id, OTHER_BACK, SSO_PUBLIC))
+    who = replace(visit(trusting, ada, None, f"{ada} {ending}"), provider=provider)
+    end = {
+        "remove": lambda: provider_administration.remove(provider_id, services.world),
+        "unlink": lambda: provider_administration.unlink(f"{ada}@example.com", services.world),
+    }[ending]
+
+    async def interleaved() -> None:
+        async with connected(trusting.tenants.url) as in_the_way, connected(trusting.tenants.url) as watching:
+            await in_the_way.execute("BEGIN")
+            await in_the_way.execute("UPDATE users SET epoch = epoch WHERE username = $1", f"{ada}@example.com")
+            coming = asyncio.create_task(
+                services.database.write(
+                    lambda: federated_logins.log_in_employee(who, services.ring, 60, None, services.world)
+                )
+            )
+            await until(lambda: waiting(watching, 1))
+            removing = asyncio.create_task(services.database.write(end))
+
+            async def ended_or_waits() -> bool:
+                return removing.done() or await waiting(watching, 2)
+
+            await until(ended_or_waits)
+            await in_the_way.execute("ROLLBACK")
+            await asyncio.gather(coming, removing)
+
+    trusting.server.runner.run(interleaved())
+    states = trusting.tenants.execute("SELECT state FROM tokens WHERE user_id = ?", user_of(trusting, ada))
+    assert [row[0] for row in states] == ["Archived", "Archived"]
+    if ending == "unlink":
+        trusting.run(lambda: provider_administration.remove(provider_id, services.world))
 
 
 def test_threat_49_an_id_token_is_good_once_here_too(trusting: Trusting, ada: str) -> None:

@@ -88,7 +88,7 @@ def log_in_end_user(visit: Visit, ring: KeyRing, lifetime: int, world: World) ->
     person = yield from _known(visit)
     if person is None or person.kind != "EndUser" or not person.is_registered:
         raise ApiError("USER_NOT_FOUND", reason="no registered end user has this identity")
-    return (yield from _enter(person, ring, lifetime, "social login", world))
+    return (yield from _enter(person, ring, lifetime, providers.SESSIONS["Social"], world))
 
 
 def log_in_employee(
@@ -104,7 +104,7 @@ def log_in_employee(
         person = yield from _link_invited(visit, ring, world)
     if person is None or person.kind != "CustomerEmployee":
         raise ApiError("USER_NOT_FOUND", reason="nobody was invited who has this identity")
-    entered = yield from _enter(person, ring, lifetime, "single sign-on", world)
+    entered = yield from _enter(person, ring, lifetime, providers.SESSIONS["Sso"], world)
     if challenge_id is not None and person.may_register:
         yield registration_store.BEGIN, (visit.org_id, person.user_id, challenge_id)
     return entered

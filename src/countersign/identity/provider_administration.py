@@ -10,7 +10,7 @@ from countersign.access.keyring import KeyRing
 from countersign.credentials.outcome import Refused
 from countersign.encoding.dates import to_iso
 from countersign.federation.redirects import redirect_refusal
-from countersign.identity import administration, providers, registration, registration_store
+from countersign.identity import administration, providers, registration, registration_store, session_store
 from countersign.identity import provider_store as store
 from countersign.identity.local_commands import Impossible, tell
 from countersign.outgoing import Rules, check_url
@@ -108,9 +108,13 @@ def find(provider_id: str) -> Transaction[Listed]:
 
 
 def remove(provider_id: str, world: World) -> Transaction[None]:
-    """Trust it no longer: nobody comes in by it, and sign-ins under way end. Sessions stay. Raises ``Impossible``."""
+    """Trust it no longer: nobody comes in by it, and what its people opened and began by it ends.
+
+    Sessions that they opened with credentials of their own stay. Raises ``Impossible``.
+    """
     provider = yield from find(provider_id)
     yield store.ARCHIVE_PROVIDER, (provider.org_id, provider_id)
+    yield from providers.end_what_it_opened(provider.org_id, provider.issuer, provider.kind)
     details = {"issuer": provider.issuer, "clientId": provider.client_id}
     yield from tell(provider.org_id, "IdentityProviderRemoved", (provider_id,), details, world)
 
@@ -163,7 +167,7 @@ def link(person: str, provider_id: str, subject: str, world: World) -> Transacti
 def unlink(person: str, world: World) -> Transaction[str]:
     """Forget who a person is at a provider; an employee is then found by mail address once more. Raises ``Impossible``.
 
-    A registration that the identity began and did not complete is void.
+    Sessions that the identity opened end, and a registration that it began and did not complete is void.
     """
     identity = yield from administration.find_person(person)
     org_id, user_id = identity.org_id, identity.id
@@ -171,6 +175,8 @@ def unlink(person: str, world: World) -> Transaction[str]:
     if not rows:
         raise Impossible("the person has no identity at a provider")
     yield registration_store.END, (org_id, user_id)
+    for name in providers.SESSIONS.values():
+        yield session_store.END_SESSIONS_OF_NAME, (org_id, user_id, name)
     details = {"issuer": rows[0][0], "subject": rows[0][1]}
     yield from tell(org_id, "IdentityUnlinked", (user_id,), details, world, user_id=user_id, username=identity.name)
     return user_id

@@ -67,10 +67,23 @@ LIST_SOCIAL_CLIENTS = Statement(
     "SELECT client_id FROM identity_providers "
     "WHERE org_id = ? AND issuer = ? AND kind = 'Social' AND state = 'Active' ORDER BY client_id LIMIT 100",
 )
-IS_ACTIVE = Statement(
-    "is_identity_provider_active",
+# On PostgreSQL whoever would end the trust waits for those who are coming in, and then ends what they were given.
+_IS_ACTIVE = (
     "SELECT 1 FROM identity_providers p JOIN organisations o ON o.org_id = p.org_id "
-    "WHERE p.org_id = ? AND p.provider_id = ? AND p.state = 'Active' AND o.is_active = 1",
+    "WHERE p.org_id = ? AND p.provider_id = ? AND p.state = 'Active' AND o.is_active = 1"
+)
+IS_ACTIVE = Statement("is_identity_provider_active", _IS_ACTIVE, postgresql=_IS_ACTIVE + " FOR SHARE OF p")
+# What an identity of an issuer opened, with sessions of this name, and began.
+END_SESSIONS_OF_ISSUER = Statement(
+    "end_sessions_of_issuer",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND kind = 'Token' AND state = 'Active' AND name = ? "
+    "AND user_id IN (SELECT user_id FROM federated_identities WHERE org_id = ? AND issuer = ?)",
+)
+END_REGISTRATIONS_OF_ISSUER = Statement(
+    "end_registrations_of_issuer",
+    "DELETE FROM registrations WHERE org_id = ? "
+    "AND user_id IN (SELECT user_id FROM federated_identities WHERE org_id = ? AND issuer = ?)",
 )
 
 INSERT_SIGN_IN = Statement(
@@ -85,8 +98,12 @@ TAKE_SIGN_IN = Statement(
     "expires_at",
 )
 FORGET_SIGN_INS = Statement("forget_sign_ins", "DELETE FROM sign_ins WHERE expires_at < ?")
+# Which may send people back to this URI no longer.
 READ_PROVIDER = Statement(
-    "read_identity_provider", _PROVIDER + "WHERE p.org_id = ? AND p.provider_id = ? AND p.state = 'Active'"
+    "read_identity_provider",
+    _PROVIDER
+    + "JOIN provider_redirects r ON r.org_id = p.org_id AND r.provider_id = p.provider_id AND r.redirect_uri = ? "
+    "WHERE p.org_id = ? AND p.provider_id = ? AND p.state = 'Active'",
 )
 
 USE_ID_TOKEN = Statement(
@@ -95,10 +112,9 @@ USE_ID_TOKEN = Statement(
 )
 FORGET_ID_TOKENS = Statement("forget_id_tokens", "DELETE FROM used_id_tokens WHERE expires_at < ?")
 
-FIND_LINK = Statement(
-    "find_federated_identity",
-    "SELECT user_id FROM federated_identities WHERE org_id = ? AND issuer = ? AND subject = ?",
-)
+# As above: whoever would end the link waits for who comes in by it.
+_FIND_LINK = "SELECT user_id FROM federated_identities WHERE org_id = ? AND issuer = ? AND subject = ?"
+FIND_LINK = Statement("find_federated_identity", _FIND_LINK, postgresql=_FIND_LINK + " FOR SHARE")
 # No row where the identity is somebody's already, or the person has another one.
 LINK = Statement(
     "link_federated_identity",

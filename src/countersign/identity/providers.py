@@ -6,6 +6,7 @@ the provider and the redirect URI with which it began.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,8 @@ from countersign.world import World
 #: Which pair of operations a sign-in belongs to.
 Flow = Literal["sso", "oidc"]
 
+#: How the sessions are called that an identity of a provider opens, by the kind of the provider.
+SESSIONS: Mapping[str, str] = {"Sso": "single sign-on", "Social": "social login"}
 #: ID tokens are remembered for that long after they count no longer: clocks of servers differ.
 _KEPT_SECONDS = 3_600
 
@@ -108,13 +111,16 @@ def begin(
 
 
 def take(ring: KeyRing, flow: Flow, state: str, now: int) -> Transaction[Begun | None]:
-    """The sign-in with this state, which is used up; ``None`` for one unknown, taken, too old or of another flow."""
+    """The sign-in with this state, which is used up.
+
+    ``None`` for one unknown, taken, too old or of another flow, and where its redirect URI is on no list any more.
+    """
     digest = state_digest(state)
     rows = yield store.TAKE_SIGN_IN, (digest, flow)
     if not rows:
         return None
     org_id, provider_id, redirect_uri, sealed, expires_at = rows[0]
-    found = yield store.READ_PROVIDER, (org_id, provider_id)
+    found = yield store.READ_PROVIDER, (redirect_uri, org_id, provider_id)
     if expires_at <= now or not found:
         return None
     secrets = msgspec.json.decode(ring.payload_seal.open(bytes(sealed), digest), type=_Secrets)
@@ -138,6 +144,12 @@ def linked(org_id: str, identity: Identity) -> Transaction[str | None]:
 def link(org_id: str, issuer: str, subject: str, user_id: str, world: World) -> Transaction[bool]:
     """Let this identity be this person from now on; false where either has another link."""
     return bool((yield store.LINK, (org_id, issuer, subject, user_id, world.now())))
+
+
+def end_what_it_opened(org_id: str, issuer: str, kind: str) -> Transaction[None]:
+    """End sessions that identities of this issuer opened at a provider of this kind, and void what they began."""
+    yield store.END_SESSIONS_OF_ISSUER, (org_id, SESSIONS[kind], org_id, issuer)
+    yield store.END_REGISTRATIONS_OF_ISSUER, (org_id, org_id, issuer)
 
 
 def forget(now: int) -> Transaction[None]:

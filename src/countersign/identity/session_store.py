@@ -19,6 +19,11 @@ END_OWN_SESSION = Statement(
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
     "WHERE org_id = ? AND user_id = ? AND token_id = ? AND kind = 'Token' AND state = 'Active' RETURNING token_id",
 )
+END_SESSIONS_OF_NAME = Statement(
+    "end_sessions_of_name",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND user_id = ? AND kind = 'Token' AND state = 'Active' AND name = ?",
+)
 TAKE_OWN_SESSION = Statement(
     "take_own_session",
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
