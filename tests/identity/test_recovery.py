@@ -403,6 +403,35 @@ def test_a_service_account_begins_the_recovery_of_those_whom_it_vouches_for(
     assert letters(in_process, "end user 1") == []
 
 
+def test_what_a_service_account_opened_and_began_ends_with_it(
+    in_process: InProcess, program: Caller, admin: Caller
+) -> None:
+    recovery, key = NewKey(), NewKey()
+    delegated_user(program, "end user 1", "EndUser", key, recovery)
+
+    def opened() -> Caller:
+        token = program.signed("POST", "/auth/login/delegated", {"username": "end user 1"}).json()["token"]
+        return in_process.caller({**admin.connection, "authToken": token})
+
+    recovering = delegate(program, "end user 1", recovery).json()
+    registering = program.signed("POST", "/auth/registration/delegated", {"email": "end user 2", "kind": "EndUser"})
+    session_of_it, path = opened(), f"/auth/service-accounts/{in_process.values['userId']}"
+    exchanged = session_of_it.send("POST", "/auth/tokens", {"target": admin.connection["orgId"]}).json()["token"]
+    assert admin.signed("PUT", f"{path}/deactivate", {}).status_code == 200
+    assert admin.signed("PUT", f"{path}/activate").status_code == 200
+    in_process.clock.move(seconds=1)
+    assert admin.http.get("/auth/credentials", headers={"Authorization": f"Bearer {exchanged}"}).status_code == 401
+    assert refusal(recover(admin, recovering, recovery, NewKey())) == (400, "CHALLENGE_INVALID")
+    assert refusal(finish(admin, registering.json(), NewKey())) == (400, "CHALLENGE_INVALID")
+    again = opened()
+    with person(in_process, admin, key, "end user 1") as own:
+        assert again.send("GET", "/auth/credentials").status_code == 200
+        assert admin.signed("DELETE", path).status_code == 200
+        in_process.clock.move(seconds=1)
+        assert again.send("GET", "/auth/credentials").status_code == 401
+        assert own.send("GET", "/auth/credentials").status_code == 200
+
+
 def test_a13_an_administrator_whom_a_service_account_recovers_is_held(
     in_process: InProcess, program: Caller, admin: Caller, tenants: Tenants
 ) -> None:

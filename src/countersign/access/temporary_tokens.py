@@ -28,6 +28,7 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
     ``credential_kind``: of the credential to enrol. ``token_id``, ``caller_kind`` and ``token_epoch``: of the
     token that asked for it, where one did. ``action_id``: the user action behind a code or a registration.
+    ``delegated_by`` and ``delegate_epoch``: the service account that asked for it on behalf of the user.
     ``subject``: who is asked to log in, sealed: whoever asks for a challenge is not told whether there is such a user,
     so that then ``user_id`` is empty and the epochs are in the subject as well. ``recovery_uuid``: the
     recovery key that was named when a recovery began.
@@ -45,6 +46,8 @@ class TemporaryMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
     caller_kind: str | None = None
     token_epoch: int | None = None
     action_id: str | None = None
+    delegated_by: str | None = None
+    delegate_epoch: int | None = None
     subject: str | None = None
     recovery_uuid: str | None = None
 
@@ -134,7 +137,7 @@ def spend(token: TemporaryToken, now_ms: int) -> Transaction[Refused | None]:
     """Use the token up, in the transaction of its effect; says why not when it cannot be.
 
     It must not have expired or been spent, user and organisation must be active in the epochs that it names,
-    and so must the token of a program that asked for it.
+    and so must the token of a program that asked for it, and a service account that did for somebody else.
     """
     metadata = token.metadata
     if token.expires_at * 1000 <= now_ms:
@@ -150,6 +153,10 @@ def spend(token: TemporaryToken, now_ms: int) -> Transaction[Refused | None]:
     alone = metadata.caller_kind in ("Pat", "ServiceAccount")
     if alone and (token_state, token_epoch) != ("Active", metadata.token_epoch):
         return Refused("cancelled by a change of the token")
+    if metadata.delegated_by is not None:
+        rows = yield store.READ_EPOCHS, ("", metadata.org_id, metadata.delegated_by)
+        if not rows or tuple(rows[0][:2]) != ("Active", metadata.delegate_epoch):
+            return Refused("cancelled by a change of the service account")
     arguments = (metadata.org_id, token.id, token.expires_at * 1000)
     spent = yield store.SPEND_CHALLENGE, arguments
     return None if spent else Refused("spent before")

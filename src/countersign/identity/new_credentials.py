@@ -10,7 +10,7 @@ from countersign.access import temporary_tokens
 from countersign.access.keyring import KeyRing
 from countersign.access.relying_parties import list_parties
 from countersign.access.temporary_tokens import Purpose, TemporaryMetadata, TemporaryToken
-from countersign.api import UNSET, ApiError, Call, Effect
+from countersign.api import UNSET, ApiError, Call, Caller, Effect
 from countersign.audit.entry import Enrolled, System
 from countersign.credentials.key_assertion import lookup_key
 from countersign.credentials.outcome import Refused
@@ -106,10 +106,11 @@ async def challenge(
 ) -> C:
     """A challenge that the person's new credentials sign; ``members``: those that ``kind`` has beyond the common ones.
 
-    ``display_name``: how the person is called where that is not the username. ``action_id``: the user action that asked
-    for it; ``recovery_uuid``: the recovery key that has to consent.
+    ``display_name``: how the person is called where that is not the username. ``action_id``: the user action by which a
+    service account asked for it; ``recovery_uuid``: the recovery key that has to consent.
     """
     enrolment = call.service(Enrolment)
+    asked: dict[str, Any] = {} if action_id is None else _asked_by(call.caller)
     party = await call.read(lambda: default_party(person.org_id))
     metadata = TemporaryMetadata(
         user_id=person.user_id,
@@ -121,6 +122,7 @@ async def challenge(
         org_epoch=person.org_epoch,
         action_id=action_id,
         recovery_uuid=recovery_uuid,
+        **asked,
     )
     token = temporary_tokens.issue(
         enrolment.ring, metadata, person.username, enrolment.challenge_seconds, call.world, token_id=token_id
@@ -135,6 +137,17 @@ async def challenge(
         exclude_credentials=[],
         **members,
     )
+
+
+def _asked_by(caller: Caller) -> dict[str, Any]:
+    """What of the service account has to be as it is when what it asked for is completed."""
+    return {
+        "token_id": caller.token_id,
+        "caller_kind": caller.token_kind,
+        "token_epoch": caller.epochs.token,
+        "delegated_by": caller.user_id,
+        "delegate_epoch": caller.epochs.user,
+    }
 
 
 async def bearer(call: Call, purpose: Purpose) -> TemporaryToken:

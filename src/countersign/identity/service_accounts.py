@@ -11,7 +11,7 @@ from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.credentials.public_key import PublicKey
 from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.identity import grants, store
+from countersign.identity import grants, sessions, store
 from countersign.identity.types import AccessToken, PermissionAssignment, ServiceAccount, UserInfo
 from countersign.identity.usernames import username_key
 from countersign.storage import Row, Transaction
@@ -173,12 +173,17 @@ def update(org_id: str, user_id: str, name: str | None, external_id: str | None)
 
 
 def set_active(org_id: str, user_id: str, *, active: bool) -> Transaction[Effect[ServiceAccount]]:
-    """Activate or deactivate; idempotent. A deactivated account's token and open actions are of no use."""
+    """Activate or deactivate; idempotent. A deactivated account's token and open actions are of no use.
+
+    Sessions that it opened for others end, and what it began for them is void.
+    """
     state = "Active" if active else "Inactive"
     if not active:
         yield from permissions.require_another_administrator(org_id, user_id)
     if not (yield store.SET_SERVICE_ACCOUNT_STATE, (state, state, org_id, user_id)):
         raise not_found("service account")
+    if not active:
+        yield from sessions.end_delegated(org_id, user_id)
     return Effect((yield from _existing(org_id, user_id)), (user_id,))
 
 
@@ -192,6 +197,7 @@ def archive(org_id: str, user_id: str) -> Transaction[Effect[ServiceAccount]]:
     yield store.SET_SERVICE_ACCOUNT_STATE, ("Archived", "Archived", org_id, user_id)
     yield store.ARCHIVE_TOKENS_OF, (org_id, user_id)
     yield store.ARCHIVE_CREDENTIALS_OF, (org_id, user_id)
+    yield from sessions.end_delegated(org_id, user_id)
     return Effect(account, (user_id,))
 
 

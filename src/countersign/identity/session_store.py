@@ -24,6 +24,14 @@ END_SESSIONS_OF_NAME = Statement(
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
     "WHERE org_id = ? AND user_id = ? AND kind = 'Token' AND state = 'Active' AND name = ?",
 )
+END_DELEGATED_SESSIONS = Statement(
+    "end_delegated_sessions",
+    "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "
+    "WHERE org_id = ? AND delegated_by = ? AND state = 'Active'",
+)
+# On PostgreSQL whoever would shut the service account out waits, and then ends what it opened.
+_HOLD_DELEGATE = "SELECT 1 FROM users WHERE org_id = ? AND user_id = ? AND state = 'Active'"
+HOLD_DELEGATE = Statement("hold_delegate", _HOLD_DELEGATE, postgresql=_HOLD_DELEGATE + " FOR SHARE")
 TAKE_OWN_SESSION = Statement(
     "take_own_session",
     "UPDATE tokens SET state = 'Archived', epoch = epoch + 1 "

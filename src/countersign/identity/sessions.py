@@ -49,6 +49,8 @@ def exchange(ring: KeyRing, caller: Caller, world: World) -> Transaction[str | N
     It expires no later, and is told from what opened the first: by which credential, or which service account.
     """
     now = world.now()
+    if caller.delegated_by is not None and not (yield store.HOLD_DELEGATE, (caller.org_id, caller.delegated_by)):
+        return None
     yield credential_store.LOCK_USER, (caller.org_id, caller.user_id)
     taken = yield store.TAKE_OWN_SESSION, (caller.org_id, caller.user_id, caller.token_id, now + 1000)
     if not taken:
@@ -66,6 +68,11 @@ def exchange(ring: KeyRing, caller: Caller, world: World) -> Transaction[str | N
         delegated_by=delegated_by,
     )
     return token
+
+
+def end_delegated(org_id: str, service_account_id: str) -> Transaction[None]:
+    """End every session that a service account opened, whoever's it is."""
+    yield store.END_DELEGATED_SESSIONS, (org_id, service_account_id)
 
 
 def end(org_id: str, user_id: str, token_id: str, *, every: bool) -> Transaction[None]:
