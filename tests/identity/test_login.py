@@ -7,12 +7,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 
 from countersign.access import jwt
+from countersign.access.identify import read_caller
+from countersign.credentials.outcome import Refused
 from countersign.encoding import base64url
+from countersign.identity import logins, sessions
+from countersign.storage import Statement, Transaction
 from tests.identity.conftest import allow_origin
 from tests.support.answers import refusal
 from tests.support.authenticator import UP
@@ -20,6 +25,7 @@ from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrolled
 from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, registered
 from tests.support.inprocess import InProcess
+from tests.support.interleaving import before_it_commits
 from tests.support.tenants import Tenants
 
 ADA = "ada@example.com"
@@ -575,6 +581,28 @@ def test_a_session_is_exchanged_once_for_one_that_lives_no_longer(
     assert rows[0] == rows[1]
 
 
+def test_a_logout_of_all_sessions_ends_one_that_is_exchanged_meanwhile(
+    admin: Caller, ada: NewKey, in_process: InProcess, tenants: Tenants
+) -> None:
+    if not tenants.url.startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+    services, session = in_process.runtime.services, claims(token_of(log_in(admin, ada)))
+    org_id, user_id, token_id = session["sub"], user_id_of(tenants), session["jti"]
+    (digest,) = tenants.execute("SELECT hash FROM tokens WHERE token_id = ?", token_id)[0]
+    caller = in_process.runner.run(
+        services.database.read(lambda: read_caller(org_id, token_id, digest, services.world.now()))
+    )
+    in_process.runner.run(
+        before_it_commits(
+            services.database,
+            tenants.url,
+            lambda: sessions.exchange(services.ring, caller, services.world),
+            lambda: sessions.end(org_id, user_id, token_id, every=True),
+        )
+    )
+    assert tenants.execute("SELECT COUNT(*) FROM tokens WHERE user_id = ? AND state = 'Active'", user_id)[0][0] == 0
+
+
 def test_z2_a_session_is_exchanged_for_none_of_another_organisation(
     admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
 ) -> None:
@@ -603,6 +631,14 @@ def test_a_session_that_ended_signs_nothing_at_once(admin: Caller, in_process: I
 def test_who_must_use_the_identity_provider_is_not_let_in_another_way(
     admin: Caller, ada: NewKey, tenants: Tenants
 ) -> None:
+    enter = logins.enter
+
+    def after_it_was_required(*arguments: Any) -> Transaction[str | Refused]:
+        yield Statement("of_a_test", "UPDATE users SET is_sso_required = 1 WHERE username = ?"), (ADA,)
+        return (yield from enter(*arguments))
+
+    with mock.patch.object(logins, "enter", after_it_was_required):
+        assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID")
     tenants.execute("UPDATE users SET is_sso_required = 1 WHERE username = ?", ADA)
     assert refusal(log_in(admin, ada)) == (403, "SSO_REQUIRED")
 

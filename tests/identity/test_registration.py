@@ -12,11 +12,13 @@ import httpx
 import pytest
 
 from countersign.access import codes
+from countersign.identity import registration
 from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey
 from tests.support.entering import begin, code_for, factor, finish, invited, letters, public
 from tests.support.inprocess import InProcess
+from tests.support.interleaving import before_it_commits
 from tests.support.tenants import Tenants
 
 ADA = "ada@example.com"
@@ -180,6 +182,26 @@ def test_a_code_sent_again_voids_the_one_before_and_its_challenge(in_process: In
     assert refusal(begin(admin, ADA, old)) == (403, "INVALID_CODE")
     assert refusal(finish(admin, challenge, NewKey())) == (400, "CHALLENGE_INVALID")
     assert finish(admin, begin(admin, ADA, new).json(), NewKey()).status_code == 200
+
+
+def test_a_code_sent_again_voids_the_challenge_of_one_that_is_traded_meanwhile(
+    in_process: InProcess, admin: Caller, tenants: Tenants
+) -> None:
+    if not tenants.url.startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+    invited(admin, ADA)
+    services, org_id = in_process.runtime.services, admin.connection["orgId"]
+    person = in_process.runner.run(services.database.read(lambda: registration.find(org_id, ADA)))
+    traded, _ = in_process.runner.run(
+        before_it_commits(
+            services.database,
+            tenants.url,
+            lambda: registration.begin_with_code(person, "uj-of-a-test"),
+            lambda: registration.send_again(services.ring, org_id, ADA, "2222-2222-2222-2222", services.world),
+        )
+    )
+    assert traded is True
+    assert tenants.execute("SELECT COUNT(*) FROM registrations")[0][0] == 0
 
 
 def test_a_code_is_sent_again_five_times_an_hour_and_the_last_one_counts(in_process: InProcess, admin: Caller) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ from tests.support.caller import Caller
 from tests.support.enrolment import NewKey
 from tests.support.entering import invited, letters, public, registered
 from tests.support.identity_provider import BACK, OTHER_BACK, SECRET, SSO, SSO_POST, SSO_PUBLIC, query_of
-from tests.support.interleaving import connected, until, waiting
+from tests.support.interleaving import before_it_commits
 from tests.support.trusting import Trusting
 
 _NUMBER = itertools.count(1)
@@ -333,31 +333,16 @@ def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(trusting: Trusti
     token_of(enter(trusting, ada, clientId=SSO_PUBLIC, redirectUri=OTHER_BACK))
     provider = trusting.run(lambda: providers.for_sign_in(trusting.org_id, OTHER_BACK, SSO_PUBLIC))
     who = replace(visit(trusting, ada, None, f"{ada} {ending}"), provider=provider)
-    end = {
+    ends: dict[str, Callable[[], Transaction[Any]]] = {
         "remove": lambda: provider_administration.remove(provider_id, services.world),
         "unlink": lambda: provider_administration.unlink(f"{ada}@example.com", services.world),
-    }[ending]
+    }
+    end = ends[ending]
 
-    async def interleaved() -> None:
-        async with connected(trusting.tenants.url) as in_the_way, connected(trusting.tenants.url) as watching:
-            await in_the_way.execute("BEGIN")
-            await in_the_way.execute("UPDATE users SET epoch = epoch WHERE username = $1", f"{ada}@example.com")
-            coming = asyncio.create_task(
-                services.database.write(
-                    lambda: federated_logins.log_in_employee(who, services.ring, 60, None, services.world)
-                )
-            )
-            await until(lambda: waiting(watching, 1))
-            removing = asyncio.create_task(services.database.write(end))
+    def come() -> Transaction[Entered]:
+        return federated_logins.log_in_employee(who, services.ring, 60, None, services.world)
 
-            async def ended_or_waits() -> bool:
-                return removing.done() or await waiting(watching, 2)
-
-            await until(ended_or_waits)
-            await in_the_way.execute("ROLLBACK")
-            await asyncio.gather(coming, removing)
-
-    trusting.server.runner.run(interleaved())
+    trusting.server.runner.run(before_it_commits(services.database, trusting.tenants.url, come, end))
     states = trusting.tenants.execute("SELECT state FROM tokens WHERE user_id = ?", user_of(trusting, ada))
     assert [row[0] for row in states] == ["Archived", "Archived"]
     if ending == "unlink":

@@ -27,15 +27,11 @@ FIND_HOLDER = Statement(
 )
 # On PostgreSQL whoever would shut the person out, or end the credential, waits until the session is there.
 _HOLD = (
-    "SELECT c.state, c.epoch FROM users u JOIN credentials c ON c.org_id = u.org_id AND c.user_id = u.user_id "
+    "SELECT c.state, c.epoch, u.is_sso_required FROM users u "
+    "JOIN credentials c ON c.org_id = u.org_id AND c.user_id = u.user_id "
     "WHERE u.org_id = ? AND u.user_id = ? AND c.credential_uuid = ?"
 )
-HOLD_CREDENTIAL = Statement(
-    "hold_credential_to_log_in",
-    _HOLD,
-    postgresql="SELECT c.state, c.epoch FROM users u JOIN credentials c ON c.org_id = u.org_id "
-    "AND c.user_id = u.user_id WHERE u.org_id = $1 AND u.user_id = $2 AND c.credential_uuid = $3 FOR SHARE OF u, c",
-)
+HOLD_CREDENTIAL = Statement("hold_credential_to_log_in", _HOLD, postgresql=_HOLD + " FOR SHARE OF u, c")
 
 FIND_DELEGATED = Statement(
     "find_user_for_delegated_login",

@@ -284,8 +284,10 @@ def enter(
     for proof in proofs:
         held = proof.holder
         rows = yield store.HOLD_CREDENTIAL, (held.org_id, held.user_id, held.credential_uuid)
-        if not rows or tuple(rows[0]) != ("Active", held.epoch):
+        if not rows or tuple(rows[0][:2]) != ("Active", held.epoch):
             return Refused("the credential changed state")
+        if rows[0][2]:
+            return Refused("the person must sign in at the identity provider by now")
     named = subject.user_id != ANYBODY
     epochs = (subject.user_epoch, subject.org_epoch) if named else (owner.user_epoch, owner.org_epoch)
     metadata = msgspec.structs.replace(token.metadata, user_id=owner.user_id, user_epoch=epochs[0], org_epoch=epochs[1])

@@ -88,6 +88,8 @@ def judge_code(ring: KeyRing, person: Person | None, typed: str, now: int) -> Li
 
 def begin_with_code(person: Person, challenge_id: str) -> Transaction[bool]:
     """Make this the person's challenge in the place of the one before; false when the code was replaced meanwhile."""
+    # Whoever sends another code meanwhile voids this challenge too.
+    yield credential_store.LOCK_USER, (person.org_id, person.user_id)
     row = (challenge_id, person.org_id, person.user_id, person.code_hash)
     return bool((yield own_store.BEGIN_WITH_CODE, row))
 

@@ -78,6 +78,8 @@ def end_delegated(org_id: str, service_account_id: str) -> Transaction[None]:
 def end(org_id: str, user_id: str, token_id: str, *, every: bool) -> Transaction[None]:
     """End a session, or every session of its user; other tokens of the user stay. Idempotent."""
     if every:
+        # Whoever exchanges one of them meanwhile: one waits for the other.
+        yield credential_store.LOCK_USER, (org_id, user_id)
         yield user_store.REVOKE_SESSIONS_OF, (org_id, user_id)
     else:
         yield store.END_SESSION, (org_id, token_id)
