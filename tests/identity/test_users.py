@@ -25,6 +25,16 @@ async def test_a_new_employee_holds_nothing_and_an_end_user_the_managed_default(
     assert await database.read(lambda: users.get(house.org_id, holder.user_id)) == holder
 
 
+async def test_nobody_shuts_an_end_user_out_with_a_sign_on_that_is_for_employees(database: Database) -> None:
+    house = await organisation(database)
+    new = new_user("any text", "EndUser", is_sso_required=True)
+    assert (await house.refusal(lambda: users.create(house.org_id, new, house.world))).code == "VALIDATION"
+    holder = await house.person("any text", "EndUser")
+    required = await house.refusal(lambda: users.update(house.org_id, holder.user_id, is_sso_required=True))
+    assert required.code == "VALIDATION"
+    assert (await house.effect(lambda: users.update(house.org_id, holder.user_id, is_sso_required=False))) == holder
+
+
 @pytest.mark.parametrize("again", ["ANN@example.com", " ann@example.com ", "ａｎｎ@example.com"])
 async def test_z3_a_username_in_another_spelling_is_taken_also_by_an_archived_user(
     database: Database, again: str

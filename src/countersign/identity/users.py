@@ -64,6 +64,7 @@ def key_of(username: str, kind: Kind) -> str:
 def create(org_id: str, new: NewUser, world: World) -> Transaction[Effect[User]]:
     """A person who is not registered yet; an end user holds the managed default permission from the start."""
     key = key_of(new.username, new.kind)
+    _check_sign_on(new.kind, required=new.is_sso_required)
     user_id, now = world.new_id("us"), world.now()
     if new.external_id is not None:
         bound = yield from bind(org_id, "User", new.external_id, user_id, "", new.payload_hash)
@@ -125,7 +126,15 @@ def update(org_id: str, user_id: str, *, is_sso_required: bool) -> Transaction[E
     """Set whether the person must sign in through the identity provider."""
     if not (yield user_store.UPDATE_PERSON, (int(is_sso_required), org_id, user_id)):
         raise not_found("user")
-    return Effect((yield from _existing(org_id, user_id)), (user_id,))
+    user = yield from _existing(org_id, user_id)
+    _check_sign_on(user.kind, required=is_sso_required)
+    return Effect(user, (user_id,))
+
+
+def _check_sign_on(kind: str, *, required: bool) -> None:
+    """Single sign-on lets employees in alone: an end user who had to come that way never could."""
+    if required and kind == "EndUser":
+        raise validation("isSSORequired", "end users do not sign in by single sign-on")
 
 
 def activate(org_id: str, user_id: str) -> Transaction[Effect[User]]:
