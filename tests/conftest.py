@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from countersign.storage import Database, open_database
-from tests.support import aio, restored
+from tests.support import aio, restored, tls_trust
 from tests.support.databases import ENGINES, PostgresForTests, fresh_postgresql, fresh_sqlite, sqlite_template
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
@@ -30,6 +30,7 @@ _POSTGRES = pytest.StashKey[PostgresForTests]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    tls_trust.share()
     config.stash[_POSTGRES] = PostgresForTests()
 
 

@@ -19,12 +19,14 @@ from unittest import mock
 
 import httpx
 
+from countersign.keystores import supervisor
 from countersign.server import runtime, sandbox
 from countersign.server.http import too_large
 from countersign.server.settings_reading import load
 from countersign.storage.database import Statistics
 from countersign.world import World
 from tests.clients.connection import Connection, as_admin
+from tests.support import nursery
 from tests.support.caller import Caller
 
 BASE_URL = "http://in-process.test"
@@ -70,7 +72,10 @@ class InProcess:
         """Open everything, as a server process does when it starts."""
         self._stack = AsyncExitStack()
         jobs = runtime._background if self._background else lambda _runtime, _world: []
-        with mock.patch.object(runtime, "_background", jobs):
+        with (
+            mock.patch.object(runtime, "_background", jobs),
+            mock.patch.object(supervisor, "launched", nursery.launched),
+        ):
             context = runtime.running(self.settings, self.world)
             self.runtime = self.runner.run(self._stack.enter_async_context(context))
         self.runner.run(sandbox.announce(self.files, self.runtime, 0))

@@ -1,12 +1,14 @@
 """``countersign`` processes, forked from one that has imported the program: most of what such a process costs is that.
 
 ``born`` starts one. What it runs is what ``python -m countersign`` runs, with arguments, environment, working directory
-and output of its own; only the importing is shared. Run as a module, this file is the process that forks.
+and output of its own; only the importing is shared. ``launched`` does the same for what a supervisor in the test's own
+process starts. Run as a module, this file is the process that forks.
 """
 
 from __future__ import annotations
 
 import array
+import asyncio
 import atexit
 import contextlib
 import json
@@ -25,6 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 _MAX_REQUEST = 1 << 20
 _MAX_DESCRIPTORS = 8
+_PARENT = "PARENT"
+"""Stands for the number of the process that forks."""
 
 
 class Born:
@@ -33,11 +37,11 @@ class Born:
     def __init__(self, line: socket.socket, arguments: Sequence[str]) -> None:
         self.args = list(arguments)
         self.returncode: int | None = None
-        self._line = line
+        self.line = line
         self.pid = int(self._read())
 
     def _read(self) -> str:
-        told = self._line.recv(32)
+        told = self.line.recv(32)
         if not told:
             raise RuntimeError("the process that forks the tests' processes has ended")
         return told.decode()
@@ -45,24 +49,24 @@ class Born:
     def poll(self) -> int | None:
         """Its exit status, as ``Popen`` has it; None while it runs."""
         if self.returncode is None:
-            self._line.setblocking(False)
+            self.line.setblocking(False)
             try:
                 self.returncode = int(self._read())
             except BlockingIOError:
                 pass
             else:
-                self._line.close()
+                self.line.close()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end. Raises ``subprocess.TimeoutExpired``."""
         if self.returncode is None:
-            self._line.settimeout(timeout)
+            self.line.settimeout(timeout)
             try:
                 self.returncode = int(self._read())
             except TimeoutError:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._line.close()
+            self.line.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -83,18 +87,62 @@ def born(
     env: Mapping[str, str],
     cwd: str | None = None,
     pass_fds: Mapping[int, int] | None = None,
+    module: str = "countersign",
+    apart: bool = False,
 ) -> Born:
-    """Start ``countersign`` with these arguments; standard input is empty.
+    """Start ``module`` with these arguments; standard input is empty.
 
-    ``pass_fds``: descriptors it gets, by the number that each has there.
+    ``pass_fds``: descriptors it gets, by the number that each has there. ``apart``: in a session of its own.
     """
     given = dict(pass_fds or {})
-    request = json.dumps([list(arguments), dict(env), cwd or str(Path.cwd()), list(given)]).encode()
+    request = json.dumps([module, apart, list(arguments), dict(env), cwd or str(Path.cwd()), list(given)]).encode()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         descriptors = array.array("i", [theirs.fileno(), stdout, stderr, *given.values()])
         _nursery().sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-    return Born(ours, ["countersign", *arguments])
+    return Born(ours, [module, *arguments])
+
+
+class Child:
+    """A running process, as far as a supervisor uses ``asyncio.subprocess.Process``."""
+
+    def __init__(self, process: Born) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, once it was waited for."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Its exit status, when it has ended."""
+        loop = asyncio.get_running_loop()
+        while (status := self._process.poll()) is None:
+            ended = loop.create_future()
+            loop.add_reader(self._process.line, ended.set_result, None)
+            try:
+                await ended
+            finally:
+                loop.remove_reader(self._process.line)
+        return status
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self._process.kill()
+
+
+async def launched(command: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """What ``countersign.keystores.supervisor.launched`` starts, but forked; it ends with the nursery."""
+    assert [*command[:3]] == [sys.executable, "-P", "-m"]
+    module, *arguments = command[3:]
+    at = arguments.index("--exit-with-parent")
+    arguments[at : at + 2] = ["--exit-with-parent", _PARENT]
+    return Child(born(arguments, stdout=1, stderr=2, env=environment, module=module, apart=True))
 
 
 @cache
@@ -113,7 +161,10 @@ def _nursery() -> socket.socket:
 def main(way: socket.socket) -> None:
     """Fork what is asked for, tell its number and, when it has ended, its status."""
     import countersign.cli.main
-    import countersign.server.serve  # noqa: F401 - what a server needs beside it
+
+    # What servers and signers need beside it.
+    import countersign.keystores.workers
+    import countersign.server.serve  # noqa: F401
 
     lines: dict[int, socket.socket] = {}
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -161,14 +212,16 @@ def _run(request: bytes, descriptors: list[int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        arguments, environment, directory, numbers = json.loads(request)
+        module, apart, arguments, environment, directory, numbers = json.loads(request)
+        if apart:
+            os.setsid()
         _arrange(descriptors, [1, 2, *numbers])
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(directory)
-        sys.argv = ["countersign", *arguments]
+        sys.argv = [module, *(str(os.getppid()) if each == _PARENT else each for each in arguments)]
         try:
-            runpy.run_module("countersign", run_name="__main__", alter_sys=True)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)

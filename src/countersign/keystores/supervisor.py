@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Mapping, Sequence
 
 log = logging.getLogger("countersign.keystores")
 
@@ -23,6 +24,13 @@ _PASSED_ON_FOR = {
     "pkcs11": ("HOME", "SOFTHSM2_CONF"),
 }
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH")
+
+
+async def launched(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """A child without input, in a session of its own: Ctrl-C ends this process first, which then stops it in order."""
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
+    )
 
 
 class Supervisor:
@@ -70,10 +78,7 @@ class Supervisor:
 
     async def _spawn(self) -> None:
         environment = {name: os.environ[name] for name in self._passed_on if name in os.environ}
-        # Its own session, so that Ctrl-C ends this process first, which then stops the signer in order.
-        self._child = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.DEVNULL, env=environment, start_new_session=True
-        )
+        self._child = await launched(self._command, environment)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -20,11 +21,17 @@ APART = ("/healthz", "/readyz", "/console")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Documents:
-    """The OpenAPI document as served."""
+    """What is served about the operations; made when it is first asked for, which of most servers it never is."""
 
-    openapi: bytes
+    operations: tuple[Operation, ...]
+    base_url: str
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The OpenAPI document, as JSON."""
+        return msgspec.json.encode(openapi(self.operations, self.base_url))
 
 
 def _is_typed(kind: Any) -> bool:

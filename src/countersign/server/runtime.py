@@ -44,7 +44,7 @@ from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.roster_line import RosterLine
 from countersign.policies import Governance
 from countersign.policies.pricing import Pricing
-from countersign.server import documents, jobs
+from countersign.server import jobs
 from countersign.server.attestation import attestation_policy
 from countersign.server.authorising import open_authoriser
 from countersign.server.corridor import Corridor
@@ -161,7 +161,7 @@ def _assemble(
     authoriser: Grants,
 ) -> Runtime:
     installation_id = installation["installation_id"]
-    table = [operation for operation in operations() if settings.console or operation.tag != "console"]
+    table = tuple(operation for operation in operations() if settings.console or operation.tag != "console")
     router = Router(table)
     identifier = Identifier(database, ring, world)
     consents = Consents(database, ring, installation_id, world, allow_unsigned_query=settings.allow_unsigned_query)
@@ -181,7 +181,7 @@ def _assemble(
     routes = Routes(_looks_up(router), prefix)
     scheme = "https" if settings.tls_certificate else "http"
     base_url = settings.public_url or f"{scheme}://{settings.host}:{settings.port}"
-    document = Documents(msgspec.json.encode(documents.openapi(table, base_url + settings.mount_prefix)))
+    document = Documents(table, base_url + settings.mount_prefix)
     log = AuditLog(lambda sealed, entry_id: ring.payload_seal.open(sealed, entry_id))
     enrolment = Enrolment(ring, installation_id, settings.challenge_seconds, attestation_policy(settings))
     rosters: dict[str, RosterLine] = dict(stores.signers)
