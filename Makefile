@@ -7,6 +7,7 @@ PORT ?= 8170
 DATA ?= .local/sandbox
 KILLS ?= 200
 MUTATIONS ?= 100000
+REQUESTS ?= 100
 CASES ?= 100000
 SIGNATURES ?= 100000
 # Tests wait for servers about a third of their time.
@@ -61,8 +62,9 @@ bench-scale: setup-test ## Measure a ceremony's cost over a million keys and ten
 faults: setup-test ## Kill the server and the signer at random, KILLS times for each engine (long)
 	@$(BIN)/python -m pytest tests/faults --kills=$(KILLS) $(ARGS)
 
-fuzz: setup-test ## Mutate valid authentication messages MUTATIONS times (ARGS=--fuzz-seed=N repeats a run)
+fuzz: setup-test ## Mutate MUTATIONS authentication messages (ARGS=--fuzz-seed=N repeats a run), and make REQUESTS for each operation
 	@$(BIN)/python -m pytest -q -s tests/fuzz --mutations=$(MUTATIONS) $(ARGS)
+	@$(BIN)/python -m pytest -q tests/checks/test_fuzz_openapi.py --requests=$(REQUESTS)
 
 policy-cases: setup-test ## Compare the policy evaluator with a slow one on CASES generated cases (ARGS=--policy-seed=N repeats)
 	@$(BIN)/python -m pytest -q -s tests/policies/test_evaluate_reference.py --policy-cases=$(CASES) $(ARGS)

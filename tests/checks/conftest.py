@@ -12,6 +12,19 @@ from tests.support.inprocess import InProcess
 from tests.support.server import Sandbox
 from tests.support.tenants import Tenants, beside
 
+DEFAULT_REQUESTS = 10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--requests", type=int, default=DEFAULT_REQUESTS, help="generated per operation and kind of data")
+
+
+@pytest.fixture(scope="session")
+def requests_per_operation(pytestconfig: pytest.Config) -> int:
+    """How many requests are generated; in a run over all tests this file is loaded after the command line was read."""
+    number: int = pytestconfig.getoption("--requests", DEFAULT_REQUESTS)
+    return number
+
 
 @pytest.fixture(scope="module")
 def shared_tenants(shared_sandbox: Sandbox) -> Tenants:
