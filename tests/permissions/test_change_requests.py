@@ -260,14 +260,71 @@ def test_an_approved_revocation_does_not_take_full_access_from_the_last_person(
 
 
 def test_who_lost_the_right_to_ask_meanwhile_has_asked_all_the_same(guarded: tuple[Staff, Caller, str]) -> None:
-    """What was asked for is what is approved: policies and rights are not looked at a second time."""
+    """What was asked for is what is approved: policies, and the right to ask, are not looked at a second time."""
     firm, approver, approver_id = guarded
-    caller, identity = firm.holding("Permissions:Assign", "Keys:Read")
-    permission = firm.permission("Keys:Read")["id"]
-    policy = firm.policy("Permissions:Assign", approval_by(approver_id), permission)
+    asking, holding = firm.permission("Permissions:Assign")["id"], firm.permission("Keys:Read")["id"]
+    caller, identity = firm.holding()
+    lost = firm.assigned(asking, identity.user_id)
+    firm.assigned(holding, identity.user_id)
+    policy = firm.policy("Permissions:Assign", approval_by(approver_id), holding)
     someone = firm.tenants.session(firm.org_id).user_id
-    request = held(firm.assign(permission, someone, by=caller))
+    request = held(firm.assign(holding, someone, by=caller))
     firm.admin.signed("DELETE", f"/v2/policies/{policy}")
-    firm.admin.signed("PUT", f"/auth/users/{identity.user_id}/deactivate", {})
+    firm.admin.signed("DELETE", f"/permissions/{asking}/assignments/{lost}")
     assert firm.vote(approver, request["approvalId"]).status_code == 200
-    assert [item["identityId"] for item in firm.assignments(permission)] == [someone]
+    assert change(firm, request["id"]) == ("Applied", None)
+    assert someone in [item["identityId"] for item in firm.assignments(holding)]
+
+
+LOST = ("Failed", "Who asked for it does not hold any more what it would grant.")
+
+
+def test_z5_rights_that_were_taken_away_are_not_given_on_by_what_waited(guarded: tuple[Staff, Caller, str]) -> None:
+    """Whoever may only vote must not give back, together with who asked, what neither of them holds."""
+    firm, _, _ = guarded
+    voter, voting = firm.holding("Policies:Evaluations:Vote")
+    caller, identity = firm.holding("Permissions:Assign", "Permissions:Update", "Permissions:Delete", "Keys:Read")
+    firm.policy("Permissions:Assign", approval_by(voting.user_id))
+    firm.policy("Permissions:Modify", approval_by(voting.user_id))
+    mine = firm.permission("Keys:Create")["id"]
+    grown, own, restored = (firm.permission("Keys:Read")["id"] for _ in range(3))
+    taken = firm.tenants.execute
+    taken("UPDATE permissions SET is_archived = 1 WHERE permission_id = ?", restored)
+    account = firm.tenants.session(firm.org_id).user_id
+    requests = [
+        held(firm.assign(grown, account, by=caller)),
+        held(caller.signed("PUT", f"/permissions/{own}", {"name": new_name(), "operations": ["Keys:Read"]})),
+        held(caller.signed("PUT", f"/permissions/{restored}/archive", {"isArchived": False})),
+    ]
+    harmless = held(caller.signed("PUT", f"/permissions/{mine}/archive", {"isArchived": True}))
+    # The permission grows, and what the others would grant is taken from who asked.
+    taken("UPDATE permissions SET operations = ? WHERE permission_id = ?", '["Keys:Read","Keys:Create"]', grown)
+    assert firm.vote(voter, requests[0]["approvalId"]).status_code == 200
+    taken("DELETE FROM permission_assignments WHERE identity_id = ?", identity.user_id)
+    for request in requests[1:]:
+        assert firm.vote(voter, request["approvalId"]).status_code == 200
+    assert [change(firm, request["id"]) for request in requests] == [LOST] * 3
+    assert firm.assignments(grown) == []
+    assert firm.vote(voter, harmless["approvalId"]).status_code == 200
+    assert change(firm, harmless["id"]) == ("Applied", None)
+
+
+@pytest.mark.parametrize("ended", ["user", "token", "full access"])
+def test_z5_who_was_shut_out_meanwhile_gives_nothing(guarded: tuple[Staff, Caller, str], ended: str) -> None:
+    firm, approver, approver_id = guarded
+    administrator, identity = firm.another_administrator()
+    firm.policy("Permissions:Assign", approval_by(approver_id))
+    token = firm.tenants.personal_access_token(identity)
+    someone = firm.tenants.session(firm.org_id).user_id
+    caller = firm.caller(token) if ended == "token" else administrator
+    request = held(firm.assign(firm.full_access, someone, by=caller))
+    if ended == "user":
+        assert firm.admin.signed("PUT", f"/auth/users/{identity.user_id}/deactivate", {}).status_code == 200
+    elif ended == "token":
+        assert administrator.signed("PUT", f"/auth/pats/{request['requester']['tokenId']}/deactivate", {}).is_success
+    else:
+        rows = {item["identityId"]: item["id"] for item in firm.assignments(firm.full_access)}
+        path = f"/permissions/{firm.full_access}/assignments/{rows[identity.user_id]}?force=true"
+        assert firm.admin.signed("DELETE", path).status_code == 204
+    assert firm.vote(approver, request["approvalId"]).status_code == 200
+    assert change(firm, request["id"]) == LOST

@@ -2,7 +2,13 @@
 
 from countersign.permissions.changes import assign_to_new
 from countersign.permissions.grants import create_managed, find, grant, revise
-from countersign.permissions.rights import governs, lock_administrators, require_another_administrator, require_subset
+from countersign.permissions.rights import (
+    governs,
+    lock_administrators,
+    may,
+    require_another_administrator,
+    require_subset,
+)
 
 __all__ = [
     "assign_to_new",
@@ -11,6 +17,7 @@ __all__ = [
     "governs",
     "grant",
     "lock_administrators",
+    "may",
     "require_another_administrator",
     "require_subset",
     "revise",

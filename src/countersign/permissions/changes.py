@@ -1,7 +1,8 @@
 """Changes of permissions and assignments: made at once, or held and made once they are approved.
 
 Policies guard what changes a permission (``Permissions:Modify``) and who holds it (``Permissions:Assign``). What is
-held is kept with its target state; when it is approved, only that it still can be made is looked at again.
+held is kept with its target state; when it is approved, it is looked at again whether it still can be made, and whether
+who asked could still give what it grants: rights that were taken away are not given on by what waited.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from countersign.api import ApiError, Caller, Effect
+from countersign.api import UNSET, ApiError, Caller, Effect
 from countersign.permissions import assignments, permissions
 from countersign.permissions.permissions import Target
+from countersign.permissions.rights import require_still_held
 from countersign.permissions.types import Assignment, AssignmentTarget, Permission, PermissionTarget
 from countersign.policies import Applied, Change, ChangeRequest, Failed, guard, register_change
 from countersign.storage import Transaction
@@ -127,11 +129,19 @@ def revoke(
     return (yield from guard(caller, change, make, world, bypass_approval=force))
 
 
+def _askers(request: ChangeRequest) -> list[str]:
+    """Every identity whose rights were looked at when it was asked for."""
+    by = request.requester
+    return [one for one in (by.user_id, by.token_id, by.app_id) if one is not UNSET]
+
+
 def _apply_to_permission(org_id: str, request: ChangeRequest, world: World) -> Transaction[Applied | Failed]:
     body = msgspec.convert(request.body, PermissionTarget)
     try:
         current = yield from permissions.locked(org_id, body.id)
         yield from permissions.require_free_name(org_id, body.name, body.id)
+        if not body.is_archived:
+            yield from require_still_held(org_id, _askers(request), body.operations)
     except ApiError as error:
         return Failed(error.message)
     yield from permissions.put(org_id, current, Target(body.name, tuple(body.operations), body.is_archived), world)
@@ -144,6 +154,8 @@ def _apply_to_assignment(org_id: str, request: ChangeRequest, world: World) -> T
         permission = yield from permissions.locked(org_id, body.permission_id)
         if request.operation_kind == "Create":
             yield from assignments.require_assignable(org_id, permission, body.identity_id)
+            granted = None if permission.is_immutable else permission.operations
+            yield from require_still_held(org_id, _askers(request), granted)
             yield from assignments.put(org_id, body.id, permission.id, body.identity_id, world.now())
         else:
             held = yield from assignments.find(org_id, permission.id, body.id)

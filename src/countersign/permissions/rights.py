@@ -49,6 +49,36 @@ def require_subset(caller: Caller, permission_id: str) -> Transaction[None]:
         require_held(caller, name, json.loads(operations))
 
 
+def require_still_held(org_id: str, identities: Iterable[str], operations: Iterable[str] | None) -> Transaction[None]:
+    """403 ``FORBIDDEN`` unless what was asked for a while ago could be given now by who asked.
+
+    ``identities``: the user, and the access token and the application that it was asked through; each of them has to
+    hold it. ``operations``: what would be given, ``None`` for everything, also what will be added later.
+    """
+    wanted = None if operations is None else catalogue.resolve(operations)
+    for identity_id in identities:
+        rights = yield from rights_of(org_id, identity_id)
+        if rights is not None and (wanted is None or not wanted <= rights):
+            raise ApiError("FORBIDDEN", "Who asked for it does not hold any more what it would grant.")
+
+
+def rights_of(org_id: str, identity_id: str) -> Transaction[frozenset[str] | None]:
+    """What the assignments of an identity grant it now, ``None`` for every operation; nothing unless it is active."""
+    found = yield store.FIND_IDENTITY, (org_id, identity_id, org_id, identity_id, org_id, identity_id)
+    if not found or found[0][0] != "Active":
+        return frozenset()
+    rows = yield store.LIST_HELD, (org_id, identity_id)
+    if any(immutable for immutable, _ in rows):
+        return None
+    return catalogue.resolve(name for _, operations in rows for name in json.loads(operations))
+
+
+def may(org_id: str, identity_id: str, operation: str) -> Transaction[bool]:
+    """Whether the assignments of an identity let it perform an operation, as the database stands."""
+    rights = yield from rights_of(org_id, identity_id)
+    return rights is None or operation in rights
+
+
 def require_another_administrator(org_id: str, leaving: str) -> Transaction[None]:
     """412 ``LAST_ADMINISTRATOR`` if ``leaving`` is the last active identity with full rights.
 
