@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.policies.house import House, approval, group
@@ -148,6 +149,27 @@ def test_z7_the_vote_of_somebody_removed_meanwhile_stops_counting(house: House) 
     assert house.request(request)["status"] == "Signed"
     (entry,) = [json.loads(each) for each in house.entries("Signature") if request["id"] in each]
     assert len(entry["approvals"]) == 2
+
+
+@pytest.mark.parametrize("taken", ["credential", "right", "token"])
+def test_z7_a_vote_stops_counting_when_what_it_was_given_by_is_taken_away(house: House, taken: str) -> None:
+    """A stolen credential must not decide after its owner had it deactivated; nor who may not vote any more."""
+    house.policy(approval(group(2)))
+    request = house.held(house.bot)
+    voting = house.tenants.permission(house.org_id, ["Policies:Evaluations:Vote"])
+    voter = house.tenants.session(house.org_id, voting)
+    through = house.tenants.personal_access_token(voter, voting) if taken == "token" else voter
+    house.tenants.introduce(voter)
+    assert house.enter(through).decide(request["approvalId"]).json()["status"] == "Pending"
+    execute = house.tenants.execute
+    if taken == "right":
+        execute("DELETE FROM permission_assignments WHERE identity_id = ?", voter.user_id)
+    elif taken == "credential":
+        execute("UPDATE credentials SET state = 'Inactive' WHERE credential_uuid = ?", voter.credential_uuid)
+    else:
+        execute("UPDATE tokens SET state = 'Inactive' WHERE token_id = ?", through.token_id)
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Pending"
+    assert house.eve.decide(request["approvalId"]).json()["status"] == "Approved"
 
 
 def test_several_policies_ask_all_their_groups_and_one_vote_counts_in_each(house: House) -> None:

@@ -17,16 +17,18 @@ from tests.policies.house import House, approval, group
 def test_z7_of_votes_at_once_each_counts_once_and_one_ends_it(house: House) -> None:
     house.policy(approval(group(3)))
     requests = [house.held(house.bot) for _ in range(4)]
-    database, world = house.server.runtime.services.database, house.server.world
+    services, world = house.server.runtime.services, house.server.world
+    database, governance = services.database, services.get(Governance)
     people = [house.ada, house.bob, house.eve]
     callers = [replace(CALLER, org_id=house.org_id, user_id=person.id) for person in people]
+    credentials = {person.id: person.identity.credential_uuid for person in people}
 
     async def vote(caller: Caller, request: dict[str, Any], number: int) -> str:
-        signed = Signed(f"{request['id']}-{caller.user_id}-{number}", "cr-1")
+        signed = Signed(f"{request['id']}-{caller.user_id}-{number}", credentials[caller.user_id])
         body = CreateDecision(value="Approved")
         try:
             done = await database.write(
-                lambda: decisions.vote(caller, request["approvalId"], body, signed, Governance(), world)
+                lambda: decisions.vote(caller, request["approvalId"], body, signed, governance, world)
             )
         except ApiError as error:
             return error.code

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, conflict, not_found
 from countersign.keystores import MAX_APPROVALS
 from countersign.policies import approvals, held, store
+from countersign.policies.approvals import Member
 from countersign.policies.change_requests import pending
 from countersign.policies.deciding import EVERYBODY, find_member, member
 from countersign.policies.events import tell_end
 from countersign.policies.rows import StoredApproval, find_approval, show
 from countersign.policies.types import Approval, CreateDecision
-from countersign.storage import Transaction
+from countersign.storage import Row, Transaction
 from countersign.storage.pagination import page_of
 from countersign.world import World
+
+#: Whether somebody of an organisation holds the permission to decide about approvals, as the database stands.
+MayVote = Callable[[str, str], Transaction[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Governance:
     """``service_accounts_allowed``: whether service accounts may approve at all."""
 
-    service_accounts_allowed: bool = True
+    service_accounts_allowed: bool
+    may_vote: MayVote
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def vote(
     if voter is None:
         raise LookupError("the caller is nobody of the organisation")
     allowed = governance.service_accounts_allowed
-    members = {row[0]: member(row[0], row[5:8]) for row in given}
+    members = yield from _standing(org_id, given, governance)
     outcome = approvals.decide(stored.state(given), voter, body.value, now, members, allowed)
     match outcome:
         case approvals.NotPending(status):
@@ -118,6 +124,18 @@ def vote(
         why = f"denied by {caller.user_id}" + (f": {reason_given}" if reason_given else "")
         entities = yield from close(org_id, stored, state.status, why, world)
     return Effect((yield from find_approval(org_id, approval_id, now)), entities)
+
+
+def _standing(org_id: str, given: Sequence[Row], governance: Governance) -> Transaction[dict[str, Member]]:
+    """Those who have decided and could do so again: their credential was not taken away since, nor their right.
+
+    A vote stays one nonetheless: nobody gives a second one.
+    """
+    found = {}
+    for row in given:
+        if row[8] and (yield from governance.may_vote(org_id, row[0])):
+            found[row[0]] = member(row[0], row[5:8])
+    return found
 
 
 def _at_one_instant(world: World) -> World:

@@ -97,10 +97,17 @@ INSERT_DECISION = Statement(
     "(org_id, approval_id, user_id, value, reason, action_id, credential_uuid, decided_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (org_id, approval_id, user_id) DO NOTHING RETURNING user_id",
 )
+# The credential that signed a decision still counts, and so does the token that it belongs to, if any.
+_CREDENTIALS = (
+    "JOIN credentials c ON c.org_id = d.org_id AND c.user_id = d.user_id AND c.credential_uuid = d.credential_uuid "
+    "AND c.state = 'Active' "
+    "LEFT JOIN tokens t ON t.org_id = d.org_id AND t.token_id = c.token_id AND c.token_id <> '' "
+)
 # With who decided, as they are now; on PostgreSQL they stay so until the transaction ends.
 _DECISIONS = (
-    "SELECT d.user_id, d.value, d.reason, d.decided_at, d.action_id, u.state, u.kind, u.is_service_account "
-    "FROM policy_decisions d JOIN users u ON u.org_id = d.org_id AND u.user_id = d.user_id "
+    "SELECT d.user_id, d.value, d.reason, d.decided_at, d.action_id, u.state, u.kind, u.is_service_account, "
+    "CASE WHEN c.token_id = '' OR t.state = 'Active' THEN 1 ELSE 0 END "
+    f"FROM policy_decisions d JOIN users u ON u.org_id = d.org_id AND u.user_id = d.user_id LEFT {_CREDENTIALS}"
     "WHERE d.org_id = ? AND d.approval_id = ? ORDER BY d.decided_at, d.user_id"
 )
 LIST_DECISIONS = Statement("list_decisions", _DECISIONS)
@@ -110,9 +117,7 @@ LIST_APPROVING = Statement(
     "list_approving_decisions",
     "SELECT d.action_id FROM policy_decisions d "
     "JOIN users u ON u.org_id = d.org_id AND u.user_id = d.user_id AND u.state = 'Active' "
-    "JOIN credentials c ON c.org_id = d.org_id AND c.user_id = d.user_id AND c.credential_uuid = d.credential_uuid "
-    "AND c.state = 'Active' "
-    "LEFT JOIN tokens t ON t.org_id = d.org_id AND t.token_id = c.token_id AND c.token_id <> '' "
+    f"{_CREDENTIALS}"
     "WHERE d.org_id = ? AND d.approval_id = ? AND d.value = 'Approved' AND (c.token_id = '' OR t.state = 'Active') "
     "ORDER BY d.decided_at, d.user_id LIMIT ?",
 )

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from countersign import permissions
 from countersign.access import nonce, temporary_tokens
 from countersign.access.admission import Admission
 from countersign.access.applications import Applications, Demands
@@ -189,7 +191,9 @@ def _assemble(
         rosters[installation["authoriser_id"]] = authoriser
     keeper = RosterKeeper(database, rosters, world)
     finishing = Finishing(database, keys, read_action(log.open_payload))
-    governance = Governance(settings.service_accounts_approve)
+    governance = Governance(
+        settings.service_accounts_approve, partial(permissions.may, operation="Policies:Evaluations:Vote")
+    )
     webhooks = jobs.webhooks(settings, ring, installation_id)
     prices = pricing(settings, world)
     letters = post(settings)
