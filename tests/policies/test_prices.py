@@ -44,7 +44,7 @@ def test_sources_that_differ_by_more_than_the_deviation_leave_the_price_unknown(
     assert choose([quote("100"), quote("105.01", "second")], alone, NOW) == Priced(Decimal(100), "first")
 
 
-@pytest.mark.parametrize("price", ["0", "-1", "NaN", "Infinity", "1" * 65])
+@pytest.mark.parametrize("price", ["0", "-1", "NaN", "Infinity", "1" * 65, "1e5000", "1e-5000"])
 def test_price_that_is_no_sane_number_leaves_the_price_unknown(price: str) -> None:
     assert isinstance(choose([quote(price)], RULES, NOW), Unpriced)
     assert isinstance(choose([quote("10"), quote(price, "second")], RULES, NOW), Unpriced)

@@ -15,6 +15,10 @@ EXACT = Context(prec=2000, Emax=10_000, Emin=-10_000, traps=[Inexact, InvalidOpe
 #: For numbers that are only shown.
 DISPLAY = Context(prec=2000, Emax=10_000, Emin=-10_000)
 
+#: A price has so many digits at most, and is no larger and no smaller than a number that has: where it is shown, one of
+#: 1e5000 would have thousands.
+_MOST_DIGITS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -121,4 +125,5 @@ def _each(said: Iterable[str]) -> str:
 
 
 def _sane(price: Decimal) -> bool:
-    return price.is_finite() and price > 0 and len(price.as_tuple().digits) <= 64
+    digits = len(price.as_tuple().digits)
+    return price.is_finite() and price > 0 and digits <= _MOST_DIGITS and abs(price.adjusted()) <= _MOST_DIGITS
