@@ -317,7 +317,9 @@ REQUESTS: dict[str, Callable[[Stock], Wanted]] = {
     "updatePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}", NEW_POLICY),
     "deletePolicy": lambda stock: Wanted(f"/v2/policies/{stock.policy()}"),
     "simulatePolicies": lambda stock: Wanted(
-        "/policies/simulate", {"activity": {"kind": "Wallets:Sign", "keyId": stock.key(), "body": MESSAGE}}
+        # About keys it takes another permission as well.
+        "/policies/simulate",
+        {"activity": {"kind": "Wallets:Sign", "walletId": "wa-1", "body": MESSAGE}},
     ),
     "listApprovals": lambda stock: Wanted("/v2/policy-approvals"),
     "getApproval": lambda stock: Wanted(f"/v2/policy-approvals/{stock.approval()}"),

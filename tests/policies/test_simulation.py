@@ -168,6 +168,21 @@ def test_a_draft_is_asked_instead_of_what_is_in_force_or_together_with_it(house:
     assert told(house.ada, activity=signing(house), policies=[])["outcome"] == "Cleared"
 
 
+def test_z4_who_may_not_read_signatures_learns_nothing_of_them_by_drafts(house: House) -> None:
+    house.policy(approval(group(1)))
+    held = house.held(house.bot)["id"]
+    guard = house.policy(approval(group(1)), "Policies:Modify")["id"]
+    asked = house.ada.caller.signed("DELETE", f"/v2/policies/{guard}").json()["id"]
+    drafts = [{"name": "p", "activityKind": SIGN, "rule": velocity(1), "action": {"kind": "Block"}}]
+    reader = house.enter(house.tenants.session(house.org_id, house.tenants.permission(house.org_id, ["Policies:Read"])))
+    for members in ({"activity": signing(house)}, {"activity": {**signing(house), "keyId": UNKNOWN_KEY}}):
+        assert simulate(reader, **members, policies=drafts).status_code == 403
+    refused = simulate(reader, requestId=held, policies=drafts)
+    assert (refused.status_code, "Keys:Signatures:Read" in refused.json()["error"]["message"]) == (403, True)
+    assert told(reader, requestId=asked)["activityKind"] == "Policies:Modify"
+    assert told(reader, activity={"kind": SIGN, "walletId": "wa-1"})["outcome"] == "PendingApproval"
+
+
 def test_what_does_not_exist_yet_is_judged_by_its_description(house: House) -> None:
     addresses = {"kind": "TransactionRecipientWhitelist", "configuration": {"addresses": ["0x" + "Ab" * 20]}}
     house.policy({"kind": "Block"}, rule=addresses, filters={"walletTags": {"hasAny": ["hot"]}})

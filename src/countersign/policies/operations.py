@@ -112,7 +112,7 @@ async def simulate_policies(call: Call, body: Simulate) -> Simulation:
     """Say what would happen with an activity, under the active policies or a draft, and why; nothing is written.
 
     The policies are asked in the same way as when the activity happens: a request that was made is asked about as of
-    then, with what had been recorded by then.
+    then, with what had been recorded by then. About a key, or a signature request, it takes `Keys:Signatures:Read` too.
     """
     drafts = simulation.read_drafts(body.policies)
     question = await call.read(lambda: simulation.prepare(call.caller, body, drafts, call.world.now()))

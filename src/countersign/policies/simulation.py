@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from countersign.api import UNSET, Caller, UnsetType, Wire, not_found, validation
+from countersign.api import UNSET, ApiError, Caller, UnsetType, Wire, not_found, validation
 from countersign.encoding.dates import to_iso
 from countersign.policies import explain, policies, recorded
 from countersign.policies.activity import (
@@ -26,6 +26,9 @@ from countersign.policies.facts import Facts, NeededFacts
 from countersign.policies.judging import History, judge, no_history
 from countersign.policies.types import ActivityKind, ApprovalGroup, Policy
 from countersign.storage import Transaction
+
+#: What else somebody has to hold who asks about a key or about a signature request.
+READ_SIGNATURES = "Keys:Signatures:Read"
 
 
 class SimulatedActivity(Wire):
@@ -110,7 +113,11 @@ class Question:
 
 
 def prepare(caller: Caller, asked: Simulate, drafts: Sequence[Policy] | None, now: int) -> Transaction[Question]:
-    """What to ask. ``drafts``: of :func:`read_drafts`. 404 for a key or a request that does not exist."""
+    """What to ask. ``drafts``: of :func:`read_drafts`.
+
+    404 for a key or a request that does not exist; 403 for who may not read the signatures of keys and asks about them:
+    a draft would tell how many there were, and what was in each.
+    """
     org_id = caller.org_id
     if (asked.activity is UNSET) == (asked.request_id is UNSET):
         raise validation("activity", "give either an activity or a requestId")
@@ -120,6 +127,8 @@ def prepare(caller: Caller, asked: Simulate, drafts: Sequence[Policy] | None, no
         activity, history = yield from _described(caller, asked.activity, now)
     else:
         activity, history = yield from _recorded(org_id, str(asked.request_id))
+        if isinstance(activity, WalletActivity):
+            _require_reader(caller)
     chosen = yield from policies_for(org_id, activity.kind, drafts, added=asked.mode == "Add")
     needed = NeededFacts() if asked.activity is UNSET else needed_facts(activity, chosen)
     return Question(activity, chosen, history, needed)
@@ -173,7 +182,7 @@ def _recorded(org_id: str, entity_id: str) -> Transaction[tuple[Activity, Histor
 def _described(caller: Caller, given: SimulatedActivity, now: int) -> Transaction[tuple[Activity, History]]:
     by = caller.user_id if given.initiator_id is UNSET else given.initiator_id
     if given.kind == "Wallets:Sign":
-        return (yield from _signing(caller.org_id, given, by, now))
+        return (yield from _signing(caller, given, by, now))
     if given.kind == "Wallets:IncomingTransaction":
         if given.wallet_id is UNSET:
             raise validation("activity.walletId", "name the wallet that something arrives at")
@@ -184,7 +193,12 @@ def _described(caller: Caller, given: SimulatedActivity, now: int) -> Transactio
     return ChangeActivity(given.kind, by, now, given.permission_id or None, given.policy_id or None), no_history
 
 
-def _signing(org_id: str, given: SimulatedActivity, by: str, now: int) -> Transaction[tuple[Activity, History]]:
+def _require_reader(caller: Caller) -> None:
+    if not caller.may(READ_SIGNATURES):
+        raise ApiError("FORBIDDEN", f"{caller.label} is not authorized to perform operation ({READ_SIGNATURES})")
+
+
+def _signing(caller: Caller, given: SimulatedActivity, by: str, now: int) -> Transaction[tuple[Activity, History]]:
     if (given.key_id is UNSET) == (given.wallet_id is UNSET):
         raise validation("activity.keyId", "name either a key or a wallet")
     if given.wallet_id is not UNSET:
@@ -192,11 +206,12 @@ def _signing(org_id: str, given: SimulatedActivity, by: str, now: int) -> Transa
         return WalletActivity(given.api, (wallet,), given.network or None, given.body, by, now), no_history
     if given.api != "signature":
         raise validation("activity.api", "a key is asked for signatures only")
+    _require_reader(caller)
     signing = recorded.signing()
-    activity = yield from signing.describe(org_id, str(given.key_id), given.body, by, now)
+    activity = yield from signing.describe(caller.org_id, str(given.key_id), given.body, by, now)
     if activity is None:
         raise not_found("key")
-    return activity, signing.history(org_id)
+    return activity, signing.history(caller.org_id)
 
 
 def show(activity: Activity, outcome: Outcome) -> Simulation:
