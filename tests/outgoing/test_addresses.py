@@ -91,12 +91,12 @@ def test_o2_what_python_calls_private_is_refused_in_ipv6(address: IPv6Address) -
 
 
 def test_o2_what_an_operator_allows_is_gone_to_and_what_he_denies_never() -> None:
-    open_ = Allowance(Networks(["10.0.0.0/8", "::1/128"]), Networks(["10.1.0.0/16", "1.1.1.0/24"]))
+    open_ = Allowance(Networks(["10.0.0.0/8", "::1/128"]), Networks(["10.1.0.0/16", "1.1.1.0/24", "64:ff9b::900:0/104"]))
     assert check_address("10.2.0.1", open_) is None
     assert check_address("::ffff:10.2.0.1", open_) is None
     assert check_address("::1", open_) is None
     assert check_address("127.0.0.1", open_) is not None
-    for denied in ("10.1.0.1", "::ffff:10.1.0.1", "1.1.1.1", "64:ff9b::101:101"):
+    for denied in ("10.1.0.1", "::ffff:10.1.0.1", "1.1.1.1", "64:ff9b::101:101", "64:ff9b::900:1"):
         assert check_address(denied, open_) is not None
         assert check_address(denied, open_, any_network=True) is not None
     assert check_address("192.168.0.1", open_, any_network=True) is None

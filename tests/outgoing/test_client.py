@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -89,6 +90,13 @@ async def test_o2_redirects_are_answers_and_not_followed() -> None:
         assert target.connections == 0
 
 
+async def test_o2_a_redirect_to_what_is_no_url_is_an_answer_like_any_other() -> None:
+    """An endpoint that chose one had the delivery fail before it was written down, and a ping answered with 500."""
+    for location in ("http://xn--a/", "http://[::1", "javascript:1", "http://a\tb/", "http://a:99999999999/"):
+        async with serving(answer("302 Found", b"no", f"location: {location}")) as server, client() as going:
+            assert await going.post(f"http://127.0.0.1:{server.port}/", b"", {}) == Answer(302, b"no")
+
+
 async def test_o2_no_proxy_of_the_environment_and_no_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(answer("200 OK", b"", "Set-Cookie: a=b")) as server, serving(answer("200 OK")) as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -145,6 +153,44 @@ async def test_a_resolver_that_hangs_is_given_up() -> None:
 async def test_an_endless_answer_is_read_in_part() -> None:
     async with serving(answer("500 Oops", b"x" * 1_000_000)) as server, client() as going:
         assert await going.post(f"http://127.0.0.1:{server.port}/", b"", {}) == Answer(500, b"x" * ANSWER_BYTES)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"])
+async def test_o2_an_answer_that_trickles_ends_with_the_time_for_the_whole_exchange(head: bytes) -> None:
+    """Each byte comes in time for a limit between two of them: head or body go on for ever."""
+
+    async def trickling(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(head or b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with serving(trickling) as server, client(seconds=0.5) as going, asyncio.timeout(60):
+        assert await going.get(f"http://127.0.0.1:{server.port}/", {}, most=1_000_000) == Unreached("ETIMEDOUT")
+
+
+async def test_o2_an_answer_without_end_is_left_where_enough_was_read() -> None:
+    async def endless(_head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    async with serving(endless) as server, client() as going:
+        assert await going.get(f"http://127.0.0.1:{server.port}/", {}, most=5) == Answer(200, b"xxxxx")
+
+
+async def test_o2_what_is_compressed_is_not_unpacked() -> None:
+    bomb = gzip.compress(b"x" * 100_000)
+    async with serving(answer("200 OK", bomb, "Content-Encoding: gzip")) as server, client() as going:
+        assert await going.post(f"http://127.0.0.1:{server.port}/", b"", {}) == Answer(200, bomb)
+
+
+async def test_o2_of_many_addresses_a_few_are_tried() -> None:
+    refusing = [f"127.0.0.{number}" for number in range(2, 6)]
+    async with serving(answer("200 OK")) as server, client(LOOPBACK, Names([*refusing, "127.0.0.1"])) as going:
+        assert await going.post(f"http://hooks.test:{server.port}/", b"", {}) == Unreached("ECONNREFUSED")
 
 
 async def test_certificates_are_checked_against_the_name_and_an_operator_may_add_an_authority(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_transaction_on_a_network_that_is_not_evm_is_undeterminable() -> None:
     assert isinstance(read(activity("transaction", body, "Unheard")), Undeterminable)
     assert isinstance(read(activity("signature", body, None)), Undeterminable)
     assert isinstance(read(activity("signature", {**body, "network": "Polygon"})), Undeterminable)
+    # What chain it is, nobody here knows: so a chain id says nothing either.
+    named = {**body, "transaction": {"to": TO, "value": "5", "chainId": 99999}}
+    assert isinstance(read(activity("transaction", named, "BesuTestnet")), Undeterminable)
 
 
 @pytest.mark.parametrize("amount", ["0", "000", "", "-1", "1.5", "1e3", 5, None, "٣", "9" * 79])

@@ -71,6 +71,21 @@ def test_vote_of_somebody_unknown_by_now_does_not_count() -> None:
     assert result.state.status == "Pending"
 
 
+def test_only_approvals_count_and_each_person_once_however_often_they_stand_there() -> None:
+    """The database keeps one vote of each; the count does not rest on that."""
+    twice = ApprovalState("us-x", (), votes=(Vote("us-ada", "Approved"), Vote("us-ada", "Approved")))
+    assert approvals_in(OPEN, twice, EVERYBODY, True) == 1
+    against = ApprovalState("us-x", (), votes=(Vote("us-ada", "Approved"), Vote("us-ben", "Denied")))
+    assert approvals_in(OPEN, against, EVERYBODY, True) == 1
+
+
+def test_a_group_without_a_quorum_still_takes_one_who_belongs_to_it() -> None:
+    state = ApprovalState("us-x", (listed("us-ada", quorum=0), listed("us-ben")))
+    result = decide(state, BEN, "Approved", 0, EVERYBODY)
+    assert isinstance(result, Counted)
+    assert result.state.status == "Pending"
+
+
 def test_listed_end_user_never_votes() -> None:
     state = ApprovalState("us-ada", (listed("us-end"),))
     assert isinstance(decide(state, END_USER, "Approved", 0, EVERYBODY), NotEligible)

@@ -28,6 +28,9 @@ _CONNECTIONS = 512
 _FROM = "countersign.from"
 _NOTHING_ALLOWED = Allowance()
 _KEPT = 64
+#: Headers of an answer that httpx would look into, followed or not: one that it can't read would be an exception, and
+#: the cookies of an answer would go with requests to others of the same host.
+_UNREAD = frozenset({b"location", b"set-cookie"})
 
 _NAMED = {
     errno.ECONNREFUSED: "ECONNREFUSED",
@@ -94,7 +97,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         stream = answer.extensions["network_stream"]
         return httpx.Response(
             answer.status,
-            headers=answer.headers,
+            headers=[(name, value) for name, value in answer.headers if name.lower() not in _UNREAD],
             stream=_Body(answer.stream),
             extensions={_FROM: stream.get_extra_info("server_addr")},
         )
@@ -133,7 +136,6 @@ class OutgoingClient:
         self.rules = rules
         self._own = SystemResolver() if resolve is None else None
         self._total = total_seconds
-        # The cookies of an answer would go with requests to others of the same host.
         self._http = httpx.AsyncClient(
             transport=CheckedTransport(rules, resolve or self._own or SystemResolver(), _trust(ca_bundle)),
             headers={"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
@@ -161,7 +163,6 @@ class OutgoingClient:
             async with asyncio.timeout(self._total):
                 request = self._http.build_request(method, url, content=body, headers=dict(headers))
                 answer = await self._http.send(request, stream=True)
-                self._http.cookies.clear()
                 try:
                     return Answer(answer.status_code, await _beginning(answer, most), _is_public(answer))
                 finally:
