@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from countersign.jobs import Done, Job, Kind, Outcome, RetryPlan, queue
+from countersign.jobs import Done, Job, Kind, Later, Outcome, RetryPlan, queue
 from countersign.jobs.inspection import drop, listing, retry
 from countersign.jobs.plan import MOST_LOST, Bounds
+from countersign.jobs.workers import Workers
 from countersign.storage import Database, Transaction
 from countersign.world import World
 from tests.jobs.support import ORG, PLAN, Clock, Record, count, failed, kind, put, workers
@@ -136,6 +137,65 @@ async def test_a_lost_worker_s_job_is_taken_over_and_its_late_outcome_changes_no
         yield
 
     assert await database.write(lambda: queue.settle(first, taken, Done(never), clock.now, 0.0)) is None
+
+
+async def test_who_lost_a_job_changes_nothing_of_it_while_another_runs_it(
+    database: Database, world: World, clock: Clock
+) -> None:
+    """Whatever the outcome: a worker that stood still for longer than its lease does not know that it is late."""
+    await put(database, world)
+    (late,) = await database.write(lambda: queue.take("test.work", {"": 1}, "late", clock.now, 1000))
+    clock.now += 1000
+    (owned,) = await database.write(lambda: queue.take("test.work", {"": 1}, "owner", clock.now, 1000))
+    before = await database.read(lambda: listing(clock.now))
+    usual = kind(Record())
+    for outcome in (Done(), Later("waits", clock.now), failed(), failed(final=True)):
+        assert await database.write(lambda of=outcome: queue.settle(usual, late, of, clock.now, 0.0)) is None
+    assert await database.write(lambda: queue.bury(usual, late, "lost", clock.now)) is None
+    assert await database.write(lambda: queue.renew([late], clock.now + 9000)) == [late]
+    await database.write(lambda: queue.release([late], clock.now))
+    assert await database.read(lambda: listing(clock.now)) == before
+    assert await database.read(lambda: listing(clock.now, dead=True)) == []
+    assert await database.write(lambda: queue.settle(usual, owned, Done(), clock.now, 0.0)) == "done"
+
+
+async def test_a_job_that_was_lost_while_it_runs_is_ended(database: Database) -> None:
+    world, started, ended = World(), asyncio.Event(), asyncio.Event()
+
+    async def run(_job: Job) -> Outcome:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return Done()
+
+    await put(database, world)
+    running = asyncio.create_task(Workers(database, [Kind("test.work", run)], "late", world, lease_ms=300).run())
+    await asyncio.wait_for(started.wait(), 30)
+    # A clock that runs ahead, or a pause of this process: either way somebody else has it.
+    ahead = world.now() + 3_600_000
+    assert len(await database.write(lambda: queue.take("test.work", {"": 1}, "other", ahead, 3_600_000))) == 1
+    await asyncio.wait_for(ended.wait(), 30)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    (left,) = await database.read(lambda: listing(world.now()))
+    assert left.state == "Running"
+
+
+async def test_waiting_uses_up_no_attempt_and_an_outcome_forgets_workers_that_were_lost(
+    database: Database, world: World, clock: Clock
+) -> None:
+    await put(database, world)
+    for _ in range(MOST_LOST - 1):
+        await database.write(lambda: queue.take("test.work", {"": 1}, "lost", clock.now, 1000))
+        clock.now += 1000
+    record = Record([*(Later("waits", clock.now) for _ in range(PLAN.attempts)), failed()])
+    running = workers(database, world, kind(record))
+    await running.until_idle()
+    clock.now += 1000
+    await running.until_idle()
+    assert [job.attempt for job in record.ran] == [1] * (PLAN.attempts + 1) + [2]
 
 
 async def test_a_job_that_no_worker_survives_is_put_aside(database: Database, world: World, clock: Clock) -> None:
@@ -266,6 +326,28 @@ async def test_a_dead_job_is_tried_again_or_dropped_by_command(database: Databas
     await running.until_idle()
     assert [job.job_id for job in record.ran[2:]] == [job_id]
     assert await database.read(lambda: listing(clock.now, dead=True)) == []
+
+
+async def test_a_job_that_runs_is_left_alone_by_commands_and_a_dead_one_takes_nobodys_place(
+    database: Database, world: World, clock: Clock
+) -> None:
+    job_id = await put(database, world, unique_key="k")
+    assert job_id is not None
+    (job,) = await database.write(lambda: queue.take("test.work", {"": 1}, "one", clock.now, 1000))
+    for change in (retry, drop):
+        assert await database.write(lambda do=change: do(job_id, clock.now)) is None
+    assert await database.write(lambda: queue.bury(kind(Record()), job, "no luck", clock.now)) == "dead"
+    other = await put(database, world, unique_key="k")
+    assert other is not None
+    assert await database.write(lambda: retry(job_id, clock.now)) is None
+    assert [each.job_id for each in await database.read(lambda: listing(clock.now, dead=True))] == [job_id]
+    assert await database.write(lambda: drop(other, clock.now)) is not None
+    # Who had it before has no say in its second life.
+    assert await database.write(lambda: retry(job_id, clock.now)) is not None
+    (again,) = await database.write(lambda: queue.take("test.work", {"": 1}, "two", clock.now, 1000))
+    assert again.fence > job.fence
+    clock.now += 1000
+    assert await database.write(lambda: drop(job_id, clock.now)) is not None
 
 
 async def test_old_dead_jobs_are_forgotten(database: Database, world: World, clock: Clock) -> None:

@@ -91,7 +91,9 @@ def test_o2_what_python_calls_private_is_refused_in_ipv6(address: IPv6Address) -
 
 
 def test_o2_what_an_operator_allows_is_gone_to_and_what_he_denies_never() -> None:
-    open_ = Allowance(Networks(["10.0.0.0/8", "::1/128"]), Networks(["10.1.0.0/16", "1.1.1.0/24", "64:ff9b::900:0/104"]))
+    open_ = Allowance(
+        Networks(["10.0.0.0/8", "::1/128"]), Networks(["10.1.0.0/16", "1.1.1.0/24", "64:ff9b::900:0/104"])
+    )
     assert check_address("10.2.0.1", open_) is None
     assert check_address("::ffff:10.2.0.1", open_) is None
     assert check_address("::1", open_) is None

@@ -36,9 +36,11 @@ class Endpoint:
 
     answers: list[Answer | Unreached | BaseException] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
     rules: Rules = field(default_factory=Rules)
 
-    async def post(self, _url: str, body: bytes, headers: dict[str, str]) -> Answer | Unreached:
+    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer | Unreached:
+        self.urls.append(url)
         assert verify(SECRET, body, headers["X-DFNS-WEBHOOK-SIGNATURE"])
         self.sent.append(json.loads(body))
         answer = self.answers.pop(0) if self.answers else Answer(200, b"")
@@ -250,10 +252,29 @@ async def test_what_cannot_be_sent_again_is_refused(house: House) -> None:
             await house.resend(event, hook)
         assert refused.value.code == code
     await house.update(status="Enabled")
-    with pytest.raises(ApiError) as refused:
-        await house.resend("whe-00000-00000-0000000000000009")
-    assert refused.value.code == "NOT_FOUND"
+    # An event goes to its own webhook only, not to whichever URL another one of the organisation has.
+    other = "wh-00000-00000-0000000000000002"
+    await house.create(other, "key.deleted")
+    for event, hook in (("whe-00000-00000-0000000000000009", HOOK), (taken["id"], other)):
+        with pytest.raises(ApiError) as refused:
+            await house.resend(event, hook)
+        assert refused.value.code == "NOT_FOUND"
+        with pytest.raises(ApiError) as refused:
+            await house.database.read(lambda each=hook, of=event: webhooks.get_event(ORG, each, of))
+        assert refused.value.code == "NOT_FOUND"
     assert len(house.endpoint.sent) == 1
+
+
+async def test_an_event_is_sent_again_to_where_its_webhook_is_now(house: House) -> None:
+    """Who changed the URL signed for that; the address of the time when it happened is nobody's any more."""
+    await house.create()
+    await house.emit()
+    await house.workers().until_idle()
+    (taken,) = await house.events()
+    await house.update(url="https://moved.test/b")
+    await house.resend(taken["id"])
+    await house.workers().until_idle()
+    assert house.endpoint.urls == ["https://hooks.test/a", "https://moved.test/b"]
 
 
 async def test_a_disabled_webhook_is_not_tried_again_and_an_enabled_one_is(house: House) -> None:
@@ -309,6 +330,10 @@ async def test_a_webhook_that_fails_is_noted_once_and_disabled_where_the_setting
     events = [entry["event"] for entry in await house.log()]
     assert events == ["WebhookFailing", "WebhookFailing", "WebhookDisabled"]
     assert (await house.database.read(lambda: webhooks.get(ORG, HOOK))).status == "Disabled"
+    # Enabled again it has all its tries.
+    await house.update(status="Enabled")
+    await house.exhaust()
+    assert (await house.database.read(lambda: webhooks.get(ORG, HOOK))).status == "Enabled"
 
 
 async def test_events_are_kept_for_31_days(house: House) -> None:

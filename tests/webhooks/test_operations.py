@@ -69,6 +69,13 @@ def test_what_is_no_webhook_is_refused(admin: Caller, body: dict[str, Any]) -> N
     assert admin.signed("POST", "/webhooks", body).status_code == 400
 
 
+def test_o2_no_webhook_is_led_inside_by_a_change(admin: Caller) -> None:
+    path = f"/webhooks/{create(admin, NOWHERE)['id']}"
+    for url in ("http://10.0.0.1/", "http://[::ffff:a9fe:a9fe]/", "http://2852039166/", "ftp://example.com/"):
+        assert admin.signed("PUT", path, {"url": url}).status_code == 400
+    assert admin.send("GET", path).json()["url"] == NOWHERE
+
+
 def test_kinds_that_the_sdks_do_not_name_are_taken(admin: Caller) -> None:
 
     token = admin.action_token("POST", "/webhooks", {"url": NOWHERE, "events": ["swap.failed", "vault.created"]})
