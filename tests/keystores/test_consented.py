@@ -11,6 +11,7 @@ import pytest
 
 from countersign.keystores.consented import CONSENTED_OPS, mismatch
 from countersign.keystores.protocol import Order
+from tests.keystores.builders import STORE
 from tests.keystores.people import Person
 
 KEY, OTHER = "key-00000-00001-0000000000000001", "key-00000-00002-0000000000000002"
@@ -35,7 +36,7 @@ class Case:
 
     def order(self, **changed: Any) -> Order:
         order = Order(1, self.op, KEY, self.scheme, payload=memoryview(self.payload), payload_kind=self.kind)
-        order.curve, order.tweak = self.curve, self.tweak
+        order.curve, order.tweak, order.public_key = self.curve, self.tweak, b"\x02\xab"
         for name, value in changed.items():
             setattr(order, name, value)
         return order
@@ -72,7 +73,10 @@ CASES = [
         "derive", "derive", pack([b"d", b"s"]), "POST", f"/keys/{KEY}/derive", {"domain": "64", "seed": "0x73"},
         ({"domain": "65"}, {"seed": ""}), "DH",
     ),
-    Case("generate", "generate", b"secp256k1", "POST", "/keys", NEW, ({"curve": "stark"}, {"masterKey": True})),
+    Case(
+        "generate", "generate", b"secp256k1", "POST", "/keys", NEW,
+        ({"curve": "stark"}, {"masterKey": True}, {"storeId": "ks-other"}),
+    ),
     Case(
         "generate", "generate_master", b"secp256k1", "POST", "/keys", {**NEW, "masterKey": True},
         ({"masterKey": False}, {"scheme": "Schnorr"}, {"deriveFrom": {"keyId": KEY}}),
@@ -81,7 +85,8 @@ CASES = [
         "derive_child", "derive_child", pack([OTHER, "m/1/2"]), "POST", "/keys",
         {**NEW, "deriveFrom": {"keyId": KEY, "path": "m/1/02"}},
         ({"deriveFrom": {"keyId": OTHER}}, {"deriveFrom": {"keyId": KEY, "path": "m/1"}}, {"scheme": "Schnorr"},
-         {"deriveFrom": {"keyId": KEY, "path": "m/1/2'"}}, {"masterKey": True}, {"deriveFrom": None}),
+         {"deriveFrom": {"keyId": KEY, "path": "m/1/2'"}}, {"masterKey": True}, {"deriveFrom": None},
+         {"storeId": "ks-other"}),
     ),
     Case(
         "import", "import", pack(["CGGMP21", "secp256k1", 2, SHARES]), "POST", "/keys/import", IMPORT,
@@ -94,7 +99,10 @@ CASES = [
          {"supportedSchemes": []}, {"encryptionKey": "%"}),
     ),
     Case("archive", "archive", b"", "DELETE", f"/keys/{KEY}"),
-    Case("destroy", "destroy", b"", "POST", f"/keys/{KEY}/destroy", {"publicKey": "02"}),
+    Case(
+        "destroy", "destroy", b"", "POST", f"/keys/{KEY}/destroy", {"publicKey": "0x02AB"},
+        ({"publicKey": "03ab"}, {"publicKey": None}),
+    ),
 ]  # fmt: skip
 
 
@@ -108,25 +116,33 @@ def test_every_order_that_takes_consent_has_a_case() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_the_request_that_asks_for_it(case: Case) -> None:
-    assert mismatch(case.order(), SOMEONE.consents(case.method, case.path, case.body)) is None
+    assert mismatch(case.order(), SOMEONE.consents(case.method, case.path, case.body), STORE) is None
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_a_request_near_by_asks_for_something_else(case: Case) -> None:
     for members in case.near:
-        assert mismatch(case.order(), SOMEONE.consents(case.method, case.path, {**case.body, **members})), members
+        near_by = SOMEONE.consents(case.method, case.path, {**case.body, **members})
+        assert mismatch(case.order(), near_by, STORE), members
     right = SOMEONE.consents(case.method, case.path, case.body)
-    assert mismatch(case.order(), msgspec.structs.replace(right, query="?x=1"))
-    assert mismatch(case.order(), msgspec.structs.replace(right, method="PUT"))
-    assert mismatch(case.order(), msgspec.structs.replace(right, path=case.path + "/more"))
-    assert mismatch(case.order(), msgspec.structs.replace(right, payload=b"{"))
-    assert mismatch(case.order(payload=memoryview(case.payload + b"\0")), right)
-    assert mismatch(case.order(payload_kind="other"), right)
+    assert mismatch(case.order(), msgspec.structs.replace(right, query="?x=1"), STORE)
+    assert mismatch(case.order(), msgspec.structs.replace(right, method="PUT"), STORE)
+    assert mismatch(case.order(), msgspec.structs.replace(right, path=case.path + "/more"), STORE)
+    assert mismatch(case.order(), msgspec.structs.replace(right, payload=b"{"), STORE)
+    assert mismatch(case.order(payload=memoryview(case.payload + b"\0")), right, STORE)
+    assert mismatch(case.order(payload_kind="other"), right, STORE)
     if KEY in f"{case.path}{case.body}":
-        assert mismatch(case.order(key_id=OTHER), right)
+        assert mismatch(case.order(key_id=OTHER), right, STORE)
     for op in {each.op for each in CASES} - {case.op}:
-        assert mismatch(case.order(op=op), right), op
+        assert mismatch(case.order(op=op), right, STORE), op
+
+
+def test_a_request_may_name_the_store_that_carries_it_out() -> None:
+    (case,) = (each for each in CASES if each.kind == "generate")
+    body = {**case.body, "storeId": STORE}
+    assert mismatch(case.order(), SOMEONE.consents(case.method, case.path, body), STORE) is None
 
 
 def test_no_request_asks_for_an_order_that_is_not_known() -> None:
-    assert mismatch(Order(1, "melt"), SOMEONE.consents("POST", "/keys", NEW)) == "no request asks for an order 'melt'"
+    reason = mismatch(Order(1, "melt"), SOMEONE.consents("POST", "/keys", NEW), STORE)
+    assert reason == "no request asks for an order 'melt'"

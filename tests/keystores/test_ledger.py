@@ -173,7 +173,7 @@ def test_a_record_that_could_not_be_read_again_is_not_written(path: Path, size: 
         with written.exclusive():
             refusal = written.append(b"x" * size, 1, tag)
         assert isinstance(refusal, Refusal)
-        assert refusal.code == "Unsupported"
+        assert refusal.code == "Denied"
     assert path.read_bytes() == before
     with opened.exclusive():
         assert opened.append(b"x" * 64 * 1024, 1, tag) is None

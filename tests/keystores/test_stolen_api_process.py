@@ -316,7 +316,8 @@ async def test_no_end_of_a_key_that_nobody_asked_for_and_none_back_from_it(store
         await it.thief.end_key("archive", ORG, named, "rq-1", gone)
         # The old row put back in the database changes nothing: the record still comes with the order.
         assert "archived for good" in await refused(it.sign(it.wants(payload), payload))
-        destroyed = it.administrator.consents("POST", f"/keys/{it.key.key_id}/destroy", {"publicKey": "aa"})
+        body = {"publicKey": it.key.public_key.hex()}
+        destroyed = it.administrator.consents("POST", f"/keys/{it.key.key_id}/destroy", body)
         await it.thief.end_key("destroy", ORG, named, "rq-1", destroyed)
         assert "destroyed for good" in await refused(it.sign(it.wants(payload), payload))
         assert "destroyed for good" in await refused(_order(it, "rewrap", "", b""))

@@ -94,7 +94,7 @@ class AuthoriserService:
             return Refusal("Unavailable", "the clocks of signer and authoriser are apart: start both again")
         if wanted.evidence is not None and (defect := wanted.evidence.defect()) is not None:
             return Refusal("Denied", defect)
-        refusal = self._registrar.catch_up() or self._registrar.judge(wanted)
+        refusal = self._registrar.catch_up() or self._registrar.judge(wanted, asked.store_id)
         if refusal is not None:
             # In quotes and short: what an order says of itself is whatever its sender likes.
             log.warning("no grant for %s of key %.64r: %s", wanted.op, wanted.key_id, refusal.reason)

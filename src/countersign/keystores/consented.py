@@ -31,10 +31,11 @@ _decode_export = msgspec.msgpack.Decoder(tuple[bytes, str]).decode
 _ANOTHER: Final = "the request asks for another {}"
 
 
-def mismatch(order: Order, evidence: ConsentEvidence) -> str | None:
+def mismatch(order: Order, evidence: ConsentEvidence, store_id: str) -> str | None:
     """Why the request of ``evidence`` does not ask for exactly this order; ``None`` when it does.
 
-    The request is given as it was signed: upper-case method, canonical path and query, canonical JSON.
+    ``store_id`` is the key store that carries it out: a request that names another wants no key made in this one. The
+    request is given as it was signed: upper-case method, canonical path and query, canonical JSON.
     """
     rule = _RULES.get(order.op)
     if rule is None:
@@ -43,11 +44,15 @@ def mismatch(order: Order, evidence: ConsentEvidence) -> str | None:
         return "the request has a query, and none for a key takes any"
     try:
         body = parse_object(evidence.payload) if evidence.payload else {}
-        return rule(order, evidence, body)
+        return rule(order, evidence, body) if _may_be_in(body, store_id) else _ANOTHER.format("key store")
     except BadJson as defect:
         return f"the payload of the request: {defect.reason}"
     except MALFORMED:
         return "the payload of the order is malformed"
+
+
+def _may_be_in(body: _Body, store_id: str) -> bool:
+    return body.get("storeId") in (None, store_id)
 
 
 def approval_of(evidence: ConsentEvidence) -> str | None:
@@ -181,6 +186,13 @@ def _end(method: str, suffix: str) -> Callable[[Order, ConsentEvidence, _Body], 
     return rule
 
 
+def _destroy(order: Order, evidence: ConsentEvidence, body: _Body) -> str | None:
+    if (reason := _end("POST", "/destroy")(order, evidence, body)) is not None:
+        return reason
+    # The request repeats the public key, and the signer states which one it destroyed.
+    return None if read_hex(body.get("publicKey")) == order.public_key else _ANOTHER.format("public key")
+
+
 _RULES: Final[Mapping[str, Callable[[Order, ConsentEvidence, _Body], str | None]]] = {
     "sign": _sign,
     "derive": _derive,
@@ -189,7 +201,7 @@ _RULES: Final[Mapping[str, Callable[[Order, ConsentEvidence, _Body], str | None]
     "import": _import,
     "export": _export,
     "archive": _end("DELETE", ""),
-    "destroy": _end("POST", "/destroy"),
+    "destroy": _destroy,
 }
 
 CONSENTED_OPS: Final = frozenset(_RULES)

@@ -124,7 +124,7 @@ class Ledger:
         """Write one record and have it on disk before returning; inside ``exclusive``, and read up to date."""
         if not 0 < len(body) <= _MAX_BODY:
             # It would be read as damage, and nothing of the file be believed any more.
-            return Refusal("Unsupported", f"a record of the roster has at most {_MAX_BODY} bytes")
+            return Refusal("Denied", f"a record of the roster has at most {_MAX_BODY} bytes")
         if self._file is None:
             self._step(body, root_version)
             return None

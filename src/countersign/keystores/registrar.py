@@ -159,8 +159,8 @@ class Registrar:
             return None
         return Refusal("Denied", f"the key is {'archived' if how == 'archive' else 'destroyed'} for good")
 
-    def judge(self, order: Order) -> Refusal | None:
-        """Whether a credential that counts consented to exactly this order."""
+    def judge(self, order: Order, store_id: str) -> Refusal | None:
+        """Whether a credential that counts consented to exactly this order, in this key store."""
         if order.op in consented.FREE_OPS:
             return None
         if order.evidence is None:
@@ -169,7 +169,7 @@ class Registrar:
             return None
         if order.evidence.org_id != order.org_id:
             return Refusal("Denied", "consent evidence is of another organisation than the key")
-        reason = consented.mismatch(order, order.evidence)
+        reason = consented.mismatch(order, order.evidence, store_id)
         if reason is not None:
             return Refusal("Denied", f"consent is to something else: {reason}")
         proven = self.proven(order.evidence)

@@ -238,7 +238,7 @@ class SignerService:
             return None
         if order.op == "sign" and order.evidence is None:
             return Refusal("Denied", "an order to sign carries the evidence of consent")
-        if self.grant_level == "G3" and (refusal := self._registrar.judge(order)) is not None:
+        if self.grant_level == "G3" and (refusal := self._registrar.judge(order, self._store_id)) is not None:
             return refusal
         expected = payload_hash(order.payload_kind, order.payload, order.tweak)
         return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
