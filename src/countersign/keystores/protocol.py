@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from countersign.keystores.memory import wipe
 from countersign.keystores.outcome import Code, Refusal
 
 MAX_FRAME: Final = 1 << 20
@@ -201,7 +202,8 @@ class FrameOverflow(Exception):
 class FrameBuffer:
     """Receive buffer of one connection: the loop reads straight into it, whole frames come out as views.
 
-    It is a ``bytearray`` of ours, so that a frame that held a passphrase can be wiped.
+    It is a ``bytearray`` of ours, so that a frame that held a passphrase can be wiped; what is moved on leaves nothing
+    behind.
     """
 
     __slots__ = ("_buffer", "_end")
@@ -241,12 +243,20 @@ class FrameBuffer:
         needed = _FIRST_BUFFER
         if rest >= _LENGTH.size:
             needed = max(needed, _LENGTH.size + _LENGTH.unpack_from(self._buffer, used)[0])
+        view = memoryview(self._buffer)
         if needed == len(self._buffer):
             if used and rest:
-                self._buffer[:rest] = self._buffer[used : self._end]
+                view[:rest] = view[used : self._end]
+                wipe(view[rest : self._end])
         else:
             grown = bytearray(needed)
-            grown[:rest] = memoryview(self._buffer)[used : self._end]
+            grown[:rest] = view[used : self._end]
+            wipe(view[: self._end])
             self._buffer = grown
         self._end = rest
         return rest > 0
+
+    def wipe(self) -> None:
+        """Overwrite what came so far: nothing more comes."""
+        wipe(memoryview(self._buffer)[: self._end])
+        self._end = 0

@@ -85,6 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         """Forget the peer."""
         self._peers.discard(self)
         self._transport = None
+        self._buffer.wipe()
         for timer in (self._waiting_for_rest, self._waiting_for_reader):
             if timer is not None:
                 timer.cancel()
