@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import ClickException
 
 from countersign.cli import key_formats
+from countersign.cli.customer import Customer, Refused, signing_key
 from countersign.cli.key_formats import HeldKey
+from countersign.cli.keys import _new_file
 from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign, refusal
@@ -243,3 +248,48 @@ def test_an_export_waits_until_others_have_approved_it(here: Sandbox, tmp_path: 
     assert public in approved.output
     assert key_formats.from_wif(file.read_bytes()).public_key.hex() == public
     assert not request.exists()
+
+
+def test_nothing_is_signed_but_the_request_that_is_made(here: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was taken over asks for a signature over a request of its own."""
+    values = json.loads(connection(here).read_text())
+    key = signing_key(Path(values["privateKeyPath"]).read_bytes())
+    customer = Customer(values["baseUrl"], values["authToken"], values["credentialId"], key)
+    made = customer.signed("POST", "/keys", {"scheme": "ECDSA", "curve": "secp256k1"})
+    send, signed = Customer._send, []
+
+    def other_wish(**changed: str) -> None:
+        def lying(self: Customer, method: str, path: str, body: str | None, action: str | None) -> Any:
+            if path == "/auth/action/init":
+                body = json.dumps({**json.loads(body or ""), **changed})
+            signed.extend([path] if path == "/auth/action" else [])
+            return send(self, method, path, body, action)
+
+        monkeypatch.setattr(Customer, "_send", lying)
+
+    path, body = f"/keys/{made['id']}", {"name": "mine"}
+    for changed in (
+        {"userActionHttpPath": f"{path[:-1]}x"},
+        {"userActionPayload": '{"name":"theirs"}'},
+        {"userActionHttpMethod": "DELETE"},
+    ):
+        other_wish(**changed)
+        with pytest.raises(Refused, match="nothing was signed"):
+            customer.signed("PUT", path, body)
+    assert not signed
+    other_wish()
+    assert customer.signed("PUT", path, body)["name"] == "mine"
+    elsewhere = replace(customer, installation_id="in-00000-00000-0000000000000000")
+    with pytest.raises(Refused, match="--installation"):
+        elsewhere.signed("PUT", path, body)
+
+
+def test_a_full_disk_says_what_became_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = r"No space left on device\. The key was exported all the same"
+    with pytest.raises(ClickException, match=told), _new_file(tmp_path / "key.age") as write:
+        write(b"secret")
+    assert not (tmp_path / "key.age").exists()

@@ -1,13 +1,16 @@
 """A customer of any server that speaks this API: plain HTTP with a token, and a credential that signs what matters.
 
-Only what the commands of this program need; the official SDKs are the clients for everything else.
+Only what the commands of this program need; the official SDKs are the clients for everything else. A challenge of a
+server of ours commits to a request; it is signed only when that is the request that the command makes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from countersign.consent.challenge import ActionChallenge, parse_signed_challenge
+from countersign.consent.digest import action_digest, payload_hash
 from countersign.encoding import base64url
 
 _SECONDS: Final = 60
@@ -41,13 +46,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """``base_url`` with or without a path before the API's; ``certificates`` a PEM file beside the system's own."""
+    """``base_url`` with or without a path before the API's; ``certificates`` a PEM file beside the system's own.
+
+    ``installation_id``: of the server, where it does not say it itself.
+    """
 
     base_url: str
     token: str
     credential_id: str
     key: SigningKey
     certificates: Path | None = None
+    installation_id: str | None = None
 
     def get(self, path: str) -> Any:
         """The decoded answer to a reading request."""
@@ -58,6 +67,7 @@ class Customer:
         text = "" if body is None else json.dumps(body, separators=(",", ":"))
         wish = {"userActionPayload": text, "userActionHttpMethod": method, "userActionHttpPath": path}
         challenge = self._send("POST", "/auth/action/init", json.dumps(wish), None)
+        self._require_commitment(challenge, method, path, body or {})
         client_data = json.dumps({"type": "key.get", "challenge": challenge["challenge"]}).encode()
         assertion = {
             "credId": self.credential_id,
@@ -70,6 +80,39 @@ class Customer:
         }
         action = self._send("POST", "/auth/action", json.dumps(answer), None)["userAction"]
         return self._send(method, path, text or None, action)
+
+    def _require_commitment(self, answer: Any, method: str, path: str, body: dict[str, Any]) -> None:
+        """Raises ``Refused`` for a challenge that commits to another request: what it gave would be consent to that.
+
+        One of another vendor's server commits to nothing, and its signature proves nothing to ours. Whose consent it is
+        and to which installation, the server may say: where it lies, nobody takes the signature for anything.
+        """
+        if not isinstance(answer, dict) or not isinstance(answer.get("challenge"), str):
+            raise Refused("the server's answer is not understood: there is no challenge in it")
+        challenge = parse_signed_challenge(answer["challenge"])
+        if not isinstance(challenge, ActionChallenge):
+            return
+        said = _said(answer.get("challengeIdentifier"))
+        who = said.get("https://custom/app_metadata")
+        org_id, user_id = (str(who.get(name)) if isinstance(who, dict) else "" for name in ("orgId", "userId"))
+        hashed = payload_hash(body)
+        for installation_id in self._installations(said):
+            if action_digest(installation_id, org_id, user_id, method, path, "", hashed) == challenge.action:
+                return
+        raise Refused(
+            "nothing was signed: the server asks for a signature over another request than this one, or does not say"
+            " which installation it is, which --installation can"
+        )
+
+    def _installations(self, said: dict[str, Any]) -> Iterator[str]:
+        if self.installation_id is not None:
+            yield self.installation_id
+            return
+        yield str(said.get("iss"))
+        with contextlib.suppress(Refused):
+            settings = self._send("GET", "/console/settings.json", None, None)
+            if isinstance(settings, dict):
+                yield str(settings.get("installationId"))
 
     def _send(self, method: str, path: str, body: str | None, action: str | None) -> Any:
         base = urlsplit(self.base_url)
@@ -107,6 +150,15 @@ class Customer:
         if scheme != "http" or host not in ("127.0.0.1", "::1", "localhost"):
             raise Refused(f"{self.base_url!r} is neither https nor of this machine")
         return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+
+
+def _said(identifier: object) -> dict[str, Any]:
+    """The claims of a challenge identifier, as the server says them; none where it has another form."""
+    try:
+        claims = json.loads(base64url.decode(str(identifier).split(".")[1]))
+    except (ValueError, IndexError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def signing_key(pem: bytes) -> SigningKey:

@@ -86,6 +86,7 @@ class _Way:
     credential_id: str | None
     credential_key: Path | None
     certificates: Path | None
+    installation: str | None
 
     def open(self) -> Customer:
         from countersign.cli.customer import Customer, Refused, signing_key
@@ -110,7 +111,7 @@ class _Way:
             key = signing_key(_private(key_path))
         except Refused as error:
             raise click.ClickException(str(error)) from None
-        return Customer(base_url, token, credential_id, key, self.certificates)
+        return Customer(base_url, token, credential_id, key, self.certificates, self.installation)
 
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -125,6 +126,7 @@ def _way_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--credential-id", help="Id of the credential that signs."),
             click.option("--credential-key", type=_file, help="PEM file with the credential's private key."),
             click.option("--ca", "certificates", type=_file, help="PEM file with the certificate authority to trust."),
+            click.option("--installation", help="Id of the installation (in-...), where the server does not say it."),
         )
     ):
         command = option(command)
@@ -418,9 +420,14 @@ def _new_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     with os.fdopen(descriptor, "wb") as file:
 
         def write(content: bytes) -> None:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise click.ClickException(
+                    f"{path}: {error.strerror}. The key was exported all the same, and is on no disk: export it again"
+                ) from None
 
         try:
             yield write
