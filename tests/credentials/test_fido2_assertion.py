@@ -234,6 +234,13 @@ def test_framing_needs_permission_and_a_listed_top_origin() -> None:
         assert isinstance(outcome, Proven) == good, members
 
 
+@pytest.mark.parametrize("handle", [None, "", base64url.encode(b"-"), base64url.encode(b"us-another")])
+def test_a10_a_user_handle_saves_no_work(handle: str | None) -> None:
+    forged = _PASSKEY.answer(user_handle=handle, signed=b"something else")
+    refused = [_verify(forged, user_handle_required=required).reason for required in (False, True)]
+    assert refused == ["the signature does not hold under the credential's public key"] * 2
+
+
 @pytest.mark.parametrize("handle", [None, ""])
 def test_without_a_user_handle_somebody_must_have_said_who_logs_in(handle: str | None) -> None:
     assertion = _PASSKEY.answer(user_handle=handle)

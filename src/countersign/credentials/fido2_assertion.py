@@ -123,8 +123,9 @@ def verify_assertion(
         return answer if told else Refused(answer.reason)
     if not answers(answer.client_data, expected_challenge):
         return Refused("clientData names another challenge")
-    refusal = refuse_user_handle(evidence.user_handle, user_id, required=user_handle_required) or verify_answer(
-        answer, evidence.signature, evidence.algorithm, public_key
+    # The signature first, whatever the handle says: a stranger could tell by the time whose credential it is.
+    refusal = verify_answer(answer, evidence.signature, evidence.algorithm, public_key) or refuse_user_handle(
+        evidence.user_handle, user_id, required=user_handle_required
     )
     return refusal or Proven(evidence.cred_id, answer.client_data.origin, answer)
 
