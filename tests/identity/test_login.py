@@ -146,6 +146,16 @@ def test_a_passkey_logs_in_by_name_and_without(admin: Caller, in_process: InProc
     discoverable = ask(admin, None).json()
     assert discoverable["allowCredentials"] == {"key": [], "passwordProtectedKey": [], "webauthn": []}
     assert [kind["kind"] for kind in discoverable["supportedCredentialKinds"]] == ["Fido2"]
+    foreign = NewKey()
+    registered(in_process, admin, "grace@example.com", foreign)
+    passkey.counter += 1
+    first, second = (each.factor(discoverable["challenge"]) for each in (passkey, foreign))
+    assert refusal(answer(admin, discoverable, first, secondFactor=second)) == (401, "ASSERTION_INVALID")
+    other = tenants.organisation()
+    allow_origin(tenants, other.org_id)
+    elsewhere = ask(admin, None, orgId=other.org_id).json()
+    first = passkey.factor(elsewhere["challenge"])
+    assert refusal(answer(admin, elsewhere, first)) == (401, "ASSERTION_INVALID")
 
 
 def test_threat_31_without_a_name_the_user_handle_says_whose_the_passkey_is(
@@ -332,6 +342,27 @@ def test_a_challenge_ends_with_its_time_and_with_the_state_of_its_user(
     assert log_in(admin, ada).status_code == 200
 
 
+def test_a_login_is_decided_by_what_holds_when_it_is_written(admin: Caller, ada: NewKey, tenants: Tenants) -> None:
+    enter = logins.enter
+    for change, back in (
+        ("users SET is_sso_required = 1", "users SET is_sso_required = 0"),
+        ("users SET state = 'Inactive'", "users SET state = 'Active'"),
+        ("users SET epoch = epoch + 1", "users SET epoch = epoch - 1"),
+        ("credentials SET state = 'Inactive'", "credentials SET state = 'Active'"),
+        ("credentials SET epoch = epoch + 1", "credentials SET epoch = epoch - 1"),
+        ("organisations SET is_active = 0", "organisations SET is_active = 1"),
+    ):
+
+        def meanwhile(*arguments: Any, sql: str = f"UPDATE {change}") -> Transaction[str | Refused]:
+            yield Statement("of_a_test", sql), ()
+            return (yield from enter(*arguments))
+
+        with mock.patch.object(logins, "enter", meanwhile):
+            assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID"), change
+        tenants.execute(f"UPDATE {back}")
+    assert log_in(admin, ada).status_code == 200
+
+
 def test_threat_32_only_who_holds_a_passkey_is_told_why_it_is_not_taken(
     admin: Caller, in_process: InProcess, ada: NewKey, tenants: Tenants
 ) -> None:
@@ -464,6 +495,19 @@ def test_a9_threat_33_an_encrypted_key_is_handed_out_once_for_a_mailed_code(
     # After a lost answer: another code.
     send_code(admin)
     assert ask(admin, ADA, loginCode=code_for(in_process, ADA)).status_code == 200
+
+
+def test_threat_33_an_encrypted_key_does_not_log_in_without_a_code(admin: Caller, in_process: InProcess) -> None:
+    invited(admin, ADA)
+    challenge, key, kept = begin(admin, ADA, code_for(in_process, ADA)).json(), NewKey(), NewKey()
+    second = factor(challenge, kept, "PasswordProtectedKey", encryptedPrivateKey="opaque")
+    new = {"firstFactorCredential": factor(challenge, key), "secondFactorCredential": second}
+    token = challenge["temporaryAuthenticationToken"]
+    assert public(admin, "POST", "/auth/registration", new, token).status_code == 200
+    challenge = ask(admin).json()
+    assert challenge["allowCredentials"]["passwordProtectedKey"] == []
+    signed = kept.factor(challenge["challenge"], "PasswordProtectedKey")
+    assert refusal(answer(admin, challenge, signed)) == (401, "ASSERTION_INVALID")
 
 
 def test_a_login_code_ends_after_ten_minutes_with_a_newer_one_and_with_the_state_of_its_user(
@@ -631,14 +675,6 @@ def test_a_session_that_ended_signs_nothing_at_once(admin: Caller, in_process: I
 def test_who_must_use_the_identity_provider_is_not_let_in_another_way(
     admin: Caller, ada: NewKey, tenants: Tenants
 ) -> None:
-    enter = logins.enter
-
-    def after_it_was_required(*arguments: Any) -> Transaction[str | Refused]:
-        yield Statement("of_a_test", "UPDATE users SET is_sso_required = 1 WHERE username = ?"), (ADA,)
-        return (yield from enter(*arguments))
-
-    with mock.patch.object(logins, "enter", after_it_was_required):
-        assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID")
     tenants.execute("UPDATE users SET is_sso_required = 1 WHERE username = ?", ADA)
     assert refusal(log_in(admin, ada)) == (403, "SSO_REQUIRED")
 
