@@ -8,9 +8,9 @@ import pytest
 
 from countersign.access.identify import Unauthenticated
 from countersign.api import ApiError, PageRequest
-from countersign.identity import service_accounts, users
+from countersign.identity import provider_store, service_accounts, users
 from countersign.identity.user_types import User
-from countersign.storage import Database
+from countersign.storage import Database, Transaction
 from tests.identity.house import new_user, organisation
 
 
@@ -33,6 +33,20 @@ async def test_nobody_shuts_an_end_user_out_with_a_sign_on_that_is_for_employees
     required = await house.refusal(lambda: users.update(house.org_id, holder.user_id, is_sso_required=True))
     assert required.code == "VALIDATION"
     assert (await house.effect(lambda: users.update(house.org_id, holder.user_id, is_sso_required=False))) == holder
+
+
+async def test_nobody_shuts_administrators_out_with_a_sign_on_that_is_not_there(database: Database) -> None:
+    house = await organisation(database)
+    administrator = (await house.administrator("ann@example.com")).user_id
+    required = await house.refusal(lambda: users.update(house.org_id, administrator, is_sso_required=True))
+    assert required.code == "VALIDATION"
+    row = (house.org_id, "ip-1", "Sso", "https://id.example", "client", None, 0)
+    await house.database.write(lambda: insert_provider(row))
+    assert (await house.effect(lambda: users.update(house.org_id, administrator, is_sso_required=True))).is_sso_required
+
+
+def insert_provider(row: tuple[object, ...]) -> Transaction[None]:
+    yield provider_store.INSERT_PROVIDER, row
 
 
 @pytest.mark.parametrize("again", ["ANN@example.com", " ann@example.com ", "ａｎｎ@example.com"])

@@ -10,7 +10,7 @@ from countersign import permissions
 from countersign.access import catalogue
 from countersign.api import UNSET, Effect, PageRequest, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
-from countersign.identity import grants, store, user_store
+from countersign.identity import grants, providers, store, user_store
 from countersign.identity.types import PermissionAssignment
 from countersign.identity.user_types import User
 from countersign.identity.usernames import username_key
@@ -123,11 +123,17 @@ def list_page(org_id: str, kinds: frozenset[str], page: PageRequest) -> Transact
 
 
 def update(org_id: str, user_id: str, *, is_sso_required: bool) -> Transaction[Effect[User]]:
-    """Set whether the person must sign in through the identity provider."""
+    """Set whether the person must sign in through the identity provider.
+
+    400 for an end user, and for an administrator where there is no provider: nobody could let anyone in again.
+    """
     if not (yield user_store.UPDATE_PERSON, (int(is_sso_required), org_id, user_id)):
         raise not_found("user")
     user = yield from _existing(org_id, user_id)
     _check_sign_on(user.kind, required=is_sso_required)
+    offered = not is_sso_required or (yield from providers.sso_client(org_id)) is not None
+    if not offered and (yield from permissions.governs(org_id, user_id)):
+        raise validation("isSSORequired", "the organisation has no identity provider for its administrators")
     return Effect(user, (user_id,))
 
 
