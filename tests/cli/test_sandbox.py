@@ -48,6 +48,13 @@ def test_the_data_directory_is_all_that_other_commands_need(sandbox: Sandbox, tm
 
     assert countersign("keystore", "status", "--data", data).output.startswith("unsealed")
     assert "checkpoint" in countersign("server-keys", "list", "--data", data).output
+    for command, told in (
+        (("jobs", "list", "--dead"), "no such job is dead\n"),
+        (("admin", "webhooks", "list"), "no webhook yet\n"),
+        (("admin", "identity-providers", "list"), "no identity provider is trusted\n"),
+    ):
+        assert countersign(*command, "--data", data).output == told
+    assert f"{before['baseUrl'].replace('127.0.0.1', 'localhost')}/console" in sandbox.log()
 
     with Caller(sandbox.service) as caller:
         key = caller.create_key()
