@@ -96,8 +96,8 @@ def test_further_stores_are_listed_beside_the_primary_one(served: WithModule) ->
         stores = {item["id"]: item for item in caller.send("GET", "/key-stores").json()["items"]}
     assert [stores[store_id]["kind"] for store_id in served.stores.values()] == ["Hsm", "Hsm"]
     assert [item["name"] for item in stores.values() if item["primary"]] == ["Sealed store"]
-    shown = countersign("keystore", "list", "--data", served.sandbox.directory)
-    assert all(store_id in shown.output for store_id in served.stores.values())
+    listed = json.loads(countersign("keystore", "list", "--json", "--data", served.sandbox.directory).output)
+    assert set(served.stores.values()) == {each["storeId"] for each in listed if not each["isPrimary"]}
 
 
 @pytest.mark.parametrize("mode", ["wrapped", "resident"])

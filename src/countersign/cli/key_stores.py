@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, sha
 from countersign.cli.signers import first_root
 from countersign.storage import Database
 from countersign.world import World
+
+if TYPE_CHECKING:
+    from countersign.keystores.registration import RegisteredStore
 
 
 @click.command("add")
@@ -85,19 +90,25 @@ def add_store(
 @click.command("list")
 @data_option
 @config_option
-def list_stores(data: Path | None, config: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_stores(data: Path | None, config: Path | None, as_json: bool) -> None:
     """List the key stores of the installation."""
 
-    async def work(database: Database, _secret: bytes, _world: World) -> list[str]:
+    async def work(database: Database, _secret: bytes, _world: World) -> list[RegisteredStore]:
         from countersign.keystores.registration import stores
 
-        return [
-            f"{store.store_id}  kind {store.kind:<6}  {store.name}{' (primary)' if store.is_primary else ''}"
-            for store in await database.read(stores)
-        ]
+        return await database.read(stores)
 
-    for line in run_local(installation_settings(config, data), work):
-        click.echo(line)
+    found = run_local(installation_settings(config, data), work)
+    if as_json:
+        rows = [
+            {"storeId": each.store_id, "kind": each.kind, "name": each.name, "isPrimary": each.is_primary}
+            for each in found
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for each in found:
+        click.echo(f"{each.store_id}  kind {each.kind:<6}  {each.name}{' (primary)' if each.is_primary else ''}")
 
 
 @click.command("primary")
