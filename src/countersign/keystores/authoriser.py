@@ -20,7 +20,7 @@ from countersign.keystores.authoriser_service import AuthoriserService
 from countersign.keystores.confinement import Needs, confine, refuse_io_uring
 from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.memory import harden_process
-from countersign.keystores.serving import add_options, begin, serve, steady_clock, stopped_by_signals
+from countersign.keystores.serving import add_options, begin, log_to_stderr, serve, steady_clock, stopped_by_signals
 
 log = logging.getLogger("countersign.authoriser")
 
@@ -28,7 +28,7 @@ log = logging.getLogger("countersign.authoriser")
 def main(arguments: list[str] | None = None) -> int:
     """Run the authoriser until SIGTERM or SIGINT."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="authoriser %(levelname)s %(message)s")
+    note_level = log_to_stderr("authoriser", options.environment)
     try:
         if options.environment == "production" and options.state is None:
             raise ValueError("--state DIR is needed, where the authoriser keeps its roster of credentials")
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
         for note in notes:
-            log.warning("%s", note)
+            log.log(note_level, "%s", note)
         await serve(
             listener,
             lambda view, _later: service.handle(view),

@@ -35,6 +35,17 @@ def peer_uid(connection: socket.socket) -> int:
     return int(uid)
 
 
+def log_to_stderr(name: str, environment: str) -> int:
+    """Set up the log of a process; answers the level at which to tell what the host cannot protect.
+
+    Beside a sandbox only what goes wrong is told: it guards nothing, and ``keystore status`` has the rest.
+    """
+    production = environment == "production"
+    level = logging.INFO if production else logging.WARNING
+    logging.basicConfig(level=level, format=f"{name} %(levelname)s %(message)s")
+    return logging.WARNING if production else logging.INFO
+
+
 def steady_clock() -> int:
     """Milliseconds since the epoch that never jump: the wall clock at start plus the monotonic clock."""
     return (_STARTED_NS + time.monotonic_ns()) // 1_000_000

@@ -27,7 +27,15 @@ from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.memory import LockedPage, SharedRoots, harden_process
 from countersign.keystores.pkcs11_place import parse_place
 from countersign.keystores.service import SignerService
-from countersign.keystores.serving import Handle, add_options, begin, serve, steady_clock, stopped_by_signals
+from countersign.keystores.serving import (
+    Handle,
+    add_options,
+    begin,
+    log_to_stderr,
+    serve,
+    steady_clock,
+    stopped_by_signals,
+)
 from countersign.keystores.workers import Front, Hands, Keeper, work
 
 log = logging.getLogger("countersign.signer")
@@ -39,7 +47,7 @@ _MOST_WORKERS: Final = 64
 def main(arguments: list[str] | None = None) -> int:
     """Run the signer until SIGTERM, SIGINT or an order to shut down."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="signer %(levelname)s %(message)s")
+    note_level = log_to_stderr("signer", options.environment)
     try:
         kek = open_provider(options.kek)
         make_service = _store(options.store)
@@ -75,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             log.info("listening on %s for user ids %s", options.socket, sorted(allowed))
             for note in notes:
-                log.warning("%s", note)
+                log.log(note_level, "%s", note)
             handle: Handle = lambda view, _later: service.handle(view)  # noqa: E731 - the front's takes its place
             if control is not None:
                 crew = Front(service, control)
