@@ -8,12 +8,12 @@ import json
 import msgspec
 import pytest
 
-from countersign.audit.entry import Action, Credential, Evidence, Outcome
+from countersign.audit.entry import Action, Credential, Evidence, Outcome, SecondFactor
 from countersign.audit.evidence import check_action
 from countersign.consent.action_token import action_id
 from countersign.consent.challenge import ActionChallenge, parse_challenge
 from countersign.encoding import base64url
-from tests.audit.logs import Person, counting_world
+from tests.audit.logs import Log, Person, counting_world
 from tests.support.authenticator import RP_ID, Authenticator
 from tests.support.vectors import auth_vectors
 
@@ -110,3 +110,21 @@ def test_consent_by_a_passkey_is_checked_against_the_relying_party_of_the_entry(
         )
         found = check_action(msgspec.structs.replace(published(), credential=credential, evidence=evidence), PAYLOAD)
         assert found is None if reason is None else reason in str(found)
+
+
+def test_a_second_factor_is_another_credential_that_signed_the_same_challenge() -> None:
+    log = Log()
+    action, again = log.action(), log.action()
+    second, stranger = Person(log.world, b"second"), Person(log.world, b"stranger")
+
+    def checked(of: Action, by: Person, named: Person = second, uuid: str = second.credential_uuid) -> str | None:
+        signed = base64url.decode(of.evidence.client_data)
+        evidence = Evidence(client_data=of.evidence.client_data, signature=base64url.encode(by.sign(signed)))
+        credential = Credential(uuid=uuid, kind="Key", public_key=named.pem)
+        factor = SecondFactor(credential=credential, evidence=evidence)
+        return check_action(msgspec.structs.replace(action, second_factor=factor), '{"name":"cold"}')
+
+    assert checked(action, second) is None
+    assert checked(action, second, uuid=action.credential.uuid) == "the second factor is the first one again"
+    assert checked(again, second) == "the second factor signed another challenge"
+    assert str(checked(action, stranger)).startswith("second factor: the evidence")

@@ -12,13 +12,13 @@ import pytest
 from coincurve import PrivateKey
 
 from countersign.audit import lines
-from countersign.audit.checkpoint import Ed25519CheckpointKey
-from countersign.audit.entry import Outcome
+from countersign.audit.checkpoint import Checkpoint, Ed25519CheckpointKey, parse_note
+from countersign.audit.entry import Outcome, encode
 from countersign.audit.merkle import Builder, leaf_hash
 from countersign.audit.report import LISTED, Broken, Finding, Sound, Unreadable
 from countersign.audit.verify import read_saved, verify_file
 from countersign.encoding import base64url
-from tests.audit.logs import KEY, KEY_ID, Log, Person, changed, moved, resealed, write
+from tests.audit.logs import INSTALLATION, KEY, KEY_ID, ORG, Log, Person, changed, moved, resealed, with_trailer, write
 
 SIGNATURES = f"/keys/{KEY_ID}/signatures"
 HASH_PAYLOAD = f'{{"hash":"{"ab" * 32}","kind":"Hash"}}'
@@ -534,6 +534,47 @@ def test_entries_of_another_organisation_are_refused(check: Callable[..., Findin
     finding = check(log.export())
     assert isinstance(finding, Broken)
     assert finding.position == position
+
+
+def test_an_entry_of_another_log_is_refused_also_where_nobody_signed_it(check: Callable[..., Finding]) -> None:
+    for other in ({"org_id": "or-other"}, {"installation_id": "in-other"}):
+        log = Log()
+        entry = log.system("OriginRemoved")
+        log.entries[-1] = encode(msgspec.structs.replace(entry, **other)), None
+        finding = check(log.export(), log.fingerprint)
+        assert isinstance(finding, Broken)
+        assert finding.reason == "an entry of another installation or organisation"
+
+
+def test_a_checkpoint_of_another_log_vouches_for_none(log: Log, check: Callable[..., Finding]) -> None:
+    """One key signs the checkpoints of every organisation."""
+    body = log.export()
+    for other in (("in-other", ORG), (INSTALLATION, "or-other")):
+        forged = []
+        for line in body:
+            read = lines.decode_line(line)
+            if isinstance(read, lines.CheckpointLine):
+                real = parse_note(read.note)
+                note = Checkpoint(*other, real.size, real.root, real.created_at).note()
+                signature = base64url.encode(log.key.sign(note.encode()))
+                line = lines.encode_line(lines.CheckpointLine(note, read.kid, signature))
+            forged.append(line)
+        finding = check(resealed(forged))
+        assert isinstance(finding, Broken)
+        assert finding.reason == "a checkpoint of another installation or organisation"
+
+
+def test_a_header_or_trailer_that_contradicts_itself_is_refused(log: Log, check: Callable[..., Finding]) -> None:
+    body = log.export()
+    for counts in ((35, 4, 0), (34, 5, 0), (34, 4, 1)):
+        finding = check(with_trailer(body[:-1], *counts))
+        assert isinstance(finding, Broken)
+        assert finding.reason == "the trailer counts other entries than the file holds"
+    thief = Ed25519CheckpointKey("sk-1", bytes(32))
+    log.published.append(lines.ExportedKey("sk-1", base64url.encode(thief.public_key), 1, None))
+    finding = check(log.export())
+    assert isinstance(finding, Broken)
+    assert finding.reason == "the header names a checkpoint key twice"
 
 
 def test_entries_of_a_newer_version_are_not_called_good(check: Callable[..., Finding], log: Log) -> None:

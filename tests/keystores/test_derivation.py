@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from countersign.keystores import KeyRecord, SignerRefused, SignOrder, hd, stark
+from countersign.keystores import KeyRecord, SignerRefused, SignOrder, hd, share_envelope, stark
 from countersign.keystores import secret_kinds as kinds
 from countersign.keystores.derivation_path import parse_path
 from countersign.keystores.hash_to_curve import hash_to_curve
 from countersign.keystores.orders import about
 from countersign.keystores.protocol import MESSAGE, Generated, Order
-from countersign.keystores.record import unseal
+from countersign.keystores.record import seal, unseal
 from countersign.keystores.schemes import SCHEMES
+from countersign.keystores.transfer_messages import ExportPayload, encode
 from tests.keystores.builders import KEY, ORG, Bench, evidence, running
 from tests.keystores.oracle import ask
 
@@ -48,6 +49,30 @@ def derived(bench: Bench, master: KeyRecord, path: str) -> KeyRecord:
         made.generation,
         made.record,
     )
+
+
+@pytest.mark.parametrize("op", ["verify", "derive_child", "derive", "export"])
+def test_a_secret_that_is_not_of_the_public_key_it_is_sealed_with_gives_nothing(op: str) -> None:
+    """Nobody can make such a record but the signer itself, by a fault."""
+    bench = Bench()
+    scheme = "DH" if op == "derive" else "ECDSA"
+    key, other = bench.generate(scheme, "secp256k1", master=op == "derive_child"), bench.generate()
+    order = about(op, key)
+    assert bench.service.open(order) is None
+    order.public_key = other.public_key
+    order.record = seal(bench.service.page, bench.service.page.root(0), bench.service.binding(order))
+    bench.service.page.wipe_work()
+    wrong = replace(key, public_key=other.public_key, record=order.record)
+    if op == "derive_child":
+        order = child_order(wrong, "m/1")
+    elif op == "derive":
+        order = output_order(wrong, b"domain", b"seed")
+    elif op == "export":
+        receiver = share_envelope.encryption_key(bytearray(b"\1" * 32))
+        order.payload, order.payload_kind = memoryview(encode(ExportPayload(receiver, "CGGMP21"))), "export"
+        order.arguments = encode(tuple(bytes([number]) * 32 for number in range(5)))
+    reply = bench.ask(bench.granted(order))
+    assert (reply.code, b"does not belong to the stored public key" in reply.data) == ("Integrity", True)
 
 
 def output_order(key: KeyRecord, domain: bytes, seed: bytes) -> Order:

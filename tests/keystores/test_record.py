@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from countersign.keystores import record
 from countersign.keystores.memory import LockedPage
@@ -72,6 +77,14 @@ def test_a_rewritten_header_does_not_help_a_relabelled_generation(page: LockedPa
     sealed = bytearray(record.seal(page, memoryview(ROOT), BINDING))
     sealed[10:14] = (2).to_bytes(4, "big")
     assert isinstance(opened(page, replace(BINDING, generation=2), bytes(sealed)), Refusal)
+
+
+def test_the_record_is_as_documented(page: LockedPage) -> None:
+    sealed = record.seal(page, memoryview(ROOT), BINDING)
+    key = HKDF(SHA256(), 32, b"ks-1", b"csk/1/wrapke-1").derive(bytes(ROOT))
+    bound = ["csk/1", "ks-1", "or-1", "ke-1", "ECDSA", "secp256k1", "secp256k1.scalar"]
+    data = msgspec.msgpack.encode([*bound, hashlib.sha256(b"\2" * 33).digest(), 1, 1])
+    assert AESGCM(key).decrypt(sealed[14:26], sealed[26:], data) == SECRET
 
 
 def test_another_root_key_is_refused(page: LockedPage) -> None:

@@ -74,6 +74,7 @@ class Incoming:
     master: bool = False
     chain_code: bytes | None = None
     envelopes: Envelopes = ()
+    order_curve: str = ""
     signers: tuple[SealedSigner, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,7 +89,8 @@ class Incoming:
         payload = ImportPayload(self.protocol, self.curve, self.min_signers, self.envelopes)
         kind = "import_master" if self.master else "import"
         order = Order(1, "import", KEY, self.scheme, payload=memoryview(encode(payload)), payload_kind=kind)
-        order.org_id, order.curve, order.evidence, order.arguments = ORG, self.curve, evidence(), encode(self.signers)
+        order.org_id, order.curve = ORG, self.order_curve or self.curve
+        order.evidence, order.arguments = evidence(), encode(self.signers)
         return order
 
     def send(self) -> Reply:
@@ -335,6 +337,7 @@ def broken_requests() -> list[tuple[str, Any, str]]:
         ("protocol of another scheme", setting(protocol="FROST_BITCOIN"), "no protocol for ECDSA"),
         ("unknown protocol", setting(protocol="GG18"), "no protocol for ECDSA"),
         ("curve of another scheme", setting(curve="ed25519"), "no keys of ECDSA on ed25519"),
+        ("curve of the order alone", setting(order_curve="stark"), "CGGMP21 on secp256k1 is no protocol"),
         (
             "curve of the request",
             setting(curve="ed25519", scheme="EdDSA", protocol="FROST"),
