@@ -41,11 +41,14 @@ def test_a_transcript_says_who_was_there_and_what_was_done() -> None:
 
 def test_no_step_can_be_changed_removed_or_moved() -> None:
     lines = WHOLE.splitlines(keepends=True)
+    other = written([("store", {"storeId": "ks-2"}), ("test key", {}), ("end", {})]).splitlines(keepends=True)
     for changed in (
         WHOLE.replace(b"ks-1", b"ks-2"),
         b"".join([lines[0], lines[2], lines[3]]),
         b"".join([lines[0], lines[2], lines[1], lines[3]]),
         b"".join(lines[1:]),
+        # What the same people signed on another day, at the same place in it.
+        b"".join([lines[0], lines[1], other[2], lines[3]]),
         WHOLE + lines[-1],
         WHOLE[:-10],
         b"",
