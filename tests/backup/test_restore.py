@@ -171,6 +171,10 @@ def test_a_backup_needs_someone_who_can_open_it(tmp_path: Path) -> None:
     done = countersign("backup", tmp_path / "b.age", "--data", old.directory)
     assert done.status == 2
     assert "--recipient" in done.errors
+    nowhere = countersign(
+        "backup", tmp_path / "no" / "b.age", "--data", old.directory, "--recipient", age_key(tmp_path)[1]
+    )
+    assert nowhere.errors == f"Error: {tmp_path / 'no'}: No such file or directory\n"
     done = countersign("backup", tmp_path / "b.age", "--data", old.directory, "--recipient", "age1x")
     assert "not an age recipient" in done.errors
     assert not list(tmp_path.glob("b.age*"))
@@ -194,7 +198,9 @@ def test_a_drill_uses_every_key_and_compares_the_audit_root(tmp_path: Path, data
     # A drill may take an hour, and its report replaces no other.
     report_path = file.with_suffix(".report.json")
     again = countersign("drill", file, "--identity", identity, "--kek", "dev:/nowhere", "--report", report_path)
-    assert (again.status, "name a new file for the report" in again.errors) == (1, True)
+    assert (again.status, "File exists" in again.errors) == (1, True)
+    failed = countersign("drill", file, "--identity", identity, "--kek", "dev:/nowhere", "--report", tmp_path / "r")
+    assert (failed.status, (tmp_path / "r").exists()) == (1, False)
 
     wrong = tmp_path / "other.kek"
     wrong.write_bytes(bytes(32))

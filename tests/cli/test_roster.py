@@ -50,6 +50,8 @@ def test_no_key_is_used_by_an_older_roster_until_the_operator_confirms_it(tmp_pa
         log, copy = sandbox.directory / "signer-state" / "roster.log", tmp_path / "copy"
         shutil.copy(log, copy)
         enrolled(caller, NewKey())
+        again = roster(sandbox, "adopt", "--yes")
+        assert (again.status, "has begun already" in again.errors) == (1, True)
         records = _records(sandbox)
         until("the server has seen it", lambda: _marked(sandbox) == records)
         token = caller.action_token("POST", path, HASH)

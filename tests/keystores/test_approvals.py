@@ -44,7 +44,8 @@ async def test_an_order_is_carried_out_with_the_approvals_that_let_it_go_on() ->
 
 async def test_an_order_with_an_approval_that_is_none_is_refused() -> None:
     administrator, approver, stranger = Person(), Person(), Person()
-    async with house((administrator.founder, approver.founder), key=False) as it:
+    elsewhere = Person(org_id="or-00000-00002-0000000000000002")
+    async with house((administrator.founder, approver.founder, elsewhere.founder), key=False) as it:
         it.administrator = administrator
         it.key = await _key(it)
         payload = digest()
@@ -55,12 +56,15 @@ async def test_an_order_with_an_approval_that_is_none_is_refused() -> None:
         good = approves(approver)
         assert "not in the roster" in await reason(good, approves(stranger))
         assert "approves nothing" in await reason(approves(approver, value="Denied"))
-        elsewhere = msgspec.msgpack.encode(approver.consents("POST", "/keys", {"value": "Approved"}))
-        assert "approves nothing" in await reason(elsewhere)
+        something = msgspec.msgpack.encode(approver.consents("POST", "/keys", {"value": "Approved"}))
+        assert "approves nothing" in await reason(something)
+        assert "an approval is none" in await reason(approves(elsewhere))
         assert "twice of one person" in await reason(good, approves(approver))
         of_two = "several requests"
         assert of_two in await reason(good, approves(administrator, "ap-00000-00002-0000000000000002"))
         decided = msgspec.msgpack.decode(good, type=ConsentEvidence)
+        asked_more = msgspec.msgpack.encode(msgspec.structs.replace(decided, query="?force=true"))
+        assert "approves nothing" in await reason(asked_more)
         denied = approver.consents("POST", path_of(APPROVAL), {"value": "Denied"})
         turned = msgspec.structs.replace(denied, payload=decided.payload)
         assert "does not hold" in await reason(msgspec.msgpack.encode(turned))

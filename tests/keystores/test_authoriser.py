@@ -17,7 +17,7 @@ from countersign.keystores import Authoriser, SignerClient, SignerRefused, chart
 from countersign.keystores.authoriser import main
 from countersign.keystores.authoriser_service import AuthoriserService
 from countersign.keystores.grants import Asked, GrantBook, payload_hash
-from countersign.keystores.protocol import Order, Reply
+from countersign.keystores.protocol import MAX_APPROVALS, Order, Reply
 from countersign.keystores.roots import NamedAuthoriser
 from countersign.world import World
 from tests.keystores.builders import KEY, ORG, STORE, Bench, FixedKek, next_root
@@ -69,6 +69,10 @@ def test_a_grant_is_for_the_order_that_somebody_consented_to_and_no_other(made: 
     unsaid = msgspec.structs.replace(right, evidence=None)
     for wrong in (elsewhere, stranger, unsaid):
         assert ask(service, wrong, asked()).code == "Denied"
+    assert right.evidence is not None
+    endless = msgspec.structs.replace(right.evidence, approvals=(b"",) * (MAX_APPROVALS + 1))
+    reply = ask(service, msgspec.structs.replace(right, evidence=endless), asked())
+    assert (reply.code, b"more than 16 approvals" in reply.data) == ("Denied", True)
 
 
 def test_what_takes_no_grant_gets_none(made: tuple[charter.Charter, Person]) -> None:

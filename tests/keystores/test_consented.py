@@ -58,7 +58,8 @@ EXPORT = {"encryptionKey": b64(b"k" * 34), "supportedSchemes": [{"protocol": "KU
 CASES = [
     Case(
         "sign", "digest32", b"\1" * 32, "POST", f"/keys/{KEY}/signatures", {"kind": "Hash", "hash": "01" * 32},
-        ({"hash": "02" * 32}, {"kind": "Message"}, {"taprootMerkleRoot": ""}, {"network": "Bitcoin"}),
+        ({"hash": "02" * 32}, {"kind": "Message"}, {"kind": "Transaction"}, {"kind": None}, {"taprootMerkleRoot": ""},
+         {"network": "Bitcoin"}, {"blockchainKind": "Evm"}),
     ),
     Case(
         "sign", "message", b"\1\2", "POST", f"/keys/{KEY}/signatures", {"kind": "Message", "message": "0x0102"},
@@ -135,6 +136,19 @@ def test_a_request_near_by_asks_for_something_else(case: Case) -> None:
         assert mismatch(case.order(key_id=OTHER), right, STORE)
     for op in {each.op for each in CASES} - {case.op}:
         assert mismatch(case.order(op=op), right, STORE), op
+
+
+def test_an_order_is_of_the_kind_of_key_that_the_request_makes() -> None:
+    (moved_in,) = (each for each in CASES if each.op == "import")
+    asked = SOMEONE.consents(moved_in.method, moved_in.path, moved_in.body)
+    for scheme in ("Schnorr", "DH"):
+        assert "another kind of key" in str(mismatch(moved_in.order(scheme=scheme), asked, STORE))
+    (child,) = (each for each in CASES if each.op == "derive_child")
+    anywhere = SOMEONE.consents(child.method, child.path, {**NEW, "deriveFrom": {"keyId": KEY}})
+    assert mismatch(child.order(), anywhere, STORE) is None
+    for path in ("m/01", "m", "m/1'", "m//1", "1"):
+        order = child.order(payload=memoryview(pack([OTHER, path])))
+        assert "canonical form" in str(mismatch(order, anywhere, STORE)), path
 
 
 def test_a_request_may_name_the_store_that_carries_it_out() -> None:

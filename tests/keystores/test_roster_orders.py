@@ -14,7 +14,7 @@ from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.protocol import MAX_FRAME, ConsentEvidence, Order, Reply, State
 from countersign.keystores.roster_orders import RosterPage
 from countersign.keystores.service import SignerService
-from tests.keystores.builders import STORE, FixedKek
+from tests.keystores.builders import STORE, FixedKek, next_root
 from tests.keystores.people import INSTALLATION, Person
 
 
@@ -27,10 +27,12 @@ class Kept:
         self.root = create_root(FixedKek(), STORE, b"a" * 32, **more)
         self.restart()
 
-    def restart(self) -> State:
+    def restart(self, *blobs: bytes) -> State:
         ledger = Ledger(open_file(self.directory))
         self.service = SignerService(FixedKek(), clock=lambda: 1_700_000_000_000, grant_level="G3", ledger=ledger)
-        return msgspec.msgpack.decode(self.ask("load", payload=msgspec.msgpack.encode([self.root])).data, type=State)
+        return msgspec.msgpack.decode(
+            self.ask("load", payload=msgspec.msgpack.encode(blobs or [self.root])).data, type=State
+        )
 
     def ask(
         self, op: str, arguments: Any = None, evidence: ConsentEvidence | None = None, payload: bytes = b""
@@ -68,3 +70,49 @@ def test_a_page_of_the_roster_fits_into_a_frame(kept: Kept, monkeypatch: pytest.
     page = kept.ask("roster", 1).data
     assert len(page) < MAX_FRAME
     assert len(msgspec.msgpack.decode(page, type=RosterPage).credentials) == 500
+
+
+def test_the_next_root_authenticates_the_roster_and_the_one_before_opens_it_no_more(kept: Kept) -> None:
+    """The old wrap is in old backups; with it an older authoriser, and older recipients, would be back."""
+    newest = next_root(kept.root, FixedKek())
+    assert kept.restart(kept.root, newest).root_versions == (1, 2)
+    assert kept.restart(newest).root_versions == (2,)
+    assert kept.ask("enrol", Person().founder).data == b"pending"
+    old = kept.restart(kept.root)
+    assert (old.state, "needs store root 2" in old.reason) == ("sealed", True)
+    assert kept.restart(newest).state == "unsealed"
+
+
+def test_of_two_pending_credentials_with_one_key_one_is_endorsed(kept: Kept) -> None:
+    first = Person()
+    second = first.another(key=first.key, user_id=Person().user_id)
+    for each in (first, second):
+        assert kept.ask("enrol", each.founder).data == b"pending"
+    answers = []
+    for each in (first, second):
+        asked = {"publicKey": each.fingerprint}
+        endorsed = kept.administrator.consents("POST", f"/auth/credentials/{each.uuid}/endorse", asked)
+        answers.append(kept.ask("endorse", evidence=endorsed))
+    assert answers[0].data == b"done"
+    assert (answers[1].code, b"is or was that of another credential" in answers[1].data) == ("Denied", True)
+
+
+def test_nobody_comes_in_under_the_id_of_a_user_who_is_archived_for_good(kept: Kept) -> None:
+    """A consent to a new service account that was kept back until the account was deleted."""
+    robot = Person()
+    made = kept.administrator.consents("POST", "/auth/service-accounts", {"name": "robot", "publicKey": robot.pem})
+    ended = kept.administrator.consents("DELETE", f"/auth/service-accounts/{robot.user_id}")
+    assert kept.ask("retire", evidence=ended).data == b"done"
+    late = kept.ask("enrol", robot.founder, made)
+    assert (late.code, b"archived for good" in late.data) == ("Denied", True)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"kind": "PasswordProtectedKey"}, {"kind": "RecoveryKey"}, {"relying_party_id": "x"}]
+)
+def test_a_credential_comes_in_as_the_kind_that_was_consented_to(kept: Kept, changed: dict[str, str]) -> None:
+    robot = Person()
+    made = kept.administrator.consents("POST", "/auth/service-accounts", {"name": "robot", "publicKey": robot.pem})
+    wrong = kept.ask("enrol", msgspec.structs.replace(robot.founder, **changed), made)
+    assert (wrong.code, b"another kind" in wrong.data) == ("Denied", True)
+    assert kept.ask("enrol", robot.founder, made).data == b"done"

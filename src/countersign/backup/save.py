@@ -55,6 +55,8 @@ def save(
     """
     if output.exists():
         raise FileExistsError(17, os.strerror(17), str(output))
+    if not output.parent.is_dir():
+        raise FileNotFoundError(2, os.strerror(2), str(output.parent))
     with closing(open_source(database)) as source:
         work = _Work(source, files, now, progress)
         # Of its own, or two runs at once would write into one file, and the first to end name it whole.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,15 +221,19 @@ def drill(
     from countersign.audit.checkpoint import is_fingerprint
     from countersign.backup.drill import drill as run
     from countersign.cli.kek_secrets import Secrets, at_hand
+    from countersign.encoding.dates import to_iso
     from countersign.keystores.kek import open_provider
     from countersign.world import World
 
     if trust is not None and not is_fingerprint(trust):
         raise click.UsageError("--trust takes a fingerprint such as SHA256:nThbg6kX... (43 characters of base64)")
     now = World().now()
-    if report_path is not None and report_path.exists():
-        raise click.ClickException(f"{report_path} exists already; name a new file for the report")
-    with refusals(), tempfile.TemporaryDirectory(prefix="countersign-drill-") as directory:
+    path = report_path or Path(f"drill-{to_iso(now)[:19].replace(':', '')}Z.json")
+    with (
+        refusals(),
+        _new_file(path) as write,
+        tempfile.TemporaryDirectory(prefix="countersign-drill-") as directory,
+    ):
         provider = open_provider(kek)
         secrets = Secrets()
         with progress_bar("drill") as show:
@@ -243,16 +247,21 @@ def drill(
                 trust=trust,
                 progress=show,
             )
-        path = report_path or Path(f"drill-{report.date[:19].replace(':', '')}Z.json")
-        _write_new(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+        write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_lines(report, path)))
     context.exit(0 if report.outcome == "passed" else 1)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+@contextmanager
+def _new_file(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """A new file, mode 0600, made before a long work whose result it takes; gone again where that ends early."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        try:
+            yield file.write
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _lines(report: Report, path: Path) -> list[str]:

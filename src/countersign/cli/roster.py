@@ -277,6 +277,10 @@ def adopt(data: Path | None, config: Path | None, store_id: str | None, yes: boo
 
         if place.store.key_file:
             raise click.ClickException("the roster of an authoriser begins with its key file")
+        if (await place.client.roster_page(0)).installation_id:
+            raise click.ClickException(
+                "the roster has begun already, once and for all: 'admin endorse' lets a further credential count"
+            )
         found = await confirmed_credentials(place.database, ask=not yes)
         adoption = Adoption(place.installation_id, found)
         proof = await place.prove(adoption.message())

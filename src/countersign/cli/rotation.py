@@ -183,7 +183,7 @@ async def _finish(database: Database, signer: SignerClient, store_id: str, newes
         gone = await rotation.finish_root(
             database, signer, store_id, newest, lambda done, total: show("keys", done, total), settled
         )
-    click.echo(f"destroyed root {_numbers(gone)}")
+    click.echo(f"destroyed root {_numbers(gone)}" if gone else "another run destroyed the older root")
 
 
 @asynccontextmanager
