@@ -117,7 +117,7 @@ def test_an_entry_without_an_assertion_says_so(log: Log) -> None:
     assert json.loads(answer["action"])["event"] == "Initialised"
 
 
-def test_cells_that_a_spreadsheet_would_execute_are_defused(log: Log) -> None:
+def test_threat_52_cells_that_a_spreadsheet_would_execute_are_defused(log: Log) -> None:
     text = csv.to_csv([decode(log.entries[8][0])], truncated=False)
     assert ",'=cmd|' /C calc'!A0," in text
 

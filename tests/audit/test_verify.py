@@ -143,7 +143,7 @@ def test_any_changed_byte_of_the_file_is_found(log: Log, check: Callable[..., Fi
         assert not isinstance(finding, Sound), place
 
 
-def test_a_removed_entry_is_found(log: Log, check: Callable[..., Finding]) -> None:
+def test_threat_53_a_removed_entry_is_found(log: Log, check: Callable[..., Finding]) -> None:
     body = log.export()
     del body[line_of(body, 12)]
     finding = check(resealed(body))

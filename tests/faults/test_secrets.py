@@ -186,7 +186,7 @@ def places(
     return found
 
 
-def test_k1_no_secret_lies_where_it_does_not_belong(
+def test_k1_threat_51_no_secret_lies_where_it_does_not_belong(
     engine: str, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     postgres = request.getfixturevalue("postgres_server") if engine == "postgresql" else None

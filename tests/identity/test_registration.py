@@ -171,7 +171,9 @@ def test_an_expired_code_is_told_as_such_to_who_knows_it(in_process: InProcess, 
     assert refusal(begin(admin, ADA, "2222-2222-2222-2222")) == (403, "INVALID_CODE")
 
 
-def test_a_code_sent_again_voids_the_one_before_and_its_challenge(in_process: InProcess, admin: Caller) -> None:
+def test_threat_36_a_code_sent_again_voids_the_one_before_and_its_challenge(
+    in_process: InProcess, admin: Caller
+) -> None:
     invited(admin, ADA)
     old = code_for(in_process, ADA)
     challenge = begin(admin, ADA, old).json()

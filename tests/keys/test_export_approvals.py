@@ -99,7 +99,9 @@ def waiting(house: House, key: str) -> list[str]:
     return [item["userId"] for item in listed["items"]]
 
 
-def test_k3_an_export_takes_a_quorum_for_exactly_it_and_the_log_names_them(house: House, tmp_path: Path) -> None:
+def test_k3_threat_63_an_export_takes_a_quorum_for_exactly_it_and_the_log_names_them(
+    house: House, tmp_path: Path
+) -> None:
     key, receiver = house.service.create_key("ECDSA", "secp256k1"), Receiver()
     body = receiver.body()
     assert lacks(export(house.service, key, body), 0)

@@ -36,7 +36,7 @@ def test_no_answer_is_no_price() -> None:
     assert isinstance(choose([quote(None), quote(None)], RULES, NOW), Unpriced)
 
 
-def test_sources_that_differ_by_more_than_the_deviation_leave_the_price_unknown() -> None:
+def test_threat_61_sources_that_differ_by_more_than_the_deviation_leave_the_price_unknown() -> None:
     assert choose([quote("100"), quote("105", "second")], RULES, NOW) == Priced(Decimal(100), "first")
     assert isinstance(choose([quote("100"), quote("105.01", "second")], RULES, NOW), Unpriced)
     assert isinstance(choose([quote("105.01"), quote("100", "second")], RULES, NOW), Unpriced)

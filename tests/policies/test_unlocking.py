@@ -52,7 +52,7 @@ def impossible(make: Any) -> str:
     return str(refused.value)
 
 
-def test_a_policy_that_lost_its_approver_is_archived_after_the_wait(house: House) -> None:
+def test_threat_62_a_policy_that_lost_its_approver_is_archived_after_the_wait(house: House) -> None:
     operator = Operator(house)
     guard = house.policy(approval(group(1, house.bob)), "Policies:Modify")
     other = house.policy({"kind": "Block"})
