@@ -489,7 +489,19 @@ def test_a13_everybody_is_held_where_the_settings_say_so_and_a12_tries_are_count
                 server.clock.move(seconds=7201)
                 assert enrol(ada, NewKey()).status_code == 200
             # Tries of codes are counted by address, and questions about one name by name and address too.
-            tries = [refusal(init(admin, WRONG, recovery, f"{number}@example.com")) for number in range(6)]
-            assert tries == [(403, "INVALID_CODE")] * 5 + [(429, "RATE_LIMITED")]
+            for number, path in enumerate(("recover/user", "registration", "login")):
+                with server.caller(server.admin, f"203.0.113.{number}") as stranger:
+                    tries = [refusal(trying(stranger, path, recovery)) for _ in range(6)]
+                assert tries == [(403, "INVALID_CODE")] * 5 + [(429, "RATE_LIMITED")], path
             asked = [ask_code(admin, "nobody@example.com").status_code for _ in range(21)]
             assert asked == [200] * 20 + [429]
+
+
+def trying(caller: Caller, what: str, recovery: NewKey) -> httpx.Response:
+    """A wrong code, where one begins something with a code."""
+    body = {
+        "recover/user": {"verificationCode": WRONG, "credentialId": recovery.credential_id},
+        "registration": {"registrationCode": WRONG},
+        "login": {"loginCode": WRONG},
+    }[what]
+    return public(caller, "POST", f"/auth/{what}/init", {"username": ADA, **body})

@@ -116,9 +116,9 @@ class InProcess:
         """The administrator's way in."""
         return as_admin(self.values)
 
-    def caller(self, connection: Connection) -> Caller:
-        """A caller whose requests go straight into the corridor."""
-        return Caller({**connection, "baseUrl": BASE_URL}, _Transport(self))
+    def caller(self, connection: Connection, address: str = "127.0.0.1") -> Caller:
+        """A caller whose requests go straight into the corridor, as if they came from this address."""
+        return Caller({**connection, "baseUrl": BASE_URL}, _Transport(self, address))
 
     @property
     def statistics(self) -> Statistics:
@@ -130,8 +130,9 @@ class InProcess:
 class _Transport(httpx.BaseTransport):
     """One request as the protocol would hand it over; the raw target included."""
 
-    def __init__(self, server: InProcess) -> None:
+    def __init__(self, server: InProcess, address: str = "127.0.0.1") -> None:
         self._server = server
+        self._address = address
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read()
@@ -144,7 +145,7 @@ class _Transport(httpx.BaseTransport):
         lines = [(name.lower(), value) for name, value in request.headers.raw]
         face = self._server.runtime.face
         answer = self._server.runner.run(
-            face.answer(request.method, request.url.raw_path, lines, "127.0.0.1", read_body)
+            face.answer(request.method, request.url.raw_path, lines, self._address, read_body)
         )
         response = answer.response
         headers = [
