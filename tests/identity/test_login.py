@@ -12,7 +12,7 @@ from unittest import mock
 import httpx
 import pytest
 
-from countersign.access import jwt
+from countersign.access import jwt, temporary_tokens
 from countersign.access.identify import read_caller
 from countersign.credentials.outcome import Refused
 from countersign.encoding import base64url
@@ -211,6 +211,17 @@ def test_threat_3_an_answer_opens_one_session(admin: Caller, ada: NewKey, tenant
     assert log_in(admin, ada).status_code == 200
     rows = tenants.execute("SELECT COUNT(*) FROM tokens WHERE user_id = ? AND kind = 'Token'", user_id_of(tenants))
     assert rows[0][0] == 2
+
+
+def test_threat_46_what_is_spent_is_not_forgotten_for_a_clock_that_is_behind(
+    admin: Caller, ada: NewKey, in_process: InProcess
+) -> None:
+    challenge, services = ask(admin).json(), in_process.runtime.services
+    first = ada.factor(challenge["challenge"])
+    token_of(answer(admin, challenge, first))
+    ahead = services.world.now() + 1_000_000
+    in_process.runner.run(services.database.write(lambda: temporary_tokens.forget(ahead)))
+    assert refusal(answer(admin, challenge, first)) == (400, "CHALLENGE_INVALID")
 
 
 def test_a10_threat_32_names_that_cannot_log_in_are_answered_alike(

@@ -20,6 +20,9 @@ from countersign.encoding import base64url
 from countersign.storage import Transaction
 from countersign.world import World
 
+#: Spent tokens are remembered for that long after they expired: another process, whose clock is behind, may take one.
+_KEPT_MS = 3_600_000
+
 Purpose = Literal["login", "registration", "recovery", "credential", "credentialCode", "oidcCredential"]
 
 
@@ -163,5 +166,5 @@ def spend(token: TemporaryToken, now_ms: int) -> Transaction[Refused | None]:
 
 
 def forget(now_ms: int) -> Transaction[None]:
-    """Drop what is remembered of tokens that have expired."""
-    yield store.FORGET_SPENT_CHALLENGES, (now_ms,)
+    """Drop what is remembered of tokens that have expired, on the clock of every process."""
+    yield store.FORGET_SPENT_CHALLENGES, (now_ms - _KEPT_MS,)
