@@ -735,6 +735,9 @@ def test_threat_39_a_service_account_logs_in_as_nobody_who_logs_in_alone(
     end_user(program, "grace@example.com", "CustomerEmployee")
     assert delegate(program, "grace@example.com").status_code == 200
     grace = user_id_of(tenants, "grace@example.com")
+    for required, expected in ((True, 403), (False, 200)):
+        assert admin.signed("PUT", f"/auth/users/{grace}", {"isSSORequired": required}).status_code == 200
+        assert delegate(program, "grace@example.com").status_code == expected
     admin.signed("PUT", f"/auth/users/{grace}/deactivate", {})
     assert refusal(delegate(program, "grace@example.com")) == (400, "USER_DEACTIVATED")
 
