@@ -310,7 +310,7 @@ def test_threat_34_codes_end_and_are_sent_five_times_an_hour_and_no_stranger_tak
     assert init(admin, code_for(in_process, ADA), recovery).status_code == 200
 
 
-def test_a_recovery_ends_with_the_state_of_its_user_and_of_its_key(
+def test_a_recovery_ends_with_the_state_of_its_user_and_of_its_key_and_with_five_guesses(
     in_process: InProcess, admin: Caller, tenants: Tenants, keys: tuple[NewKey, NewKey]
 ) -> None:
     old, recovery = keys
@@ -322,12 +322,20 @@ def test_a_recovery_ends_with_the_state_of_its_user_and_of_its_key(
         admin.signed("PUT", f"/auth/users/{user_id}/{change}", {} if change == "deactivate" else None)
         assert refusal(recover(admin, challenge, recovery, NewKey())) == (400, "CHALLENGE_INVALID")
         assert refusal(init(admin, code, recovery)) == (403, "INVALID_CODE")
+    guessed, guess = begun(in_process, admin, recovery), NewKey(credential_id=recovery.credential_id)
+    guessing = recovering(guess, {"firstFactorCredential": factor(guessed, NewKey())})
+    for _ in range(5):
+        assert refusal(complete(admin, guessed, guessing)) == (401, "ASSERTION_INVALID")
+    assert refusal(recover(admin, guessed, recovery, NewKey())) == (400, "CHALLENGE_INVALID")
     challenge = begun(in_process, admin, recovery)
+    ask_code(admin)
+    code = code_for(in_process, ADA)
     with person(in_process, admin, old) as ada:
         items = ada.send("GET", "/auth/credentials").json()["items"]
         uuid = next(each["credentialUuid"] for each in items if each["kind"] == "RecoveryKey")
         ada.signed("PUT", "/auth/credentials/deactivate", {"credentialUuid": uuid})
     assert refusal(recover(admin, challenge, recovery, NewKey())) == (401, "NOT_RECOVERY_FACTOR")
+    assert refusal(init(admin, code, recovery)) == (403, "INVALID_CODE")
 
 
 def test_of_many_recoveries_at_once_one_wins(
