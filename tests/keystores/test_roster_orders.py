@@ -16,6 +16,7 @@ from countersign.keystores.roster_orders import RosterPage
 from countersign.keystores.service import SignerService
 from tests.keystores.builders import STORE, FixedKek, next_root
 from tests.keystores.people import INSTALLATION, Person
+from tests.support.enrolment import NewKey, NewPasskey
 
 
 class Kept:
@@ -116,3 +117,35 @@ def test_a_credential_comes_in_as_the_kind_that_was_consented_to(kept: Kept, cha
     wrong = kept.ask("enrol", msgspec.structs.replace(robot.founder, **changed), made)
     assert (wrong.code, b"another kind" in wrong.data) == ("Denied", True)
     assert kept.ask("enrol", robot.founder, made).data == b"done"
+
+
+def test_people_retire_credentials_and_tokens_of_their_own_only(kept: Kept) -> None:
+    other, program = Person(), kept.administrator.another(token_id="to-1")
+    made = kept.administrator.consents("POST", "/auth/service-accounts", {"name": "o", "publicKey": other.pem})
+    assert kept.ask("enrol", other.founder, made).data == b"done"
+    made = kept.administrator.consents("POST", "/auth/pats", {"name": "p", "publicKey": program.pem})
+    assert kept.ask("enrol", program.founder, made).data == b"done"
+    uuid = {"credentialUuid": kept.administrator.uuid}
+    for method, path, body in (
+        ("DELETE", f"/auth/credentials/{kept.administrator.uuid}", {}),
+        ("PUT", "/auth/credentials/deactivate", uuid),
+        ("DELETE", "/auth/pats/to-1", {}),
+        ("PUT", "/auth/pats/to-1/deactivate", {}),
+        ("DELETE", "/auth/pats/to-2", {}),
+    ):
+        refused = kept.ask("retire", evidence=other.consents(method, path, body))
+        assert (refused.code, refused.data) == ("Denied", b"consent is to a change of another user's"), path
+    own = kept.administrator.consents("DELETE", "/auth/pats/to-1", {})
+    assert kept.ask("retire", evidence=own).data == b"done"
+
+
+def test_a_passkey_comes_in_for_the_relying_party_that_was_consented_to(kept: Kept) -> None:
+    me = kept.administrator
+    passkey = NewPasskey(me.user_id)
+    body = {"credentialKind": "Fido2", "credentialInfo": passkey.info("AAAA"), "credentialName": "phone"}
+    pem = NewKey(key=passkey.key).pem
+    new = msgspec.structs.replace(me.another().founder, kind="Fido2", public_key=pem, relying_party_id="else.example")
+    made = me.consents("POST", "/auth/credentials", body)
+    refused = kept.ask("enrol", new, made)
+    assert (refused.code, b"another relying party" in refused.data) == ("Denied", True)
+    assert kept.ask("enrol", msgspec.structs.replace(new, relying_party_id=passkey.rp_id), made).data == b"done"
