@@ -12,9 +12,10 @@ import pytest
 from countersign.keystores import create_root
 from countersign.keystores.ledger import Ledger, open_file
 from countersign.keystores.protocol import MAX_FRAME, ConsentEvidence, Order, Reply, State
-from countersign.keystores.roster_orders import RosterPage
+from countersign.keystores.roster import Ended
+from countersign.keystores.roster_orders import RosterPage, end_key
 from countersign.keystores.service import SignerService
-from tests.keystores.builders import STORE, FixedKek, next_root
+from tests.keystores.builders import ORG, STORE, FixedKek, next_root
 from tests.keystores.people import INSTALLATION, Person
 from tests.support.enrolment import NewKey, NewPasskey
 
@@ -149,3 +150,47 @@ def test_a_passkey_comes_in_for_the_relying_party_that_was_consented_to(kept: Ke
     refused = kept.ask("enrol", new, made)
     assert (refused.code, b"another relying party" in refused.data) == ("Denied", True)
     assert kept.ask("enrol", msgspec.structs.replace(new, relying_party_id=passkey.rp_id), made).data == b"done"
+
+
+NOW_S = 1_700_000_000
+
+
+def test_an_activation_undoes_no_deactivation_that_was_signed_after_it(kept: Kept) -> None:
+    """Consents that were kept back, and come in another order than they were given in."""
+    me, user = kept.administrator, Person()
+    made = me.consents("POST", "/auth/service-accounts", {"name": "o", "publicKey": user.pem})
+    assert kept.ask("enrol", user.founder, made).data == b"done"
+    path = f"/auth/service-accounts/{user.user_id}"
+
+    def retired(verb: str, expires: int) -> Reply:
+        return kept.ask("retire", evidence=me.consents("PUT", f"{path}/{verb}", {}, expires=NOW_S + expires))
+
+    assert retired("deactivate", 200).data == b"done"
+    assert retired("deactivate", 100).data == b"done"
+    assert retired("activate", 150).code == "Denied"
+    assert retired("activate", 300).data == b"done"
+    # With an expiry far ahead a consent of today would be newer than whatever comes later.
+    for verb in ("activate", "deactivate"):
+        endless = retired(verb, 3_601)
+        assert (endless.code, b"counts for too long" in endless.data) == ("Denied", True)
+    # Signed within one second: an activation counts once all the same.
+    activated = me.consents("PUT", f"{path}/activate", {}, expires=NOW_S + 400)
+    assert kept.ask("retire", evidence=activated).data == b"done"
+    assert retired("deactivate", 400).data == b"done"
+    assert kept.ask("retire", evidence=activated).data == b"done"
+    own = kept.ask("retire", evidence=user.consents("DELETE", f"/auth/credentials/{user.uuid}", {}))
+    assert b"is inactive in the roster" in own.data
+    assert retired("deactivate", 3_600).data == b"done"
+
+
+def test_a_destroyed_key_is_archived_no_more(kept: Kept) -> None:
+    registrar = kept.service._registrar
+    counts = []
+    for op, method, path in (("destroy", "POST", "/keys/ke-1/destroy"), ("archive", "DELETE", "/keys/ke-1")):
+        order = Order(1, op, "ke-1", org_id=ORG, evidence=kept.administrator.consents(method, path))
+        assert isinstance(end_key(registrar, order), bytes)
+        counts.append(registrar.ledger.count)
+    assert counts[0] == counts[1]
+    # Nor would a record of it make it less.
+    assert registrar.roster.apply(Ended(ORG, "ke-1", "archive", b"", 0)) is None
+    assert registrar.roster.ended(ORG, "ke-1") == "destroy"

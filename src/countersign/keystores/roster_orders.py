@@ -29,6 +29,7 @@ log = logging.getLogger("countersign.signer")
 
 _STATEMENT_KEY: Final = b"csk/1/statement"
 _PAGE: Final = 500
+_LONGEST_CHALLENGE_MS: Final = 3_600_000
 
 
 class Endorsement(msgspec.Struct, array_like=True, frozen=True):
@@ -232,6 +233,11 @@ def _retire(registrar: Registrar, order: Order) -> bytes | Refusal:
         return DONE
     if change.own and not _owns(registrar, change, evidence):
         return Refusal("Denied", "consent is to a change of another user's")
+    # The server writes the expiry: one that lies far ahead would keep the consent newer than all that comes after it. A
+    # sandbox may move the server's clock.
+    ahead_ms = proven.challenge.exp * 1000 - registrar.clock()
+    if ahead_ms > _LONGEST_CHALLENGE_MS and not registrar.endorses_by_itself:
+        return Refusal("Denied", "the challenge that was signed counts for too long to tell when that was")
     state, as_of = registrar.roster.state(evidence.org_id, change.subject, change.id)
     if state == "Archived":
         return DONE
