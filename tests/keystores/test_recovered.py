@@ -93,6 +93,8 @@ async def test_threat_38_a_stolen_api_process_gains_nothing_by_recoveries() -> N
         assert "another user or kind" in await refused(order(it, recovery, assertion, elsewhere))
         relabelled = msgspec.structs.replace(honest.founder, kind="PasswordProtectedKey")
         assert "another user or kind" in await refused(order(it, recovery, assertion, relabelled))
+        taken = msgspec.structs.replace(honest.founder, credential_uuid=it.administrator.uuid)
+        assert "another credential under this id" in await refused(order(it, recovery, assertion, taken))
         bound = msgspec.structs.replace(honest.founder, token_id="to-1")
         assert "another user or kind" in await refused(order(it, recovery, assertion, bound))
         assert "another number" in await refused(order(it, recovery, assertion, honest, thief))

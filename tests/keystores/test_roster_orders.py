@@ -138,6 +138,8 @@ def test_people_retire_credentials_and_tokens_of_their_own_only(kept: Kept) -> N
         assert (refused.code, refused.data) == ("Denied", b"consent is to a change of another user's"), path
     own = kept.administrator.consents("DELETE", "/auth/pats/to-1", {})
     assert kept.ask("retire", evidence=own).data == b"done"
+    ended = kept.ask("retire", evidence=program.consents("DELETE", f"/auth/credentials/{program.uuid}", {}))
+    assert (ended.code, b"is archived in the roster" in ended.data) == ("Denied", True)
 
 
 def test_a_passkey_comes_in_for_the_relying_party_that_was_consented_to(kept: Kept) -> None:
