@@ -201,6 +201,8 @@ async def test_the_last_administrator_stays(database: Database, change: type) ->
 async def test_two_administrators_who_deactivate_each_other_at_once_leave_one(database: Database) -> None:
     house = await organisation(database)
     pair = [await house.administrator(f"{name}@example.com") for name in ("a", "b")]
+    # A connection each, open before: else the first is done before the second has one.
+    await asyncio.gather(*(house.effect(lambda user=user: users.activate(house.org_id, user.user_id)) for user in pair))
 
     work = (house.effect(lambda user=user: users.deactivate(house.org_id, user.user_id)) for user in pair)
     outcomes = await asyncio.gather(*work, return_exceptions=True)

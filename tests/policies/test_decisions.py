@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from countersign.policies import decisions, held
 from tests.policies.house import House, approval, group
 
 
@@ -170,6 +172,41 @@ def test_z7_a_vote_stops_counting_when_what_it_was_given_by_is_taken_away(house:
         execute("UPDATE tokens SET state = 'Inactive' WHERE token_id = ?", through.token_id)
     assert house.ada.decide(request["approvalId"]).json()["status"] == "Pending"
     assert house.eve.decide(request["approvalId"]).json()["status"] == "Approved"
+
+
+def test_z7_a_signature_names_no_approval_by_a_token_that_was_taken_away_before_it_was_made(house: House) -> None:
+    house.policy(approval(group(2)))
+    request = house.held(house.bot)
+    voter = house.tenants.session(house.org_id, house.tenants.permission(house.org_id, ["Policies:Evaluations:Vote"]))
+    token = house.tenants.personal_access_token(voter)
+    house.tenants.introduce(token)
+    assert house.enter(token).decide(request["approvalId"]).status_code == 200
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Approved"
+    house.tenants.execute("UPDATE tokens SET state = 'Inactive' WHERE token_id = ?", token.token_id)
+    assert house.execute() == 1
+    assert house.request(request)["status"] == "Signed"
+    (entry,) = [json.loads(each) for each in house.entries("Signature") if request["id"] in each]
+    decided = [json.loads(each) for each in house.entries("Action") if "/decisions" in each]
+    assert entry["approvals"] == [each["id"] for each in decided if each["userId"] == house.ada.id]
+
+
+def test_z7_what_has_ended_is_ended_by_nothing_a_second_time(house: House) -> None:
+    """Of two who end one approval the second finds it so, whatever it had read before."""
+    house.policy(approval(group(1)))
+    house.policy(approval(group(1, house.bob)), "Policies:Modify")
+    policy = house.ada.caller.send("GET", "/v2/policies").json()["items"][1]["id"]
+    changed = house.ada.caller.signed("DELETE", f"/v2/policies/{policy}").json()
+    database, world = house.server.runtime.services.database, house.server.world
+    run = house.server.runner.run
+    for request in (house.held(house.bot), changed):
+        before = run(database.read(partial(decisions.find, house.org_id, request["approvalId"])))
+        assert before is not None
+        assert house.bob.decide(request["approvalId"]).json()["status"] == "Approved"
+        shown = house.approval(request["approvalId"])
+        run(database.write(partial(decisions.close, house.org_id, before, "Denied", "late", world)))
+        entity = held.of(before.entity_kind)
+        assert run(database.write(partial(entity.rejected, house.org_id, request["id"], "late", world))) == ()
+        assert house.approval(request["approvalId"]) == shown
 
 
 def test_several_policies_ask_all_their_groups_and_one_vote_counts_in_each(house: House) -> None:

@@ -120,6 +120,29 @@ def test_a_guarded_change_waits_and_is_made_when_it_is_approved(house: House) ->
     assert "pendingChangeRequest" not in now
 
 
+def test_an_approved_change_that_names_an_approver_who_is_no_more_fails(house: House) -> None:
+    """It would be a policy that nobody could make; on policies themselves, a lock."""
+    guard = house.policy(approval(group(1, house.bob)), "Policies:Modify")
+    leaver = house.tenants.session(house.org_id)
+    members = {name: guard[name] for name in ("name", "activityKind", "rule")}
+    asked = {**members, "action": approval({"quorum": 1, "approvers": {"userId": {"in": [leaver.user_id]}}})}
+    path = f"/v2/policies/{guard['id']}"
+    request = house.ada.caller.signed("PUT", path, asked).json()
+    assert house.ada.caller.signed("DELETE", f"/auth/users/{leaver.user_id}").status_code == 200
+    assert house.bob.decide(request["approvalId"]).json()["activity"]["changeRequest"]["status"] == "Failed"
+    assert house.ada.caller.send("GET", path).json()["action"] == guard["action"]
+
+
+def test_an_approved_change_does_not_bring_back_what_was_archived_meanwhile(house: House) -> None:
+    guard = house.policy(approval(group(1, house.bob)), "Policies:Modify")
+    members = {name: guard[name] for name in ("activityKind", "rule", "action")}
+    path = f"/v2/policies/{guard['id']}"
+    request = house.ada.caller.signed("PUT", path, {**members, "name": "new"}).json()
+    house.tenants.execute("UPDATE policies SET status = 'Archived' WHERE policy_id = ?", guard["id"])
+    assert house.bob.decide(request["approvalId"]).json()["activity"]["changeRequest"]["status"] == "Failed"
+    assert house.tenants.execute("SELECT status FROM policies WHERE policy_id = ?", guard["id"])[0][0] == "Archived"
+
+
 def test_the_guard_guards_itself_and_a_denied_change_changes_nothing(house: House) -> None:
     guard = house.policy(approval(group(1, house.bob)), "Policies:Modify")
     path = f"/v2/policies/{guard['id']}"

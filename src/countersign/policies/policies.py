@@ -114,8 +114,13 @@ def _guarded(caller: Caller, target: Policy, world: World) -> Transaction[Effect
 
 
 def apply(org_id: str, request: ChangeRequest, world: World) -> Transaction[Applied | Failed]:
-    """Make an approved change of a policy, unless the policy was archived meanwhile."""
+    """Make an approved change of a policy, unless it was archived meanwhile, or names an approver who is no more."""
     target = msgspec.convert(request.body, Policy)
+    if target.status == "Active":
+        try:
+            yield from _require_approvers(org_id, target)
+        except ApiError as error:
+            return Failed(error.message)
     if (yield from _write(org_id, target, world)) is None:
         return Failed("the policy is archived")
     return Applied((target.id,))
