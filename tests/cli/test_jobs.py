@@ -59,7 +59,7 @@ def made(sandbox: Sandbox, *, dead: bool, name: str = "test.none") -> str:
                     raise AssertionError
 
                 kind = Kind("test.none", never)
-                await database.write(lambda: queue.settle(kind, job, Failed("no luck"), world.now(), 0))
+                await database.write(lambda: queue.settle(kind, job, Failed("no\x1bluck"), world.now(), 0))
             assert job_id is not None
             return job_id
         finally:
@@ -73,8 +73,9 @@ def test_jobs_are_listed_shown_tried_again_and_dropped_and_the_log_tells(shared_
     listed = json.loads(run(shared_sandbox, "list", "--json", "--kind", "test.none"))
     assert [(job["id"], job["state"]) for job in listed] == [(waiting, "Waiting")]
     (shown,) = json.loads(run(shared_sandbox, "list", "--dead", "--json"))
-    assert (shown["id"], shown["reason"], shown["failedAttempts"]) == (dead, "no luck", 1)
-    assert dead in run(shared_sandbox, "list", "--dead")
+    assert (shown["id"], shown["reason"], shown["failedAttempts"]) == (dead, "no\x1bluck", 1)
+    for printed in (run(shared_sandbox, "list", "--dead"), run(shared_sandbox, "show", dead)):
+        assert (dead in printed, "\x1b" in printed) == (True, False)
     assert json.loads(run(shared_sandbox, "show", dead, "--json"))["payload"] == {"a": 1}
     run(shared_sandbox, "retry", dead)
     assert json.loads(run(shared_sandbox, "show", dead, "--json"))["state"] == "Due"

@@ -22,7 +22,7 @@ policies:
   - {id: changes, activityKind: "Permissions:Modify", action: {kind: Block}, rule: {kind: AlwaysTrigger}}
 """
 GUARD: dict[str, Any] = {
-    "name": "Changes: of 0x10, or 1e5",
+    "name": "Changes:\x1b[2J of 0x10, or 1e5",
     "activityKind": "Policies:Modify",
     "rule": {"kind": "AlwaysTrigger"},
     "action": {"kind": "RequestApproval", "approvalGroups": [{"quorum": 1, "approvers": {}}]},
@@ -90,6 +90,7 @@ def test_what_was_recorded_is_put_before_a_draft(sandbox: Sandbox, tmp_path: Pat
         replayed = output(sandbox, "replay", exported)
         assert replayed.splitlines()[-1] == "1 of 8 would have been held, 0 blocked"
         assert guard["id"] in replayed
+        assert "\x1b" not in replayed
         linted = json.loads(countersign("policy", "lint", exported, "--json").output)
         assert {each["code"] for each in linted["findings"]}.isdisjoint({"approver-cannot-vote"})
         both = [

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import Group, config_option, data_option, installation_settings, run_local, start_refusals
+from countersign.cli.common import (
+    Group,
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    run_local,
+    start_refusals,
+)
 
 if TYPE_CHECKING:
     from countersign.jobs.inspection import Shown
@@ -48,7 +56,7 @@ def list_command(
         document = _document(job)
         when = document.get("dateDied", document.get("dateDue", ""))
         line = f"{job.job_id}  {job.state:<7}  {job.kind:<20}  {when}  {job.attempts} failed  {job.reason or ''}"
-        click.echo(line.rstrip())
+        click.echo(printable(line).rstrip())
     if not found:
         click.echo(
             "no such job is dead" if dead else "no such job waits or runs" if kind or org_id else "no job waits or runs"
@@ -76,7 +84,7 @@ def show_command(job_id: str, config: Path | None, data: Path | None, as_json: b
         click.echo(json.dumps(document, indent=2))
         return
     for name, value in document.items():
-        click.echo(f"{name:<14}  {json.dumps(value, ensure_ascii=False) if name == 'payload' else value}")
+        click.echo(printable(f"{name:<14}  {json.dumps(value, ensure_ascii=False) if name == 'payload' else value}"))
 
 
 @jobs.command("retry")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import as_date, config_option, data_option, installation_settings, run_local
+from countersign.cli.common import as_date, config_option, data_option, installation_settings, printable, run_local
 
 if TYPE_CHECKING:
     from countersign.policies.evaluate import Outcome
@@ -88,7 +88,8 @@ def replay_command(
             f"{each['outcome']:<15}  {each['dateRequested']}  {each['id']}  by {each['initiatorId']}, {each['status']}"
         )
         for policy in each["policies"]:
-            click.echo(f"  {policy['policyId']} ({policy['name']}): {policy['reason']}")
+            # Names and what was asked for are other people's words.
+            click.echo(printable(f"  {policy['policyId']} ({policy['name']}): {policy['reason']}"))
     if tally.held + tally.blocked > len(listed):
         click.echo(f"and {tally.held + tally.blocked - len(listed):,} more; --limit lists them")
     click.echo(f"{tally.held:,} of {tally.replayed:,} would have been held, {tally.blocked:,} blocked")
