@@ -209,6 +209,32 @@ def test_z7_what_has_ended_is_ended_by_nothing_a_second_time(house: House) -> No
         assert house.approval(request["approvalId"]) == shown
 
 
+def test_an_end_that_is_hurried_comes_at_its_time_all_the_same(house: House) -> None:
+    """By an operator, or by a clock that was ahead: what would have ended it must not be gone by then."""
+    house.policy(approval(group(1), autoRejectTimeout=5))
+    request = house.held(house.bot)
+    house.tenants.execute("UPDATE jobs SET due_at = 0 WHERE kind = 'policies.end_approval'")
+    assert house.expire() == 0
+    assert house.request(request)["status"] == "Pending"
+    house.server.clock.move(seconds=301)
+    assert house.expire() == 1
+    assert house.request(request)["status"] == "Rejected"
+
+
+def test_z7_a_decision_about_another_approval_lets_nothing_go_on(house: House) -> None:
+    """Whoever writes into the database chooses which decision stands at an approval, not what it was about."""
+    house.policy(approval(group(1)))
+    first, second = house.held(house.bot), house.held(house.bot)
+    for request in (first, second):
+        assert house.ada.decide(request["approvalId"]).json()["status"] == "Approved"
+    rows = house.tenants.execute("SELECT action_id FROM policy_decisions WHERE approval_id = ?", first["approvalId"])
+    house.tenants.execute(
+        "UPDATE policy_decisions SET action_id = ? WHERE approval_id = ?", rows[0][0], second["approvalId"]
+    )
+    assert house.execute() == 1
+    assert [house.request(each)["status"] for each in (first, second)] == ["Signed", "Executing"]
+
+
 def test_several_policies_ask_all_their_groups_and_one_vote_counts_in_each(house: House) -> None:
     house.policy(approval(group(1, house.ada), autoRejectTimeout=60))
     house.policy(approval(group(2, house.ada, house.bob), autoRejectTimeout=5))

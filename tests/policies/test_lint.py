@@ -54,6 +54,21 @@ def codes(*policies: dict[str, Any], **more: Any) -> list[tuple[str, str, str | 
     return [(one.severity, one.code, one.policy_id) for one in findings(*policies, GUARD, **more)]
 
 
+def test_who_may_not_vote_is_no_approver() -> None:
+    """A quorum of listed people is none if they lack the permission: the case's ``canVote``."""
+    two = policy(action=request(group(2, "us-ada", "us-ben", "us-cleo"), autoRejectTimeout=60))
+    assert codes(two, voters={"us-ada", "us-ben", "us-cleo"}) == []
+    found = findings(two, voters={"us-ada"})
+    assert [(one.code, "permission to vote" in one.message) for one in found if one.policy_id == "p1"] == [
+        ("quorum-too-large", False),
+        ("approver-cannot-vote", True),
+        ("approver-cannot-vote", True),
+    ]
+    alone = policy(action=request(group(1, "us-ada", initiatorCanApprove=True), autoRejectTimeout=60))
+    assert "self-approval" in [one.code for one in findings(alone)]
+    assert "self-approval" not in [one.code for one in findings(alone, voters={"us-ben"})]
+
+
 def test_z6_sound_policies_have_no_findings() -> None:
     assert codes(policy(action=request(group(2), autoRejectTimeout=60))) == []
 

@@ -88,6 +88,7 @@ def lint(file: Path, as_json: bool) -> None:
         if world.wallets is UNSET
         else [linter.LintWallet(one.id, one.network, frozenset(one.tags)) for one in world.wallets],
         service_accounts_allowed=world.org_allows_service_account_approvers is not False,
+        voters={user.id for user in users if user.can_vote},
     )
     if as_json:
         click.echo(encode({"findings": findings}))

@@ -76,14 +76,16 @@ def lint(
     wallets: Collection[LintWallet] | None = None,
     initiators: Collection[str] | None = None,
     service_accounts_allowed: bool = True,
+    voters: Collection[str] | None = None,
 ) -> list[Finding]:
     """All findings, the worst first.
 
     ``wallets`` None leaves out what needs them. ``initiators``: ids of who may start activities; None: every active
     person and service account. ``service_accounts_allowed``: the organisation's switch for approvals of theirs.
+    ``voters``: ids of who holds the permission to vote; None: everybody.
     """
     active = [policy for policy in policies if policy.status == "Active"]
-    people = _People(members, initiators, service_accounts_allowed)
+    people = _People(members, initiators, service_accounts_allowed, voters)
     findings: list[Finding] = []
     for policy in active:
         if isinstance(policy.action, RequestApproval):
@@ -98,9 +100,14 @@ def lint(
 
 class _People:
     def __init__(
-        self, members: Collection[Member], initiators: Collection[str] | None, service_accounts_allowed: bool
+        self,
+        members: Collection[Member],
+        initiators: Collection[str] | None,
+        service_accounts_allowed: bool,
+        voters: Collection[str] | None,
     ) -> None:
         self.members = members
+        self.voters = [one for one in members if voters is None or one.id in voters]
         self.allowed = service_accounts_allowed
         self.initiators = [
             one
@@ -112,7 +119,7 @@ class _People:
         self.governors = [one for one in self.initiators if one.is_human] or self.initiators
 
     def able(self, group: ApprovalGroup, initiator_id: str | None) -> list[Member]:
-        return possible_approvers(group, self.members, initiator_id, self.allowed)
+        return possible_approvers(group, self.voters, initiator_id, self.allowed)
 
 
 def _approval_findings(policy: Policy, action: RequestApproval, people: _People) -> Iterator[Finding]:
@@ -152,7 +159,7 @@ def _listed_findings(policy: Policy, group: ApprovalGroup, name: str, people: _P
     known = {one.id: one for one in people.members}
     for user_id in dict.fromkeys(group.approvers.user_id.in_):
         member = known.get(user_id)
-        if member is not None and may_approve(group, member, None, people.allowed):
+        if member in people.voters and member is not None and may_approve(group, member, None, people.allowed):
             continue
         if member is None:
             why = "nobody of this organisation"
@@ -160,6 +167,8 @@ def _listed_findings(policy: Policy, group: ApprovalGroup, name: str, people: _P
             why = "deactivated"
         elif member.kind == "EndUser":
             why = "an end user, and end users never vote"
+        elif member not in people.voters:
+            why = "without the permission to vote"
         elif not people.allowed:
             why = "a service account, and the organisation does not let those approve"
         else:
@@ -171,7 +180,8 @@ def _self_approval(policy: Policy, action: RequestApproval, people: _People) -> 
     alone = [
         one.id
         for one in people.initiators
-        if action.approval_groups
+        if one in people.voters
+        and action.approval_groups
         and all(
             group.quorum <= 1 and may_approve(group, one, one.id, people.allowed) for group in action.approval_groups
         )
