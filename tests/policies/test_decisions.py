@@ -8,7 +8,12 @@ from functools import partial
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from countersign.jobs import Job
+from countersign.jobs.inspection import listing
+from countersign.jobs.plan import MOST_LOST
+from countersign.keys.approved_signatures import SIGN_APPROVED
 from countersign.policies import decisions, held
+from countersign.server import jobs
 from tests.policies.house import House, approval, group
 
 
@@ -233,6 +238,27 @@ def test_z7_a_decision_about_another_approval_lets_nothing_go_on(house: House) -
     )
     assert house.execute() == 1
     assert [house.request(each)["status"] for each in (first, second)] == ["Signed", "Executing"]
+
+
+def test_a_dead_job_keeps_what_was_approved_until_an_operator_ends_it(house: House) -> None:
+    """Forgotten with its job, the request would be ``Executing`` for ever, and count in every velocity."""
+    house.policy(approval(group(1)))
+    request = house.held(house.bot)
+    assert house.ada.decide(request["approvalId"]).json()["status"] == "Approved"
+    execute = house.tenants.execute
+    execute("UPDATE jobs SET lost = ? WHERE kind = 'keys.sign_approved'", MOST_LOST)
+    assert house.execute() == 0
+    services, run = house.server.runtime.services, house.server.runner.run
+    (dead,) = run(services.database.read(lambda: listing(0, kind=SIGN_APPROVED, dead=True)))
+    house.server.clock.move(seconds=40 * 86_400)
+    (forgetting,) = [each for each in jobs.kinds(services) if each.name == "jobs.forget_dead"]
+    job = Job("", "job-1", forgetting.name, "", "{}", 1, 1, 1, 0)
+    run(forgetting.run(job))
+    assert house.request(request)["status"] == "Executing"
+    run(services.database.write(lambda: jobs.change_by_command("drop", dead.job_id, "in-test", house.server.world)))
+    failed = house.request(request)
+    assert (failed["status"], failed["reason"]) == ("Failed", "its job was dropped by the operator")
+    assert [json.loads(each)["event"] for each in house.entries("System")][-2:] == ["SignatureGivenUp", "JobDropped"]
 
 
 def test_several_policies_ask_all_their_groups_and_one_vote_counts_in_each(house: House) -> None:

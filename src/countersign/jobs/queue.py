@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -140,9 +140,9 @@ def ensure(kind: Kind, world: World) -> Transaction[None]:
     yield from enqueue(kind.name, "", {}, None, "always", world)
 
 
-def forget_dead(before: int) -> Transaction[int]:
-    """Delete some of the jobs that died before then (ms); how many. Zero when none is left."""
-    return len((yield store.FORGET_DEAD, (before, _BATCH)))
+def forget_dead(before: int, kept: Collection[str] = ()) -> Transaction[int]:
+    """Delete some of the jobs that died before then (ms), of no kind that is ``kept``; how many. Zero: none is left."""
+    return len((yield store.FORGET_DEAD, (before, f",{','.join(kept)},", _BATCH)))
 
 
 def _job(row: Row) -> Job:

@@ -64,7 +64,8 @@ INSERT_DEAD = Statement(
 FORGET_DEAD = Statement(
     "jobs.forget_dead",
     "DELETE FROM dead_jobs WHERE (org_id, job_id) IN"
-    " (SELECT org_id, job_id FROM dead_jobs WHERE died_at < ? ORDER BY died_at LIMIT ?) RETURNING job_id",
+    " (SELECT org_id, job_id FROM dead_jobs WHERE died_at < ? AND ? NOT LIKE '%,' || kind || ',%'"
+    " ORDER BY died_at LIMIT ?) RETURNING job_id",
 )
 
 # For people and metrics.

@@ -64,18 +64,30 @@ class ApprovedSignatures:
         yield from finish(done, self._world)
 
     def _given_up(self, org_id: str, signature_id: str, reason: str, next_at: int | None) -> Transaction[None]:
-        """The last attempt ends the request as well, with an entry in the audit log; before, it waits to be mended."""
-        request = None if next_at is not None else (yield from signatures.fail(org_id, signature_id, reason))
-        if request is None:
-            return
-        entry = System(
-            installation_id=self._finishing.service.installation_id,
-            org_id=org_id,
-            id=self._world.new_id("uj"),
-            date_performed=to_iso(self._world.now()),
-            entity_ids=(signature_id,),
-            event="SignatureGivenUp",
-            details={"reason": reason},
-        )
-        yield from append(entry, None)
-        yield from signatures.tell(org_id, "wallet.signature.failed", request, self._world)
+        """The last attempt ends the request as well; before, it waits to be mended."""
+        if next_at is None:
+            yield from _give_up(org_id, signature_id, reason, self._finishing.service.installation_id, self._world)
+
+
+def dropped(org_id: str, payload: str, installation_id: str, world: World) -> Transaction[None]:
+    """The job with this payload will never run again: the request that was approved ends with it."""
+    signature_id = msgspec.json.decode(payload, type=_Approved).signature_id
+    yield from _give_up(org_id, signature_id, "its job was dropped by the operator", installation_id, world)
+
+
+def _give_up(org_id: str, signature_id: str, reason: str, installation_id: str, world: World) -> Transaction[None]:
+    """End a request that is not signed yet, with an entry in the audit log."""
+    request = yield from signatures.fail(org_id, signature_id, reason)
+    if request is None:
+        return
+    entry = System(
+        installation_id=installation_id,
+        org_id=org_id,
+        id=world.new_id("uj"),
+        date_performed=to_iso(world.now()),
+        entity_ids=(signature_id,),
+        event="SignatureGivenUp",
+        details={"reason": reason},
+    )
+    yield from append(entry, None)
+    yield from signatures.tell(org_id, "wallet.signature.failed", request, world)

@@ -18,7 +18,7 @@ from countersign.identity.mail_delivery import Post
 from countersign.jobs import Done, Job, Kind, Outcome, queue
 from countersign.jobs.inspection import Shown, drop, find, health, retry
 from countersign.jobs.workers import Workers
-from countersign.keys.approved_signatures import SIGN_APPROVED, ApprovedSignatures
+from countersign.keys.approved_signatures import SIGN_APPROVED, ApprovedSignatures, dropped
 from countersign.keys.finishing import Finishing
 from countersign.policies.deciding import END_APPROVAL
 from countersign.policies.expiry import Expiry
@@ -33,7 +33,7 @@ from countersign.world import World
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 _HEALTH_SECONDS = 5.0
-#: Jobs that are not dropped while they may still run.
+#: Jobs that what was promised to somebody rests on: no time makes one of them forgotten, dead or not.
 _KEPT = frozenset({SIGN_APPROVED, END_APPROVAL})
 
 log = structlog.get_logger("countersign.jobs")
@@ -56,7 +56,7 @@ def kinds(services: Services) -> tuple[Kind, ...]:
 def _forget_dead(settings: Settings, database: Database, world: World) -> Kind:
     async def run(_job: Job) -> Outcome:
         before = world.now() - settings.dead_job_days * _DAY_MS
-        while await database.write(lambda: queue.forget_dead(before)):
+        while await database.write(lambda: queue.forget_dead(before, _KEPT)):
             pass
         return Done()
 
@@ -130,12 +130,16 @@ async def work_alone(settings: Settings, world: World) -> None:
 def change_by_command(what: str, job_id: str, installation_id: str, world: World) -> Transaction[Shown | None]:
     """``retry`` or ``drop`` a job, with an entry in the audit log of its organisation; ``None`` when it cannot be.
 
-    Raises ``Impossible`` for one that what was promised to somebody rests on, unless it is dead.
+    Raises ``Impossible`` for one that what was promised to somebody rests on. Of these a dead one that was to sign can
+    be dropped: its signature request ends as failed.
     """
     now = world.now()
-    if what == "drop" and (found := (yield from find(job_id, now))) and found.kind in _KEPT and found.state != "Dead":
+    found = (yield from find(job_id, now)) if what == "drop" else None
+    if found is not None and found.kind in _KEPT and (found.kind, found.state) != (SIGN_APPROVED, "Dead"):
         raise Impossible(f"{job_id} carries what an approval is about to its end: dropped, that would never end")
     job = yield from (drop if what == "drop" else retry)(job_id, now)
+    if what == "drop" and job is not None and job.kind == SIGN_APPROVED:
+        yield from dropped(job.org_id, job.payload, installation_id, world)
     if job is not None and job.org_id:
         yield from append(
             System(
