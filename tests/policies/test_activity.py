@@ -8,6 +8,7 @@ from countersign.policies.activity import Undeterminable, ValueTransfer, Wallet,
 from countersign.policies.assets import Asset, native, of_tid, of_transfer
 
 TO = "0xAbCdEf0123456789aBcDeF0123456789AbCdEf01"
+ISSUER = "rvYAfWj5gh67oV6fW32ZzP3Aw4Eubs59B"
 CONTRACT = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
 
 
@@ -85,6 +86,11 @@ def test_transfer_of_something_that_is_not_fungible_is_undeterminable(kind: obje
         ("Sui", {"kind": "Coin", "coin": f"0x{2:064X}::sui::SUI"}, f"coin:0x{2:064x}::sui::SUI"),
         ("Starknet", {"kind": "Snip2", "contract": "0x49D"}, f"snip2:0x{0x49D:064x}"),
         ("Hedera", {"kind": "Hts", "tokenId": "0.0.123"}, "hts:0.0.123"),
+        ("XrpLedger", {"kind": "Iou", "currency": "USD", "issuer": ISSUER}, f"iou:USD:{ISSUER}"),
+        ("XrpLedger", {"kind": "Iou", "currency": "ab" * 20, "issuer": ISSUER}, f"iou:{'AB' * 20}:{ISSUER}"),
+        ("XrpLedger", {"kind": "Xls33", "issuanceId": "0a" * 24}, f"xls33:{'0A' * 24}"),
+        ("Cardano", {"kind": "Asset", "assetId": "AB" * 30}, f"asset:{'ab' * 30}"),
+        ("PolkadotAssetHub", {"kind": "Asset", "assetId": "1984"}, "asset:1984"),
         ("Stellar", {"kind": "Sep41", "assetCode": "USDC", "issuer": "GA"}, "sep41:USDC:GA"),
         (
             "Ton",
@@ -112,6 +118,11 @@ def test_one_token_has_one_identity(network: str, body: dict[str, Any], tid: str
         ("Hedera", {"kind": "Hts", "tokenId": "0.0.0123"}),
         ("Hedera", {"kind": "Hts", "tokenId": CONTRACT}),
         ("Algorand", {"kind": "Asa", "assetId": "007"}),
+        ("PolkadotAssetHub", {"kind": "Asset", "assetId": "01984"}),
+        ("XrpLedger", {"kind": "Iou", "currency": f"{'00' * 12}555344{'00' * 5}", "issuer": ISSUER}),
+        ("XrpLedger", {"kind": "Iou", "currency": "XRP", "issuer": ISSUER}),
+        ("XrpLedger", {"kind": "Iou", "currency": "USD", "issuer": "XVPcpSm47b1CZkf5AkKM9a84dQHe3m4sBhsrA4XtnBECTAc"}),
+        ("Tron", {"kind": "Trc20", "contract": "41a614f803b6fd780986a42c78ec9c7f77e6ded13c"}),
         ("Ethereum", {"kind": "Erc20", "contract": "0x12"}),
         ("Sui", {"kind": "Coin", "coin": "0x2::a::B<0x2::c::D>"}),
         ("Solana", {"kind": "Spl"}),

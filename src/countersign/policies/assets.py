@@ -24,6 +24,16 @@ _COIN = re.compile(r"0x[0-9a-f]{64}::[A-Za-z0-9_]+::[A-Za-z0-9_]+", re.ASCII)
 _SHORT_COIN = re.compile(r"0x([0-9a-fA-F]{1,64})(::[A-Za-z0-9_]+::[A-Za-z0-9_]+)", re.ASCII)
 _TON_RAW = re.compile(r"(0|-1):[0-9a-f]{64}", re.ASCII)
 _TON_FRIENDLY = re.compile(r"[A-Za-z0-9_-]{48}", re.ASCII)
+#: Cardano: policy and name in hex; Asset Hub: a number.
+_ASSET = re.compile(r"[0-9a-f]{56,120}|0|[1-9][0-9]{0,38}", re.ASCII)
+#: XRP Ledger: a code of three characters, or 160 bits in hex that are none of these codes again (those begin with a
+#: zero byte), and the issuer's classic address, which an X-address would be a second form of.
+_IOU = re.compile(
+    r"(?:(?!XRP:)[A-Za-z0-9?!@#$%^&*<>(){}\[\]|]{3}|(?!00)[0-9A-F]{40}):r[1-9A-HJ-NP-Za-km-z]{24,34}", re.ASCII
+)
+_ISSUANCE = re.compile(r"[0-9A-F]{48}", re.ASCII)
+_TRON = re.compile(r"T[1-9A-HJ-NP-Za-km-z]{33}", re.ASCII)
+_HEX_CURRENCY = re.compile(r"[0-9a-fA-F]{40}(?=:)", re.ASCII)
 _OPAQUE = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 #: Transfer kinds that move something fungible: how the standard is called in a ``tid``, and the members that identify
@@ -53,15 +63,19 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
 _PATTERNS = {
     "aip21": _HEX_32,
     "asa": _NUMBER,
+    "asset": _ASSET,
     "coin": _COIN,
     "erc20": _HEX_20,
     "erc7984": _HEX_20,
     "hts": _HEDERA,
+    "iou": _IOU,
     "snip2": _STARKNET,
     "tep74": _TON_RAW,
     "trc10": _NUMBER,
+    "trc20": _TRON,
+    "xls33": _ISSUANCE,
 }
-_LOWER_CASE = frozenset({"aip21", "erc20", "erc7984", "snip2"})
+_LOWER_CASE = frozenset({"aip21", "asset", "erc20", "erc7984", "snip2"})
 STANDARDS = frozenset(kind.lower() for kind in _MEMBERS)
 
 
@@ -116,6 +130,10 @@ def _canonical(standard: str, identity: str) -> str:
     """The canonical spelling, where another one is allowed in requests."""
     if standard in _LOWER_CASE:
         identity = identity.lower()
+    if standard == "xls33":
+        return identity.upper()
+    if standard == "iou":
+        return _HEX_CURRENCY.sub(lambda match: match[0].upper(), identity, count=1)
     if standard == "snip2" and identity.startswith("0x"):
         return f"0x{identity[2:].zfill(64)}"
     if standard == "coin" and (match := _SHORT_COIN.fullmatch(identity)) is not None:
