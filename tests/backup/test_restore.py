@@ -129,6 +129,30 @@ def test_two_backups_at_once_into_one_file_end_as_one_whole(tmp_path: Path, save
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.parametrize("what", ["rows", "file", "more"])
+def test_a_backup_that_holds_something_else_than_it_says_is_refused(tmp_path: Path, saved: Saved, what: str) -> None:
+    """Anyone can encrypt to a recipient; and a tool that copies members may lose one."""
+    members: list[tuple[str, bytes]] = []
+    with saved.file.open("rb") as file:
+        archive.read(file, identities(saved.identity), lambda name, data: members.append((name, data)))  # type: ignore[arg-type]
+    reason = "the rows of the backup are not those that were saved"
+    if what == "rows":
+        members = [member for member in members if not member[0].startswith("tables/audit_entries/")]
+    elif what == "file":
+        members = [(name, data[:-1] if name.startswith("files/server.secret") else data) for name, data in members]
+        reason = "the files of the backup are not those that were saved"
+    else:
+        members.append(("files/more/000001", b"more"))
+        reason = "there is something behind the end of the backup"
+    forged, url = tmp_path / "forged.age", f"sqlite://{tmp_path / 'copy.db'}"
+    pieces = [*(archive.member(name, data, 0) for name, data in members), archive.end()]
+    with forged.open("wb") as output:
+        archive.write(output, [archive.recipient(saved.recipient)], pieces)
+    with pytest.raises(BadBackup, match=reason):
+        load(forged, identities(saved.identity), url)  # type: ignore[arg-type]
+    assert contents(url)["installation"] == []
+
+
 def test_a_restoration_whose_files_can_not_be_written_leaves_an_empty_database(tmp_path: Path, saved: Saved) -> None:
     new = tmp_path / "new"
     new.mkdir(mode=0o700)

@@ -203,12 +203,21 @@ async def test_the_process_has_no_core_dumps_no_new_privileges_and_is_closed_to_
         assert signer.socket.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_hardening_makes_a_process_undumpable() -> None:
-    code = (
-        "import ctypes; from countersign.keystores.memory import harden_process; harden_process();"
-        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"0\n"
+@pytest.mark.parametrize(
+    "hardened",
+    [
+        "from countersign.keystores.memory import harden_process; harden_process()",
+        "from countersign.cli.kek_secrets import Secrets; Secrets()",
+        "from countersign.cli.keys import _require; _require(True)",
+        "from countersign.cli.common import read_secret; read_secret('Passphrase')",
+    ],
+    ids=["signer", "roots", "keys", "passphrase"],
+)
+def test_what_holds_a_secret_leaves_no_core_dump(hardened: str) -> None:
+    code = f"{hardened}; import ctypes, resource; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(4))"
+    given = {**os.environ, "COUNTERSIGN_PASSPHRASE_FD": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, input=b"secret\n", env=given)
+    assert done.stdout == b"0 (0, 0)\n"
 
 
 async def test_the_key_page_is_left_out_of_core_dumps() -> None:

@@ -140,7 +140,13 @@ def printable(name: str) -> str:
 
 
 def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
-    """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal."""
+    """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal.
+
+    The process leaves no core dump from then on.
+    """
+    from countersign.keystores.memory import keep_out_of_dumps
+
+    keep_out_of_dumps()
     descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
     if descriptor is not None:
         with os.fdopen(int(descriptor), "rb") as file:

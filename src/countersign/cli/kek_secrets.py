@@ -31,9 +31,15 @@ custodians_option = click.option(
 
 
 class Secrets:
-    """Secrets one after the other: lines of the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed."""
+    """Secrets one after the other: lines of the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed.
+
+    Whoever makes it opens store roots, with a typed secret or without: from then on the process leaves no core dump.
+    """
 
     def __init__(self) -> None:
+        from countersign.keystores.memory import keep_out_of_dumps
+
+        keep_out_of_dumps()
         self._lines: list[bytes] | None = None
         descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
         if descriptor is not None:

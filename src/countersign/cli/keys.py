@@ -277,6 +277,10 @@ def import_command(
 
 
 def _require(understood: bool) -> None:
+    """Refuse who does not say so; the private key that comes next is in no core dump."""
+    from countersign.keystores.memory import keep_out_of_dumps
+
+    keep_out_of_dumps()
     if not understood:
         command = click.get_current_context().command
         flag = next(option for option in command.params if option.name == "understood").opts[0]

@@ -122,18 +122,28 @@ def _advise(page: mmap.mmap, advice: str, what: str) -> list[str]:
     return []
 
 
+def keep_out_of_dumps() -> list[str]:
+    """No core dumps, and no ptrace by the same user (not dumpable); a note where that is refused.
+
+    For commands that hold a secret for a moment; a process that serves does all of ``harden_process``.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not sys.platform.startswith("linux"):
+        return ["process protections need Linux"]
+    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        return ["process can be dumped and traced by its own user (PR_SET_DUMPABLE refused)"]
+    return []
+
+
 def harden_process() -> list[str]:
     """Close the ways by which another process could read this one; gives a note for each that stayed open.
 
     No core dumps, no ptrace by the same user (not dumpable), no privileges gained by exec, memory locked as far as the
     limit allows.
     """
-    notes: list[str] = []
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    notes = keep_out_of_dumps()
     if not sys.platform.startswith("linux"):
-        return ["process protections need Linux"]
-    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        notes.append("process can be dumped and traced by its own user (PR_SET_DUMPABLE refused)")
+        return notes
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         notes.append("PR_SET_NO_NEW_PRIVS refused")
     if not _lock_all_memory():
