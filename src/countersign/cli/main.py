@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import click
@@ -25,6 +26,8 @@ from countersign.cli.server import init, migrate, serve, server_keys, settings
 @click.version_option(__version__, prog_name="countersign")
 def main() -> None:
     """A custody server whose keys sign only what was countersigned."""
+    # What parts of a server log inside of a command it tells itself; servers set up their own log.
+    logging.getLogger("countersign").addHandler(logging.NullHandler())
 
 
 @main.command()
