@@ -183,6 +183,15 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, database_url: str
     # The place can be used again: nothing but empty tables is there.
     file.write_bytes(data)
     load(file, identities(identity), url)  # type: ignore[arg-type]
+    # What has no place by the settings of the new server is left out, and named.
+    (old.directory / "authoriser-state").mkdir()
+    (old.directory / "authoriser-state" / "roster.log").write_text("of an authoriser")
+    apart = {"COUNTERSIGN_AUTHORISER": "process"}
+    more = tmp_path / "more.age"
+    saved = countersign("backup", more, "--data", old.directory, "--recipient", recipient, env=apart)
+    assert saved.status == 0, saved.errors
+    done = countersign("restore", more, "--identity", identity, "--data", tmp_path / "left")
+    assert "note: authoriser-roster.log is left out" in done.output, done.errors
     stranger, _ = age_key(tmp_path, "stranger")
     done = countersign("restore", file, "--identity", stranger, "--data", tmp_path / "new")
     assert done.status == 1

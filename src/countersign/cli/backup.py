@@ -136,6 +136,8 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
     click.echo(f"restored installation {made.installation_id} as of {made.created_at}: {made.rows:,} rows")
     for head in made.audit_heads:
         click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
+    for name in sorted(done.files.keys() - saved_files(values).keys()):
+        click.echo(f"  note: {name} is left out: these settings have no such store, or no authoriser of its own")
     click.echo("  put the key-encryption key in place, then start signer and server")
 
 

@@ -160,9 +160,7 @@ def rotate_root(
 async def _open_newest(signer: SignerClient, newest: int, given: list[bytearray]) -> None:
     """Have the signer open the new root, with what the operator handed in to make it."""
     if (await signer.status()).state == "down":
-        raise click.ClickException(
-            f"the signer does not answer this user; root {newest} waits: go on with --resume"
-        )
+        raise click.ClickException(f"the signer does not answer this user; root {newest} waits: go on with --resume")
     for secret in given:
         if newest not in signer.root_versions:
             await signer.unseal(bytearray(secret))
