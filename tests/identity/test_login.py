@@ -353,7 +353,9 @@ def test_a_challenge_ends_with_its_time_and_with_the_state_of_its_user(
     assert log_in(admin, ada).status_code == 200
 
 
-def test_a_login_is_decided_by_what_holds_when_it_is_written(admin: Caller, ada: NewKey, tenants: Tenants) -> None:
+def test_a_login_is_decided_by_what_holds_when_it_is_written(
+    admin: Caller, ada: NewKey, in_process: InProcess, tenants: Tenants
+) -> None:
     enter = logins.enter
     for change, back in (
         ("users SET is_sso_required = 1", "users SET is_sso_required = 0"),
@@ -371,6 +373,13 @@ def test_a_login_is_decided_by_what_holds_when_it_is_written(admin: Caller, ada:
         with mock.patch.object(logins, "enter", meanwhile):
             assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID"), change
         tenants.execute(f"UPDATE {back}")
+
+    def too_late(*arguments: Any) -> Transaction[str | Refused]:
+        in_process.clock.move(seconds=901)
+        return enter(*arguments)
+
+    with mock.patch.object(logins, "enter", too_late):
+        assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID")
     assert log_in(admin, ada).status_code == 200
 
 
