@@ -187,8 +187,12 @@ def test_who_is_deactivated_or_archived_stays_out(trusting: Trusting, eve: str) 
     assert trusting.admin.signed("PUT", f"{path}/deactivate", {}).status_code == 200
     assert refusal(trusting.social(token_for(trusting, eve))) == (400, "USER_DEACTIVATED")
     assert trusting.admin.signed("DELETE", path).status_code == 200
-    assert refusal(trusting.social(token_for(trusting, eve))) == (401, "USER_NOT_FOUND")
-    assert refusal(trusting.social(token_for(trusting, eve), "registration")) == (401, "USER_EXISTS")
+    # Neither before they have registered nor afterwards.
+    for _ in range(2):
+        assert refusal(trusting.social(token_for(trusting, eve))) == (401, "USER_NOT_FOUND")
+        assert refusal(trusting.social(token_for(trusting, eve), "registration")) == (401, "USER_EXISTS")
+        name = f"{eve}@example.com"
+        trusting.tenants.execute("UPDATE users SET is_registered = 1 WHERE username = ?", name)
 
 
 def test_a_service_account_does_not_register_in_their_place(trusting: Trusting, program: Caller, eve: str) -> None:
@@ -201,10 +205,19 @@ def test_employees_do_not_come_in_by_id_tokens(trusting: Trusting, eve: str) -> 
     invited(trusting.admin, f"{eve}@example.com")
     code, state = trusting.sign_in(eve)
     assert trusting.complete(code, state).status_code == 200
-    assert refusal(trusting.social(token_for(trusting, eve))) == (401, "USER_NOT_FOUND")
-    assert refusal(trusting.social(token_for(trusting, eve), "registration")) == (401, "USER_EXISTS")
+    # Neither before they have registered nor afterwards.
+    for _ in range(2):
+        assert refusal(trusting.social(token_for(trusting, eve))) == (401, "USER_NOT_FOUND")
+        assert refusal(trusting.social(token_for(trusting, eve), "registration")) == (401, "USER_EXISTS")
+        name = f"{eve}@example.com"
+        trusting.tenants.execute("UPDATE users SET is_registered = 1 WHERE username = ?", name)
     of_sso = trusting.provider.forge(trusting.provider.claims(eve, aud=SSO))
     assert refusal(trusting.social(of_sso)) == (401, "IDENTITY_REFUSED")
+
+
+def test_end_users_do_not_come_in_by_single_sign_on_with_their_identity(trusting: Trusting, eve: str) -> None:
+    registered(trusting, eve)
+    assert refusal(trusting.complete(*trusting.sign_in(eve))) == (401, "USER_NOT_FOUND")
 
 
 def test_the_organisation_is_found_by_the_client_unless_several_trust_it(trusting: Trusting, eve: str) -> None:
