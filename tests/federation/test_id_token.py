@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwk
 
 from countersign.credentials.outcome import Refused
+from countersign.encoding import base64url
 from countersign.federation import Claimed, Expected, Identity, peek
 from countersign.federation.id_token import verify
 from countersign.federation.provider_keys import UNKNOWN_KEY, ProviderKey, read_keys
@@ -132,6 +134,7 @@ def test_only_for_an_unknown_key_is_the_provider_asked_again() -> None:
     assert judge(FORGER.token(key=FORGER.stranger)) == Refused("signature")
 
 
+WEAK = rsa.generate_private_key(65537, 1536).public_key().public_numbers().n
 P384 = jwk.generate_key("EC", "P-384", {"kid": "p384"})
 
 
@@ -139,6 +142,7 @@ P384 = jwk.generate_key("EC", "P-384", {"kid": "p384"})
     ("key", "members"),
     [
         (KEYS["RS256"], {"n": KEYS["RS256"].as_dict()["n"][:171]}),
+        (KEYS["RS256"], {"n": base64url.encode(WEAK.to_bytes(192, "big"))}),
         (KEYS["RS256"], {"n": "AAAA" * 200}),
         (KEYS["RS256"], {"n": "="}),
         (P384, {}),

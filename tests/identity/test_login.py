@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from countersign.access import jwt, temporary_tokens
-from countersign.access.identify import read_caller
 from countersign.credentials.outcome import Refused
 from countersign.encoding import base64url
 from countersign.identity import logins, sessions
@@ -23,7 +22,7 @@ from tests.support.answers import refusal
 from tests.support.authenticator import UP
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrolled
-from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, registered
+from tests.support.entering import begin, code_for, factor, finish, identified, invited, letters, public, registered
 from tests.support.inprocess import InProcess
 from tests.support.interleaving import before_it_commits
 from tests.support.tenants import Tenants
@@ -650,21 +649,17 @@ def test_a_logout_of_all_sessions_ends_one_that_is_exchanged_meanwhile(
 ) -> None:
     if not tenants.url.startswith("postgresql"):
         pytest.skip("on SQLite one transaction follows the other")
-    services, session = in_process.runtime.services, claims(token_of(log_in(admin, ada)))
-    org_id, user_id, token_id = session["sub"], user_id_of(tenants), session["jti"]
-    (digest,) = tenants.execute("SELECT hash FROM tokens WHERE token_id = ?", token_id)[0]
-    caller = in_process.runner.run(
-        services.database.read(lambda: read_caller(org_id, token_id, digest, services.world.now()))
-    )
+    services, caller = in_process.runtime.services, identified(in_process, token_of(log_in(admin, ada)))
     in_process.runner.run(
         before_it_commits(
             services.database,
             tenants.url,
             lambda: sessions.exchange(services.ring, caller, services.world),
-            lambda: sessions.end(org_id, user_id, token_id, every=True),
+            lambda: sessions.end(caller.org_id, caller.user_id, caller.token_id, every=True),
         )
     )
-    assert tenants.execute("SELECT COUNT(*) FROM tokens WHERE user_id = ? AND state = 'Active'", user_id)[0][0] == 0
+    left = tenants.execute("SELECT 1 FROM tokens WHERE user_id = ? AND state = 'Active'", caller.user_id)
+    assert list(left) == []
 
 
 def test_z2_a_session_is_exchanged_for_none_of_another_organisation(

@@ -12,11 +12,24 @@ import httpx
 import pytest
 
 from countersign.access import codes
+from countersign.identity import service_accounts, sessions
 from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey, NewPasskey, enrol, enrolled
-from tests.support.entering import begin, code_for, factor, finish, invited, letters, public, recovering, registered
+from tests.support.entering import (
+    begin,
+    code_for,
+    factor,
+    finish,
+    identified,
+    invited,
+    letters,
+    public,
+    recovering,
+    registered,
+)
 from tests.support.inprocess import InProcess
+from tests.support.interleaving import before_it_commits
 from tests.support.tenants import Tenants, beside
 
 ADA = "ada@example.com"
@@ -412,7 +425,7 @@ def test_a_service_account_begins_the_recovery_of_those_whom_it_vouches_for(
 
 
 def test_what_a_service_account_opened_and_began_ends_with_it(
-    in_process: InProcess, program: Caller, admin: Caller
+    in_process: InProcess, program: Caller, admin: Caller, tenants: Tenants
 ) -> None:
     recovery, key = NewKey(), NewKey()
     delegated_user(program, "end user 1", "EndUser", key, recovery)
@@ -432,6 +445,19 @@ def test_what_a_service_account_opened_and_began_ends_with_it(
     assert refusal(recover(admin, recovering, recovery, NewKey())) == (400, "CHALLENGE_INVALID")
     assert refusal(finish(admin, registering.json(), NewKey())) == (400, "CHALLENGE_INVALID")
     again = opened()
+    if tenants.url.startswith("postgresql"):
+        services, caller = in_process.runtime.services, identified(in_process, again.token)
+        in_process.runner.run(
+            before_it_commits(
+                services.database,
+                tenants.url,
+                lambda: sessions.exchange(services.ring, caller, services.world),
+                lambda: service_accounts.set_active(caller.org_id, in_process.values["userId"], active=False),
+            )
+        )
+        assert count(tenants, "tokens WHERE delegated_by IS NOT NULL AND state = 'Active'") == 0
+        assert admin.signed("PUT", f"{path}/activate").status_code == 200
+        again = opened()
     with person(in_process, admin, key, "end user 1") as own:
         assert again.send("GET", "/auth/credentials").status_code == 200
         assert admin.signed("DELETE", path).status_code == 200

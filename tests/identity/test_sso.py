@@ -15,14 +15,14 @@ import pytest
 
 from countersign.api import ApiError
 from countersign.federation import Identity, IdentityProviders, authorisation_url, new_sign_in, state_digest
-from countersign.identity import federated_logins, provider_administration, providers
+from countersign.identity import federated_logins, provider_administration, providers, sessions
 from countersign.identity.federated_logins import Entered, Visit
 from countersign.identity.new_credentials import Circumstances
 from countersign.storage import Transaction
 from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.enrolment import NewKey
-from tests.support.entering import invited, letters, public, registered
+from tests.support.entering import identified, invited, letters, public, registered
 from tests.support.identity_provider import BACK, OTHER_BACK, SECRET, SSO, SSO_POST, SSO_PUBLIC, query_of
 from tests.support.interleaving import before_it_commits
 from tests.support.trusting import Trusting
@@ -325,24 +325,27 @@ def test_two_first_sign_ins_at_once_make_one_link(trusting: Trusting, ada: str) 
     assert (len(entered), refused) in ((2, ["USER_NOT_FOUND"]), (1, ["USER_NOT_FOUND"] * 2))
 
 
+@pytest.mark.parametrize("doing", ["comes in", "exchanges"])
 @pytest.mark.parametrize("ending", ["remove", "unlink"])
-def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(trusting: Trusting, ada: str, ending: str) -> None:
+def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(
+    trusting: Trusting, ada: str, ending: str, doing: str
+) -> None:
     if not trusting.tenants.url.startswith("postgresql"):
         pytest.skip("on SQLite one transaction follows the other")
     services, provider_id = trusting.server.runtime.services, trusting.trust("Sso", SSO_PUBLIC, OTHER_BACK)
-    token_of(enter(trusting, ada, clientId=SSO_PUBLIC, redirectUri=OTHER_BACK))
+    first = token_of(enter(trusting, ada, clientId=SSO_PUBLIC, redirectUri=OTHER_BACK))
+    caller = identified(trusting.server, first)
     provider = trusting.run(lambda: providers.for_sign_in(trusting.org_id, OTHER_BACK, SSO_PUBLIC))
-    who = replace(visit(trusting, ada, None, f"{ada} {ending}"), provider=provider)
+    who = replace(visit(trusting, ada, None, f"{ada} {ending} {doing}"), provider=provider)
     ends: dict[str, Callable[[], Transaction[Any]]] = {
         "remove": lambda: provider_administration.remove(provider_id, services.world),
         "unlink": lambda: provider_administration.unlink(f"{ada}@example.com", services.world),
     }
-    end = ends[ending]
-
-    def come() -> Transaction[Entered]:
-        return federated_logins.log_in_employee(who, services.ring, 60, None, services.world)
-
-    trusting.server.runner.run(before_it_commits(services.database, trusting.tenants.url, come, end))
+    does: dict[str, Callable[[], Transaction[Any]]] = {
+        "comes in": lambda: federated_logins.log_in_employee(who, services.ring, 60, None, services.world),
+        "exchanges": lambda: sessions.exchange(services.ring, caller, services.world),
+    }
+    trusting.server.runner.run(before_it_commits(services.database, trusting.tenants.url, does[doing], ends[ending]))
     states = trusting.tenants.execute("SELECT state FROM tokens WHERE user_id = ?", user_of(trusting, ada))
     assert [row[0] for row in states] == ["Archived", "Archived"]
     if ending == "unlink":

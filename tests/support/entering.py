@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
 
+from countersign.access.identify import read_caller
+from countersign.access.keyring import token_hash
+from countersign.api import Caller as Identified
+from countersign.encoding import base64url
 from countersign.identity import mail
 from countersign.identity.entrance import Entrance
 from tests.support.caller import Caller, compact
@@ -83,3 +88,12 @@ def registered(
     assert done.status_code == 200, done.text
     value: dict[str, Any] = done.json()
     return value
+
+
+def identified(server: InProcess, token: str) -> Identified:
+    """Who holds a session, as the server knows them."""
+    services, claims = server.runtime.services, json.loads(base64url.decode(token.split(".")[1]))
+    who = claims["sub"], claims["jti"], token_hash(token)
+    known = server.runner.run(services.database.read(lambda: read_caller(*who, services.world.now())))
+    assert isinstance(known, Identified)
+    return known

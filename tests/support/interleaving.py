@@ -43,9 +43,9 @@ async def before_it_commits(
 ) -> list[Any]:
     """Run the second transaction when the first has done everything but commit; what each came to, errors among them.
 
-    Neither may lock the organisation's row: that is what the first one is held up by.
+    The first is held up by a table that nothing else changes.
     """
-    lock = "UPDATE organisations SET epoch = epoch"
+    lock = "UPDATE installation SET value = value"
 
     def held_up() -> Transaction[Any]:
         value = yield from first()

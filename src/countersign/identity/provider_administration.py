@@ -10,7 +10,14 @@ from countersign.access.keyring import KeyRing
 from countersign.credentials.outcome import Refused
 from countersign.encoding.dates import to_iso
 from countersign.federation.redirects import redirect_refusal
-from countersign.identity import administration, providers, registration, registration_store, session_store
+from countersign.identity import (
+    administration,
+    credential_store,
+    providers,
+    registration,
+    registration_store,
+    session_store,
+)
 from countersign.identity import provider_store as store
 from countersign.identity.local_commands import Impossible, tell
 from countersign.outgoing import Rules, check_url
@@ -174,6 +181,8 @@ def unlink(person: str, world: World) -> Transaction[str]:
     rows = yield store.UNLINK, (org_id, user_id)
     if not rows:
         raise Impossible("the person has no identity at a provider")
+    # Whoever exchanges a session meanwhile is waited for.
+    yield credential_store.LOCK_USER, (org_id, user_id)
     yield registration_store.END, (org_id, user_id)
     for name in providers.SESSIONS.values():
         yield session_store.END_SESSIONS_OF_NAME, (org_id, user_id, name)

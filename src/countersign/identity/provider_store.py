@@ -73,6 +73,16 @@ _IS_ACTIVE = (
     "WHERE p.org_id = ? AND p.provider_id = ? AND p.state = 'Active' AND o.is_active = 1"
 )
 IS_ACTIVE = Statement("is_identity_provider_active", _IS_ACTIVE, postgresql=_IS_ACTIVE + " FOR SHARE OF p")
+# Changes nothing: whoever exchanges a session meanwhile, or comes in, is waited for.
+_HELD_USERS = (
+    "SELECT COUNT(*) FROM (SELECT 1 FROM users WHERE org_id = ? AND user_id IN "
+    "(SELECT user_id FROM federated_identities WHERE org_id = ? AND issuer = ?){held}) AS held"
+)
+HOLD_USERS_OF_ISSUER = Statement(
+    "hold_users_of_issuer",
+    _HELD_USERS.format(held=""),
+    postgresql=_HELD_USERS.format(held=" ORDER BY user_id FOR UPDATE"),
+)
 # What an identity of an issuer opened, with sessions of this name, and began.
 END_SESSIONS_OF_ISSUER = Statement(
     "end_sessions_of_issuer",

@@ -148,6 +148,7 @@ def link(org_id: str, issuer: str, subject: str, user_id: str, world: World) -> 
 
 def end_what_it_opened(org_id: str, issuer: str, kind: str) -> Transaction[None]:
     """End sessions that identities of this issuer opened at a provider of this kind, and void what they began."""
+    yield store.HOLD_USERS_OF_ISSUER, (org_id, org_id, issuer)
     yield store.END_SESSIONS_OF_ISSUER, (org_id, SESSIONS[kind], org_id, issuer)
     yield store.END_REGISTRATIONS_OF_ISSUER, (org_id, org_id, issuer)
 
