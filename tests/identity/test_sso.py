@@ -260,15 +260,19 @@ def test_a_client_proves_itself_with_its_secret_if_it_has_one(trusting: Trusting
 
 
 def test_a_provider_that_is_trusted_no_longer_lets_nobody_in(trusting: Trusting, ada: str) -> None:
-    world = trusting.server.world
+    services, world = trusting.server.runtime.services, trusting.server.world
     provider_id = trusting.trust("Sso", SSO_PUBLIC, OTHER_BACK)
     members = {"clientId": SSO_PUBLIC, "redirectUri": OTHER_BACK}
+    provider = trusting.run(lambda: providers.for_sign_in(trusting.org_id, OTHER_BACK, SSO_PUBLIC))
+    who = replace(visit(trusting, ada, None, f"{ada} too late"), provider=provider)
     entered = enter(trusting, ada, "oidc", redirectUri=OTHER_BACK).json()
     code, state = trusting.sign_in(ada, **members)
     trusting.run(lambda: provider_administration.remove(provider_id, world))
     assert refusal(trusting.complete(code, state)) == (400, "SIGN_IN_INVALID")
     assert refusal(trusting.begin(**members)) == (403, "SSO_NOT_OFFERED")
-    # What it said of people before counts for nothing either.
+    # Nor who was on the way while it was removed; and what it said of people before counts for nothing either.
+    with pytest.raises(ApiError, match="IDENTITY_REFUSED"):
+        trusting.run(lambda: federated_logins.log_in_employee(who, services.ring, 60, None, world))
     registering = trusting.post("/auth/login/oidc/credentials", **credential(entered["credentialChallenge"], NewKey()))
     assert refusal(registering) == (400, "CHALLENGE_INVALID")
     with later(trusting, 1):
