@@ -15,7 +15,7 @@ import pytest
 from countersign.access import jwt, temporary_tokens
 from countersign.credentials.outcome import Refused
 from countersign.encoding import base64url
-from countersign.identity import logins, sessions
+from countersign.identity import logins, sessions, users
 from countersign.storage import Statement, Transaction
 from tests.identity.conftest import allow_origin
 from tests.support.answers import refusal
@@ -380,6 +380,30 @@ def test_a_login_is_decided_by_what_holds_when_it_is_written(
     with mock.patch.object(logins, "enter", too_late):
         assert refusal(log_in(admin, ada)) == (400, "CHALLENGE_INVALID")
     assert log_in(admin, ada).status_code == 200
+
+
+def test_threat_18_who_is_shut_out_as_they_log_in_has_no_session(
+    admin: Caller, ada: NewKey, in_process: InProcess, tenants: Tenants
+) -> None:
+    if not tenants.url.startswith("postgresql"):
+        pytest.skip("on SQLite one transaction follows the other")
+    enter, asked, services = logins.enter, list[Any](), in_process.runtime.services
+
+    def not_yet(*arguments: Any) -> Transaction[str | Refused]:
+        asked.extend(arguments)
+        yield Statement("of_a_test", "SELECT 1"), ()
+        return Refused("not yet")
+
+    with mock.patch.object(logins, "enter", not_yet):
+        log_in(admin, ada)
+    org_id, user_id = admin.connection["orgId"], user_id_of(tenants)
+    entered, _ = in_process.runner.run(
+        before_it_commits(
+            services.database, tenants.url, lambda: enter(*asked), lambda: users.deactivate(org_id, user_id)
+        )
+    )
+    assert isinstance(entered, str)
+    assert list(tenants.execute("SELECT 1 FROM tokens WHERE user_id = ? AND state = 'Active'", user_id)) == []
 
 
 def test_threat_32_only_who_holds_a_passkey_is_told_why_it_is_not_taken(
