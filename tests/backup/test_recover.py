@@ -7,9 +7,12 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from countersign.backup import archive
 from countersign.backup.probe import Bench
 from countersign.backup.recover import recover
+from countersign.backup.save import save
 from countersign.cli.backup import read_identities
+from countersign.keystores.kek import DevProvider
 from countersign.keystores.keks.quorum import QuorumProvider
 from countersign.keystores.memory import LockedPage
 from countersign.keystores.record import Binding
@@ -94,3 +97,29 @@ def test_keys_come_back_under_a_quorum(tmp_path: Path, saved: Saved) -> None:
     bench = Bench(QuorumProvider(None, None), 1_700_000_000_000)
     bench.unseal([root], [bytearray(share.encode()) for share in shares[:2]])
     bench.close()
+
+
+def test_a_copy_of_another_key_or_another_secret_is_named(tmp_path: Path, saved: Saved) -> None:
+    changed = tmp_path / "changed.db"
+    shutil.copy(saved.directory / "countersign.db", changed)
+    with sqlite3.connect(changed) as database:
+        columns = "k.org_id, k.key_id, k.scheme, k.curve, k.public_key, r.secret_kind, r.recovery_copy"
+        rows = database.execute(f"SELECT {columns} FROM keys k JOIN key_records r ON r.key_id = k.key_id").fetchall()
+        (org_id, first, *_), (_, second, scheme, curve, public, kind, copy), _ = rows
+        page = LockedPage()
+        generate(SCHEMES["ECDSA", "secp256k1"], page)
+        binding = Binding("ks", org_id, second, scheme, curve, kind, bytes.fromhex(public), 1, 1)
+        (recipient,) = (str(key.to_public()) for key in read_identities(saved.recovery))
+        wrong = seal_copy(binding, page.secret_area[:32], [recipient])
+        for key_id, put in ((first, copy), (second, wrong)):
+            database.execute("UPDATE key_records SET recovery_copy = ? WHERE key_id = ?", (put, key_id))
+    file = tmp_path / "b.age"
+    save(f"sqlite://{changed}", {}, [archive.recipient(saved.recipient)], file, now=1_700_000_000_000)
+    kek = DevProvider(tmp_path / "kek")
+    keys = read_identities(saved.identity), read_identities(saved.recovery)
+    done = recover(file, *keys, f"sqlite://{tmp_path / 'new.db'}", kek, bytearray())
+    assert (done.recovered, done.lost) == (1, [])
+    assert done.refused == {
+        first: "the copy is of another key",
+        second: "the secret in the copy does not belong to its public key",
+    }
