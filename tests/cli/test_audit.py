@@ -91,6 +91,16 @@ def test_a_database_is_exported_and_verified_with_the_first_key_as_trust(
     assert len(listed.output.splitlines()) == 2
 
 
+def test_an_export_is_written_into_no_file_that_somebody_else_made(database_url: str, log: Log, tmp_path: Path) -> None:
+    aio.run(fill(database_url, log))
+    output, theirs = tmp_path / "audit.export", tmp_path / "audit.export.part"
+    theirs.touch(mode=0o666)
+    done = run("export", "--database", database_url, "--org", ORG, "--output", output, "--redact")
+    assert done.exit_code == 0, done.output
+    assert (output.stat().st_mode & 0o777, theirs.read_bytes()) == (0o600, b"")
+    assert set(tmp_path.glob("audit.export*")) == {output, theirs}
+
+
 def test_a_redacted_export_needs_no_secret(database_url: str, log: Log, tmp_path: Path) -> None:
     trust = aio.run(fill(database_url, log))
     output = tmp_path / "audit.export"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 import msgspec
@@ -116,8 +117,6 @@ async def _export(url: str, server_secret: Path | None, named: str | None, outpu
     from countersign.identity.local_commands import Impossible
     from countersign.world import World
 
-    # Renamed when it is complete, so that what has the name is whole.
-    part = output.with_name(output.name + ".part")
     async with _open(url) as database:
         installation_id = await database.read(read_installation_id)
         if installation_id is None:
@@ -128,9 +127,7 @@ async def _export(url: str, server_secret: Path | None, named: str | None, outpu
             raise click.ClickException(str(error)) from None
         opener = None if server_secret is None else await _opener(database, server_secret)
         try:
-            # Payloads are open in the file, so nobody else may read it.
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file, progress_bar("exporting") as show:
+            with _whole(output) as file, progress_bar("exporting") as show:
                 done = await export(
                     database,
                     installation_id,
@@ -140,18 +137,31 @@ async def _export(url: str, server_secret: Path | None, named: str | None, outpu
                     open_payload=opener,
                     progress=partial(show, "entries"),
                 )
-                file.flush()
-                os.fsync(file.fileno())
-            if done.entries + done.unsequenced == 0:
-                raise click.ClickException(f"organisation {org_id} has no audit log in this database")
-            part.replace(output)
+                if done.entries + done.unsequenced == 0:
+                    raise click.ClickException(f"organisation {org_id} has no audit log in this database")
         except ValueError as error:
             raise click.ClickException(str(error)) from None
         except OSError as error:
             raise click.ClickException(f"{output}: {error.strerror}") from None
-        finally:
-            part.unlink(missing_ok=True)
     return done
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is complete, in the place of one before it; mode 0600.
+
+    It is one of its own until then: payloads are open in it, and one that somebody else made beforehand would be theirs
+    to read.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f"{output.name}.", suffix=".part", dir=output.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(output)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 async def _opener(database: Database, server_secret: Path) -> OpenPayload:
