@@ -135,6 +135,23 @@ def test_a_challenge_of_a_code_ends_with_the_state_of_its_user_and_with_its_time
     assert refusal(finish(caller, challenge, NewKey())) == (400, "CHALLENGE_INVALID")
 
 
+def test_a_challenge_of_a_code_ends_with_the_credential_that_made_the_code(
+    caller: Caller, in_process: InProcess
+) -> None:
+    # A stolen credential makes a code, and its owner ends it before the thief has enrolled another.
+    stolen, other = NewKey(), NewKey()
+    uuid = enrolled(caller, stolen)["credentialUuid"]
+    enrolled(caller, other)
+    body = {"expiration": to_iso(in_process.clock() + 50_000)}
+    token = action_with(caller, "POST", "/auth/credentials/code", body, other, stolen).json()["userAction"]
+    made = caller.send("POST", "/auth/credentials/code", body, action=token)
+    challenge = begin(caller, made.json()["code"]).json()
+    own = begin(caller, new_code(caller, in_process)).json()
+    caller.signed("PUT", "/auth/credentials/deactivate", {"credentialUuid": uuid})
+    assert refusal(finish(caller, challenge, NewKey())) == (400, "CHALLENGE_INVALID")
+    assert finish(caller, own, NewKey()).status_code == 200
+
+
 @pytest.mark.parametrize(
     "expiration",
     ["2020-01-01T00:00:00Z", "soon", 1, 10**12, "offset:0", "offset:61", "number:61"],

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from countersign.access import codes
 from countersign.access.keyring import KeyRing
 from countersign.api import Effect
+from countersign.audit import queries
+from countersign.audit.entry import Action
 from countersign.credentials.outcome import Refused
 from countersign.encoding import dates
 from countersign.identity import credential_store as store
@@ -71,6 +73,23 @@ def take(ring: KeyRing, typed: str, now_ms: int) -> Transaction[CodeOwner | None
     if state != "Active" or not org_active or epoch != user_epoch:
         return None
     return CodeOwner(org_id, user_id, username, epoch, org_epoch, action_id)
+
+
+def refuse_signer(org_id: str, action_id: str) -> Transaction[Refused | None]:
+    """Why what was begun with a code ends: every credential that signed the action which made it must still be active.
+
+    To be asked while the user is locked. Whoever held a stolen credential could otherwise wait for its owner to end it,
+    and then enrol another.
+    """
+    found = yield from queries.get_entry(org_id, action_id)
+    if found is None or not isinstance(found.entry, Action):
+        return Refused("the action that made the code is not in the log")
+    second = found.entry.second_factor
+    for signer in (found.entry.credential, *(() if second is None else (second.credential,))):
+        rows = yield store.READ_STATE, (org_id, signer.uuid)
+        if not rows or rows[0][0] != "Active":
+            return Refused("the credential that made the code is not active any more")
+    return None
 
 
 def forget(now_ms: int) -> Transaction[None]:

@@ -243,8 +243,11 @@ async def create_credential_with_code(call: Call, body: CreateCredential) -> Cre
         if isinstance(done, Taken):
             # Whoever calls is nobody yet: what is enrolled here already is not told.
             raise ApiError("ATTESTATION_INVALID", reason=f"{done.what} is enrolled already")
-        yield from append(_enrolled_with_code(call, token, enrolment.installation_id, done), None)
         metadata, key = token.metadata, done.value.public_key
+        refusal = yield from credential_codes.refuse_signer(metadata.org_id, metadata.action_id or "")
+        if refusal is not None:
+            raise ApiError("CHALLENGE_INVALID", reason=refusal.reason)
+        yield from append(_enrolled_with_code(call, token, enrolment.installation_id, done), None)
         yield from mail.tell_of_credential(enrolment.ring, metadata.org_id, metadata.user_id, key, call.world)
         for item in done.enrolled:
             # Nobody countersigned the key: the signer's roster has it as pending, until someone endorses it.

@@ -58,6 +58,10 @@ FIND_FINGERPRINT = Statement(
     "SELECT fingerprint FROM credentials WHERE org_id = ? AND credential_uuid = ? AND state <> 'Archived'",
 )
 
+READ_STATE = Statement(
+    "read_credential_state", "SELECT state FROM credentials WHERE org_id = ? AND credential_uuid = ?"
+)
+
 # One live code a user: a new one takes the place of the old.
 PUT_CODE = Statement(
     "put_credential_code",
