@@ -80,11 +80,11 @@ class Face:
         ]
         for address in reversed(chain):
             if not self._is_trusted(address):
-                return address if _is_address(address) else peer
+                return address if _forms(address) else peer
         return peer
 
     def _is_trusted(self, address: str) -> bool:
-        return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+        return any(form in network for form in _forms(address) for network in self._trusted)
 
 
 def too_large(limit: int) -> ApiError:
@@ -93,12 +93,17 @@ def too_large(limit: int) -> ApiError:
 
 
 @lru_cache(maxsize=1024)
-def _is_address(text: str) -> bool:
+def _forms(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+    """The address, and the IPv4 one that it stands for: on ``::`` an IPv4 peer is called ``::ffff:10.0.0.1``.
+
+    Empty for what is no address.
+    """
     try:
-        ipaddress.ip_address(text)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return ()
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (parsed,) if mapped is None else (parsed, mapped)
 
 
 def _value(lines: Lines, wanted: bytes) -> bytes | None:
