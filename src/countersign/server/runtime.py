@@ -297,14 +297,12 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
 async def _refresh_keys(runtime: Runtime, world: World) -> None:
     """New server keys for the background work, and old nonces forgotten."""
     ring, database = runtime.services.ring, runtime.services.database
-    kid = ring.keys.active("checkpoint").kid
     while True:
         await asyncio.sleep(runtime.settings.key_refresh_seconds)
         await ring.load()
+        # Whether it is new or not: a token under another new key may have had the ring read already.
         key = ring.keys.active("checkpoint")
-        if key.kid != kid:
-            kid = key.kid
-            runtime.sequencer.use_key(Ed25519CheckpointKey(key.kid, key.secret))
+        runtime.sequencer.use_key(Ed25519CheckpointKey(key.kid, key.secret))
         await database.write(lambda: _forget(world.now()))
 
 
