@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from countersign.access import server_keys
+from countersign.access.keyring import KeyRing
 from countersign.access.server_keys import KeySet, PayloadSeal, ServerSecretWrong
 from countersign.audit.checkpoint import PublishedKey, fingerprint, trusted_keys
 from countersign.storage import Database
@@ -47,6 +48,17 @@ async def test_a_rotated_key_still_verifies_until_it_is_retired(database: Databa
     assert {key.kid for key in keys.of("token")} == {before.kid, new.kid}
     assert await database.write(lambda: server_keys.retire(before.kid, WORLD)) == "token"
     assert {key.kid for key in (await loaded(database)).of("token")} == {new.kid}
+
+
+async def test_strangers_with_unknown_kids_have_the_keys_read_once(database: Database) -> None:
+    await made(database)
+    clock = [1_700_000_000_000]
+    ring = KeyRing(database, SECRET, "issuer", World(clock=lambda: clock[0]))
+    await ring.load()
+    clock[0] += 1000
+    before = database.statistics.statements
+    await asyncio.gather(*(ring.look_again() for _ in range(20)))
+    assert database.statistics.statements == before + 1
 
 
 async def test_an_active_key_and_one_that_seals_the_log_are_never_retired(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -33,9 +34,15 @@ class KeyRing:
         #: Rises whenever :attr:`token_keys` change, so that whoever remembers a verified token knows.
         self.token_generation = 0
         self._read_at = 0
+        # One reading at a time: of two, the earlier one could come in last, and bring a retired key back.
+        self._reading = asyncio.Lock()
 
     async def load(self) -> None:
         """Read the keys. Raises ``ServerSecretWrong``."""
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         self._use(await self._database.read(lambda: server_keys.load(self._secret)))
 
     def _use(self, keys: KeySet) -> None:
@@ -54,10 +61,16 @@ class KeyRing:
         self.payload_seal = PayloadSeal(keys.of("payload"), keys.active("payload"), self._world)
 
     async def look_again(self) -> None:
-        """Read the keys again because a kid is unknown, unless that was done a moment ago."""
+        """Read the keys again because a kid is unknown, unless that was done a moment ago; once for all who ask."""
+        if not self._is_old():
+            return
+        async with self._reading:
+            if self._is_old():
+                await self._read()
+
+    def _is_old(self) -> bool:
         age = self._world.now() - self._read_at
-        if age >= _UNKNOWN_KID_MS or age < 0:
-            await self.load()
+        return age >= _UNKNOWN_KID_MS or age < 0
 
     @property
     def jwks(self) -> dict[str, Any]:
