@@ -26,6 +26,13 @@ async def test_an_expired_lease_goes_to_the_next_with_a_higher_fence(database: D
     assert second == Lease("sequencer", "b", 2)
 
 
+async def test_a_lease_taken_under_a_clock_that_was_far_ahead_is_nobodys(database: Database) -> None:
+    await database.write(lambda: leases.acquire("sequencer", "ahead", NOW + leases.SKEW_MS, 1000))
+    assert await database.write(lambda: leases.acquire("sequencer", "b", NOW, 1000)) is None
+    await database.write(lambda: leases.acquire("another", "far ahead", NOW + leases.SKEW_MS + 1, 1000))
+    assert await database.write(lambda: leases.acquire("another", "b", NOW, 1000)) == Lease("another", "b", 2)
+
+
 async def test_a_renewed_lease_is_held_longer(database: Database) -> None:
     lease = await database.write(lambda: leases.acquire("sequencer", "a", NOW, 1000))
     assert lease

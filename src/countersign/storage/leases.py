@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 from countersign.storage.transaction import Statement, Transaction
 
+SKEW_MS = 600_000
+"""How far the clocks of two processes may be apart. What ends later than that allows was taken under a clock that was
+wrong, and is nobody's: it would otherwise hold everybody off until that time has come."""
+
 # An expired row is taken over in the same statement; a row is never deleted, or its fence would start anew.
 ACQUIRE = Statement(
     "leases.acquire",
     "INSERT INTO leases (name, owner, fence, expires_at) VALUES (?, ?, 1, ?)"
     " ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = leases.fence + 1,"
-    " expires_at = excluded.expires_at WHERE leases.expires_at <= ? RETURNING fence",
+    " expires_at = excluded.expires_at WHERE leases.expires_at <= ? OR leases.expires_at > ? RETURNING fence",
 )
 RENEW = Statement(
     "leases.renew",
@@ -39,7 +43,7 @@ class Lease:
 
 def acquire(name: str, owner: str, now: int, duration_ms: int) -> Transaction[Lease | None]:
     """Take the lease if it is free or expired; None if another holds it. ``now`` in ms since the epoch."""
-    rows = yield ACQUIRE, (name, owner, now + duration_ms, now)
+    rows = yield ACQUIRE, (name, owner, now + duration_ms, now, now + duration_ms + SKEW_MS)
     return Lease(name, owner, rows[0][0]) if rows else None
 
 
