@@ -124,6 +124,9 @@ INIT = {"userActionPayload": "{}", "userActionHttpMethod": "PUT", "userActionHtt
         ({"userActionHttpMethod": ""}, 400, "VALIDATION"),
         ({"userActionHttpPath": ""}, 400, "VALIDATION"),
         ({"userActionHttpPath": "/" + "a" * 2048}, 400, "VALIDATION"),
+        # Letters that are twelve characters each on the wire: no token could carry them.
+        ({"userActionHttpPath": "/keys/" + "\U0001f511" * 1000}, 400, "VALIDATION"),
+        ({"userActionHttpPath": "/keys/" + "\u00e9" * 400}, 400, "VALIDATION"),
         ({"userActionHttpPath": "keys"}, 400, "BAD_PATH"),
         ({"userActionHttpPath": "//keys"}, 400, "BAD_PATH"),
         ({"userActionHttpPath": "/keys/"}, 400, "BAD_PATH"),

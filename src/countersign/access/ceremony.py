@@ -31,7 +31,7 @@ from countersign.access.types import (
     TotpFactor,
     UserActionChallenge,
 )
-from countersign.api import UNSET, ApiError, Caller, Epochs, evidence_error
+from countersign.api import UNSET, ApiError, Caller, Epochs, evidence_error, validation
 from countersign.consent.action_token import (
     ActionClaims,
     ActionEpochs,
@@ -56,6 +56,8 @@ from countersign.world import World
 
 #: An action token travels in a header; longer ones are refused when they are made.
 MAX_ACTION_TOKEN = 7 << 10
+#: Characters of a canonical path: what is one letter as it was typed may be twelve, and travels in both tokens.
+MAX_PATH = 2048
 _MOST_ATTEMPTS = 5
 _MOST_CHALLENGES = 20_000
 #: Challenges that wait to be signed; each holds its claims, a kilobyte or two.
@@ -167,6 +169,8 @@ class Ceremony:
         """A challenge that commits to this request of this caller."""
         now = self._world.now() // 1000
         path = canonical_path(target.segments)
+        if len(path) > MAX_PATH:
+            raise validation("userActionHttpPath", f"is longer than {MAX_PATH} characters when it is percent-encoded")
         digest = action_digest(
             self._installation_id, caller.org_id, caller.user_id, method, path, canonical_query(target), payload_hash
         )
