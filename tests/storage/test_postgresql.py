@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from countersign.storage import (
     postgresql,
 )
 from countersign.storage.postgresql import PostgresqlDatabase
-from countersign.storage.postgresql_connections import Connections
+from countersign.storage.postgresql_connections import SILENCE_S, Connections
 from countersign.storage.postgresql_schema import check_version
 from tests.storage.catalogue import count, get, put, spend
 from tests.support import aio, disks
@@ -43,6 +44,21 @@ async def opened(url: str) -> PostgresqlDatabase:
     database = await open_database(url, migrate=False)
     assert isinstance(database, PostgresqlDatabase)
     return database
+
+
+async def test_a_server_that_vanished_is_noticed(url: str) -> None:
+    # The kernel does the rest; to have packets vanish takes rights that tests do not have.
+    database = await opened(url)
+    connection = await database._connections.take()
+    peer = connection._transport.get_extra_info("socket")
+    assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    idle, every, times, unacknowledged = (
+        peer.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    )
+    assert idle + every * times == unacknowledged / 1000 == SILENCE_S
+    database._connections.give_back(connection)
+    await database.close()
 
 
 def meanwhile(url: str, value: str) -> None:

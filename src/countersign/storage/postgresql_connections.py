@@ -7,6 +7,7 @@ asyncpg's own pool resets, proxies and times every use, which costs more CPU tha
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import asyncpg
 
@@ -18,6 +19,15 @@ CONNECTIONS = 16
 
 WAIT_S = 10
 """How long a caller waits for a connection before it is told to come back later."""
+
+SILENCE_S = 30
+"""After how long a server that answers nothing at all, not even packets, counts as gone.
+
+The system's own patience is a quarter of an hour for what was sent, and hours for an answer that is waited for; every
+request that met a host which vanished, and its connection, would be held for as long.
+"""
+
+_PROBE_AFTER_S, _PROBE_EVERY_S = 15, 5
 
 
 class Connections:
@@ -82,4 +92,23 @@ class Connections:
         except (asyncpg.PostgresError, *LOST) as error:
             raise unavailable(error) from error
         check_version(connection)
+        _notice_silence(connection)
         return connection
+
+
+def _notice_silence(connection: asyncpg.Connection) -> None:
+    """Have the system look whether the server is still there, and end the connection when it is not."""
+    # asyncpg has no setting for it, and shows its socket in no other way.
+    peer = connection._transport.get_extra_info("socket")
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_AFTER_S),
+        ("TCP_KEEPINTVL", _PROBE_EVERY_S),
+        ("TCP_KEEPCNT", (SILENCE_S - _PROBE_AFTER_S) // _PROBE_EVERY_S),
+        ("TCP_USER_TIMEOUT", SILENCE_S * 1000),
+    ):
+        # Of Linux; other systems lack some.
+        if hasattr(socket, name):
+            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
