@@ -1,4 +1,4 @@
-"""The second look at caller and credential, inside the transaction that spends the consent: each thing that may change."""
+"""The second look at caller and credential in the transaction that spends the consent: each thing that may change."""
 
 from __future__ import annotations
 

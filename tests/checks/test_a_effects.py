@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -149,6 +150,25 @@ def test_a11_an_expired_token_is_refused_also_in_the_second_that_it_is_remembere
         in_process.clock.move(seconds=2)
         assert code(caller.send("GET", "/auth/credentials")) == UNAUTHENTICATED
         assert code(caller.send("PUT", PATH, BODY, action=action)) == UNAUTHENTICATED
+
+
+def test_a11_who_is_shut_out_while_the_body_is_on_its_way_is_refused(in_process: InProcess, tenants: Tenants) -> None:
+    """A body may take a minute to arrive: who was known when it began is looked at again when it is there."""
+    account = tenants.service_account(in_process.values["orgId"], everything=True)
+    states = iter(["Active", "Inactive"])
+
+    async def read_body(_limit: int) -> bytes:
+        await asyncio.to_thread(
+            tenants.execute, "UPDATE users SET state = ? WHERE user_id = ?", next(states), account.user_id
+        )
+        in_process.clock.move(seconds=1)
+        return b""
+
+    lines = [(b"authorization", f"Bearer {account.connection['authToken']}".encode())]
+    face = in_process.runtime.face
+    for expected in (200, 401):
+        answered = in_process.runner.run(face.answer("GET", b"/auth/credentials", lines, "127.0.0.1", read_body))
+        assert answered.response.status == expected
 
 
 def test_a11_a_revoked_permission_binds_the_next_mutation(in_process: InProcess, tenants: Tenants) -> None:
