@@ -155,11 +155,12 @@ def test_sealing_forgets_the_shares() -> None:
     assert state(custody.hand_in(custody.shares[1])).state == "sealed"
 
 
-def test_each_custodian_opens_their_own_share_only(tmp_path: Path) -> None:
+def test_each_custodian_opens_their_own_share_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     identities = [pyrage.x25519.Identity.generate() for _ in range(3)]
     provider = QuorumProvider(2, 3)
     files = hand_out(provider, tmp_path / "shares", [str(each.to_public()) for each in identities])
     assert [file.name for file in files] == [f"share-{number}-of-3.age" for number in (1, 2, 3)]
+    assert f"3 shares are in {tmp_path / 'shares'}" in capsys.readouterr().err
     for number, file in enumerate(files):
         assert file.stat().st_mode & 0o077 == 0
         words = pyrage.decrypt(file.read_bytes(), [identities[number]]).decode().split()

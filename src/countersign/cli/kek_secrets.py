@@ -166,4 +166,9 @@ def hand_out(provider: KekProvider, directory: Path, custodians: Sequence[str]) 
         content = f"{share}\n".encode()
         write_private(path, encrypt(content, [recipients[number - 1]], armored=True) if recipients else content)
         written.append(path)
+    click.echo(
+        f"{len(shares)} shares are in {directory}: give each to its custodian, wipe it here. {provider.threshold} of"
+        " them open the key store after a start of the signer: countersign keystore unseal --share",
+        err=True,
+    )
     return written

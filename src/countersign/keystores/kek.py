@@ -165,7 +165,7 @@ class PassphraseProvider:
     def key(self, root: RootName, parameters: Sequence[Any], secret: Buffer) -> bytearray | Refusal:
         """Derive; takes half a second by design."""
         if len(secret) == 0:
-            return Refusal("Sealed", "the key store waits for its passphrase: countersign keystore unseal")
+            return Refusal("Sealed", "the key store waits for its passphrase: countersign keystore unseal --passphrase")
         match parameters:
             case [bytes() as salt, int() as memory, int() as iterations, int() as lanes] if len(salt) == _SALT_BYTES:
                 pass
