@@ -180,6 +180,8 @@ def test_migrate_brings_the_schema_up_to_date_once(database_url: str) -> None:
 def test_migrate_says_what_it_cannot_reach(tmp_path: Path) -> None:
     for url in ("mysql://x", "postgresql://nobody@127.0.0.1:1/none", f"sqlite://{tmp_path}/none/x.db"):
         refusal(countersign("migrate", env={"COUNTERSIGN_DATABASE": url}))
+    url = f"postgresql://nobody@/none?host={tmp_path}"
+    assert "nothing listens" in refusal(countersign("migrate", env={"COUNTERSIGN_DATABASE": url}))
 
 
 def test_api_page_is_what_the_command_prints_and_names_every_operation() -> None:

@@ -49,7 +49,7 @@ def unavailable(error: BaseException, *, unknown_outcome: bool = False) -> Stora
     """The error as a ``StorageUnavailable``; its text names no host, user or value."""
     reason = cannot(error) or _REFUSED.get((getattr(error, "sqlstate", None) or "")[:2], "it refused the connection")
     # Python takes these two for lost connections as well; who set the address up is helped by the difference.
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):  # the latter of a socket
         reason = "nothing listens at its address"
     elif isinstance(error, socket.gaierror):
         reason = "its host name is not known"
