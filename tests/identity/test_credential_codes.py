@@ -117,6 +117,15 @@ def test_a_code_ends_with_its_time_and_with_the_state_of_its_user(
     in_process.clock.move(seconds=31)
     assert refusal(begin(caller, code)) == (403, "INVALID_CODE")
     in_process.clock.move(seconds=-31)
+    for table, back in (
+        ("users SET state = 'Inactive'", "users SET state = 'Active'"),
+        ("organisations SET is_active = 0", "organisations SET is_active = 1"),
+    ):
+        code = new_code(caller, in_process)
+        tenants.execute(f"UPDATE {table} WHERE org_id = ?", person.org_id)
+        assert refusal(begin(caller, code)) == (403, "INVALID_CODE")
+        tenants.execute(f"UPDATE {back} WHERE org_id = ?", person.org_id)
+        in_process.clock.move(seconds=1)
     code = new_code(caller, in_process)
     tenants.execute("UPDATE users SET epoch = epoch + 1 WHERE user_id = ?", person.user_id)
     assert refusal(begin(caller, code)) == (403, "INVALID_CODE")

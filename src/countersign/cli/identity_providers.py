@@ -148,7 +148,7 @@ def remove_redirect_command(provider_id: str, uri: str, config: Path | None, dat
 @config_option
 @data_option
 def remove_command(provider_id: str, config: Path | None, data: Path | None) -> None:
-    """Trust a provider no longer. Sessions that it opened stay until they end."""
+    """Trust a provider no longer, and end sessions and registrations that identities of its issuer opened and began."""
     from countersign.identity import provider_administration as administration
 
     write_local(config, data, lambda world: administration.remove(provider_id, world))
@@ -172,7 +172,7 @@ def link_command(person: str, provider_id: str, subject: str, config: Path | Non
 @config_option
 @data_option
 def unlink_command(person: str, config: Path | None, data: Path | None) -> None:
-    """Forget who USER (id or username) is at a provider, for instance because the provider is replaced."""
+    """Forget who USER (id or username) is at a provider, for instance because it is replaced; sessions by it end."""
     from countersign.identity import provider_administration as administration
 
     click.echo(write_local(config, data, lambda world: administration.unlink(person, world)))
