@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +16,7 @@ import pytest
 from countersign.access import jwt, temporary_tokens
 from countersign.credentials.outcome import Refused
 from countersign.encoding import base64url
-from countersign.identity import logins, sessions, users
+from countersign.identity import delegated_sessions, logins, sessions, users
 from countersign.storage import Statement, Transaction
 from tests.identity.conftest import allow_origin
 from tests.support.answers import refusal
@@ -382,8 +383,8 @@ def test_a_login_is_decided_by_what_holds_when_it_is_written(
     assert log_in(admin, ada).status_code == 200
 
 
-def test_threat_18_who_is_shut_out_as_they_log_in_has_no_session(
-    admin: Caller, ada: NewKey, in_process: InProcess, tenants: Tenants
+def test_threat_18_who_is_shut_out_as_they_come_in_has_no_session(
+    admin: Caller, program: Caller, ada: NewKey, in_process: InProcess, tenants: Tenants
 ) -> None:
     if not tenants.url.startswith("postgresql"):
         pytest.skip("on SQLite one transaction follows the other")
@@ -394,16 +395,25 @@ def test_threat_18_who_is_shut_out_as_they_log_in_has_no_session(
         yield Statement("of_a_test", "SELECT 1"), ()
         return Refused("not yet")
 
+    caller = identified(in_process, token_of(log_in(admin, ada)))
     with mock.patch.object(logins, "enter", not_yet):
         log_in(admin, ada)
-    org_id, user_id = admin.connection["orgId"], user_id_of(tenants)
-    entered, _ = in_process.runner.run(
-        before_it_commits(
-            services.database, tenants.url, lambda: enter(*asked), lambda: users.deactivate(org_id, user_id)
-        )
-    )
-    assert isinstance(entered, str)
-    assert list(tenants.execute("SELECT 1 FROM tokens WHERE user_id = ? AND state = 'Active'", user_id)) == []
+    end_user(program)
+    ring, world, org_id, by = services.ring, services.world, caller.org_id, in_process.values["userId"]
+    ways: dict[str, tuple[str, Callable[[], Transaction[Any]]]] = {
+        "login": (ADA, lambda: enter(*asked)),
+        "exchange": (ADA, lambda: sessions.exchange(ring, caller, world)),
+        "delegated": ("end user", lambda: delegated_sessions.open_for(ring, org_id, "end user", by, 60, world)),
+    }
+    for name, (username, come) in ways.items():
+        user_id = user_id_of(tenants, username)
+        tenants.execute("UPDATE users SET state = 'Active' WHERE user_id = ?", user_id)
+        tenants.execute("UPDATE tokens SET state = 'Active' WHERE token_id = ?", caller.token_id)
+        out = partial(users.deactivate, org_id, user_id)
+        came, _ = in_process.runner.run(before_it_commits(services.database, tenants.url, come, out))
+        assert not isinstance(came, Exception | Refused | None), (name, came)
+        left = tenants.execute("SELECT name FROM tokens WHERE user_id = ? AND state = 'Active'", user_id)
+        assert list(left) == [], name
 
 
 def test_threat_32_only_who_holds_a_passkey_is_told_why_it_is_not_taken(
