@@ -17,6 +17,7 @@ import pytest
 from click import ClickException
 
 from countersign.cli import key_formats
+from countersign.cli.common import handed_in
 from countersign.cli.customer import Customer, Refused, signing_key
 from countersign.cli.key_formats import HeldKey
 from countersign.cli.keys import _new_file
@@ -282,6 +283,13 @@ def test_nothing_is_signed_but_the_request_that_is_made(here: Sandbox, monkeypat
     elsewhere = replace(customer, installation_id="in-00000-00000-0000000000000000")
     with pytest.raises(Refused, match="--installation"):
         elsewhere.signed("PUT", path, body)
+
+
+@pytest.mark.parametrize("descriptor", ["x", "977", "-1", ""])
+def test_a_descriptor_that_is_none_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, descriptor: str) -> None:
+    monkeypatch.setenv("COUNTERSIGN_PASSPHRASE_FD", descriptor)
+    with pytest.raises(ClickException, match="no descriptor that can be read"):
+        handed_in()
 
 
 def test_a_full_disk_says_what_became_of_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,20 @@ def printable(name: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
 
 
+def handed_in() -> bytes | None:
+    """What comes through the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``; ``None`` where none is named."""
+    descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
+    if descriptor is None:
+        return None
+    try:
+        with os.fdopen(int(descriptor), "rb") as file:
+            return file.read()
+    except (ValueError, OSError):
+        raise click.ClickException(
+            f"COUNTERSIGN_PASSPHRASE_FD is {descriptor!r}, which is no descriptor that can be read; as in 3<FILE"
+        ) from None
+
+
 def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
     """A passphrase: from the descriptor in ``COUNTERSIGN_PASSPHRASE_FD``, or typed at the terminal.
 
@@ -147,10 +161,8 @@ def read_secret(prompt: str, *, confirm: bool = False) -> bytearray:
     from countersign.keystores.memory import keep_out_of_dumps
 
     keep_out_of_dumps()
-    descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
-    if descriptor is not None:
-        with os.fdopen(int(descriptor), "rb") as file:
-            return bytearray(file.read().rstrip(b"\n"))
+    if (given := handed_in()) is not None:
+        return bytearray(given.rstrip(b"\n"))
     if not sys.stdin.isatty():
         raise click.ClickException(
             "no terminal to type a passphrase at; pass a descriptor in COUNTERSIGN_PASSPHRASE_FD"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from countersign.cli.common import handed_in
 
 if TYPE_CHECKING:
     from countersign.keystores.kek import KekProvider
@@ -40,11 +41,8 @@ class Secrets:
         from countersign.keystores.memory import keep_out_of_dumps
 
         keep_out_of_dumps()
-        self._lines: list[bytes] | None = None
-        descriptor = os.environ.get("COUNTERSIGN_PASSPHRASE_FD")
-        if descriptor is not None:
-            with os.fdopen(int(descriptor), "rb") as file:
-                self._lines = file.read().split(b"\n")
+        given = handed_in()
+        self._lines = None if given is None else given.split(b"\n")
 
     def read(self, prompt: str, *, confirm: bool = False) -> bytearray:
         """The next one, for the caller to wipe; a usage error where there is none."""
