@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from countersign.keys.export_approvals import fingerprint
+from countersign.api import ApiError
+from countersign.keys.export_approvals import Approved, Wished, fingerprint, take
 from tests.faults import logs
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign, refusal
@@ -226,3 +227,42 @@ def test_the_operator_names_who_approves(house: House, tmp_path: Path) -> None:
         {"export approvers": "none", "export quorum": "0"},
         {"export approvers": eve, "export quorum": "1"},
     ]
+
+
+WISHED = Wished("or-1", "key-1", "us-asks", "ab")
+
+
+def row(user_id: str, body_sha256: str = "ab") -> tuple[object, ...]:
+    return user_id, body_sha256, "SHA256:x", f"action-of-{user_id}", b"evidence", 0, 1
+
+
+def taken(quorum: int, rows: list[tuple[object, ...]], *approved: str, still_there: bool = True) -> str:
+    """What becomes of an export that found these approvals, where the group is ``us-1`` and ``us-2`` by now."""
+    found = tuple(Approved(user_id, f"action-of-{user_id}", b"evidence") for user_id in approved)
+    answers: dict[str, list[tuple[object, ...]]] = {
+        "key_settings": [(1, 1, 0, "us-1 us-2", quorum)],
+        "hold_export_approvals": rows,
+        "take_export_approval": [("taken",)] if still_there else [],
+    }
+    transaction = take(WISHED, found, 0)
+    try:
+        statement, _ = next(transaction)
+        while True:
+            statement, _ = transaction.send(answers[statement.name])
+    except StopIteration:
+        return "taken"
+    except ApiError as error:
+        return error.code
+
+
+def test_what_was_found_is_judged_again_where_it_is_used_up() -> None:
+    both = [row("us-1"), row("us-2")]
+    assert taken(2, both, "us-1", "us-2") == "taken"
+    assert taken(1, both, "us-1") == "taken"
+    # The group wants more of them by now, or is another one; a row is of another body, of whoever asks, or gone.
+    assert taken(2, both, "us-1") == "EXPORT_NEEDS_APPROVAL"
+    for other in (row("us-3"), row("us-asks"), row("us-2", "cd")):
+        name = str(other[0])
+        assert taken(2, [row("us-1"), other], "us-1", name) == "EXPORT_NEEDS_APPROVAL", other
+    assert taken(2, [row("us-1")], "us-1", "us-2") == "EXPORT_NEEDS_APPROVAL"
+    assert taken(2, both, "us-1", "us-2", still_there=False) == "EXPORT_NEEDS_APPROVAL"
