@@ -137,7 +137,7 @@ def _run(
 
 def _why_down(settings: Settings) -> str:
     if settings.signer_embedded:
-        return "It runs with the server: is that running?"
+        return "It runs with the server: if that is up, its log says why."
     return "Is it running, and does it talk to this user? Its option --allow-uid says whom it talks to."
 
 
