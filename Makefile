@@ -14,7 +14,7 @@ SIGNATURES ?= 100000
 WORKERS ?= $(shell echo $$(( $$(nproc) * 3 / 2 )))
 ARGS ?=
 
-.PHONY: help demo up console test check lint fmt bench bench-scale faults fuzz nonces lock clean venv-demo venv-test setup-test
+.PHONY: help demo up console test check lint fmt bench bench-scale faults fuzz policy-cases nonces lock clean venv-demo venv-test setup-test
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
