@@ -15,7 +15,7 @@ import pytest
 
 from countersign.api import ApiError
 from countersign.federation import Identity, IdentityProviders, authorisation_url, new_sign_in, state_digest
-from countersign.identity import federated_logins, provider_administration, providers, sessions
+from countersign.identity import federated_logins, provider_administration, providers, sessions, users
 from countersign.identity.federated_logins import Entered, Visit
 from countersign.identity.new_credentials import Circumstances
 from countersign.storage import Transaction
@@ -329,8 +329,16 @@ def test_two_first_sign_ins_at_once_make_one_link(trusting: Trusting, ada: str) 
     assert (len(entered), refused) in ((2, ["USER_NOT_FOUND"]), (1, ["USER_NOT_FOUND"] * 2))
 
 
-@pytest.mark.parametrize("doing", ["comes in", "exchanges"])
-@pytest.mark.parametrize("ending", ["remove", "unlink"])
+@pytest.mark.parametrize(
+    ("ending", "doing"),
+    [
+        ("remove", "comes in"),
+        ("remove", "exchanges"),
+        ("unlink", "comes in"),
+        ("unlink", "exchanges"),
+        ("deactivate", "comes in"),
+    ],
+)
 def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(
     trusting: Trusting, ada: str, ending: str, doing: str
 ) -> None:
@@ -344,6 +352,7 @@ def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(
     ends: dict[str, Callable[[], Transaction[Any]]] = {
         "remove": lambda: provider_administration.remove(provider_id, services.world),
         "unlink": lambda: provider_administration.unlink(f"{ada}@example.com", services.world),
+        "deactivate": lambda: users.deactivate(trusting.org_id, caller.user_id),
     }
     does: dict[str, Callable[[], Transaction[Any]]] = {
         "comes in": lambda: federated_logins.log_in_employee(who, services.ring, 60, None, services.world),
@@ -352,7 +361,7 @@ def test_who_comes_in_as_the_trust_ends_has_a_session_that_ends(
     trusting.server.runner.run(before_it_commits(services.database, trusting.tenants.url, does[doing], ends[ending]))
     states = trusting.tenants.execute("SELECT state FROM tokens WHERE user_id = ?", user_of(trusting, ada))
     assert [row[0] for row in states] == ["Archived", "Archived"]
-    if ending == "unlink":
+    if ending != "remove":
         trusting.run(lambda: provider_administration.remove(provider_id, services.world))
 
 
