@@ -56,6 +56,7 @@ def test_the_data_directory_is_all_that_other_commands_need(sandbox: Sandbox, tm
         assert countersign(*command, "--data", data).output == told
     assert f"{before['baseUrl'].replace('127.0.0.1', 'localhost')}/console" in sandbox.log()
     assert "signer WARNING" not in sandbox.log()
+    assert countersign("migrate", "--data", data).output == "the schema is up to date\n"
 
     with Caller(sandbox.service) as caller:
         key = caller.create_key()

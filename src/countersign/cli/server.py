@@ -40,11 +40,12 @@ def settings() -> None:
 
 @click.command()
 @config_option
-def migrate(config: Path | None) -> None:
+@data_option
+def migrate(config: Path | None, data: Path | None) -> None:
     """Bring the database's schema up to date."""
     from countersign.storage import SchemaError, StorageUnavailable, migrate_database
 
-    values = read_settings(config)
+    values = installation_settings(config, data)
     try:
         applied = asyncio.run(migrate_database(values.database))
     except (SchemaError, StorageUnavailable, ValueError) as error:
