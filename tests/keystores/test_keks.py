@@ -150,7 +150,10 @@ def test_a_root_moves_from_one_service_to_another_with_all_it_holds(spec: str) -
     parsed = parse_root(following)
     assert not isinstance(parsed, Refusal)
     outcome = open_root(parsed, service, b"", page.root(1), page.scratch)
-    assert outcome == roots.OpenedRoot("ks-1", 2, (AUTHORISER,))
+    assert isinstance(outcome, roots.OpenedRoot)
+    assert (outcome.store_id, outcome.root_version, outcome.authorisers) == ("ks-1", 2, (AUTHORISER,))
+    # It follows from the first, by whichever service that is wrapped.
+    assert outcome.vouch == roots.vouch_for(memoryview(bytearray(opened(before, fixed))), "ks-1", outcome.substance)
     assert bytes(page.root(1)) != opened(before, fixed)
 
 
