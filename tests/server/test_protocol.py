@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any, cast
 
-from countersign.api import Response
+import pytest
+
+from countersign.api import ApiError, Response
 from countersign.server.answers import Outbox
 from countersign.server.http import Answer, Face
 from countersign.server.protocol import Limits, RequestProtocol
@@ -55,6 +58,9 @@ class Slow:
         self.bodies: list[int] = []
         self.lines: list[tuple[bytes, bytes]] = []
 
+    def refuse(self, error: ApiError) -> Response:
+        return Response(error.status, b"{}")
+
     async def answer(
         self, _method: str, _target: bytes, lines: list[tuple[bytes, bytes]], _peer: str, read: Any
     ) -> Answer:
@@ -101,6 +107,35 @@ async def test_a_body_that_nobody_reads_yet_is_not_held_in_memory() -> None:
     assert face.bodies == [0, len(body)]
     assert transport.reading
     assert not transport.closed
+
+
+async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_it_has_bytes() -> None:
+    face = Slow()
+    [(protocol, transport)] = connect(face)
+    protocol.data_received(b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    face.go.set()
+    await asyncio.sleep(0)
+    tracemalloc.start()
+    for _ in range(200):
+        protocol.data_received(b"2\r\nab\r\n" * 100)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100_000
+    protocol.data_received(b"0\r\n\r\n")
+    await asyncio.sleep(0)
+    assert face.bodies == [40_000]
+    assert not transport.closed
+
+
+@pytest.mark.parametrize(("lines", "status"), [(127, b"200"), (128, b"431")])
+async def test_a_request_has_a_limited_number_of_headers(lines: int, status: bytes) -> None:
+    face = Slow()
+    face.go.set()
+    [(protocol, transport)] = connect(face)
+    protocol.data_received(b"GET /a HTTP/1.1\r\nHost: a\r\n" + b"a:b\r\n" * lines + b"\r\n")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert transport.sent.startswith(b"HTTP/1.1 " + status)
 
 
 async def test_answers_of_one_round_are_written_together_and_none_is_lost_by_a_stop() -> None:

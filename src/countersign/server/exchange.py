@@ -20,8 +20,8 @@ class Exchange:
     """
 
     __slots__ = (
+        "_body",
         "_chunked",
-        "_chunks",
         "_go_on",
         "_length",
         "_missing",
@@ -53,7 +53,8 @@ class Exchange:
         self.keep_alive = keep_alive
         #: Whether the whole body has arrived.
         self.complete = False
-        self._chunks: list[bytes] = []
+        #: In one piece: a client may send two bytes at a time, each of which would take forty as a piece of its own.
+        self._body: bytes | bytearray = b""
         self._size = 0
         self._missing: str | None = None
         self._go_on = go_on
@@ -82,7 +83,12 @@ class Exchange:
 
     def feed(self, chunk: bytes) -> None:
         """Take in a piece of the body."""
-        self._chunks.append(chunk)
+        if not self._size:
+            self._body = chunk
+        elif isinstance(self._body, bytearray):
+            self._body += chunk
+        else:
+            self._body = bytearray(self._body) + chunk
         self._size += len(chunk)
         self._wake()
 
@@ -119,7 +125,7 @@ class Exchange:
         if self._size > limit:
             self.keep_alive = False
             raise too_large(limit)
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        return bytes(self._body)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -28,6 +28,8 @@ _MALFORMED = "Bad Request: not a well-formed HTTP/1.1 request"
 _MALFORMED_HINT = "Send HTTP/1.1 as RFC 9112 describes it: one length, no folded headers, no control characters."
 #: Requests that may wait on one connection behind the one that is answered.
 _PIPELINED = 8
+#: Header lines of one request: each takes many times its bytes in memory, and strangers send them.
+_MOST_LINES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Limits:
 
 
 class _TooLarge(ValueError):
-    """The headers are larger than the limit. The parser takes what a callback raises for an error of its own."""
+    """The headers are larger than the limit, or too many. What a callback raises, the parser takes for its own error."""
 
 
 class RequestProtocol(asyncio.Protocol):
@@ -77,6 +79,7 @@ class RequestProtocol(asyncio.Protocol):
         #: out of them, the measure when a whole request arrives at once.
         self._header_bytes: int | None = 0
         self._parsed_bytes = 0
+        self._too_large = False
         self._url = b""
         self._lines: list[tuple[bytes, bytes]] = []
 
@@ -157,13 +160,15 @@ class RequestProtocol(asyncio.Protocol):
         """A piece of the target."""
         self._parsed_bytes += len(url)
         if self._parsed_bytes > self._limits.header_bytes:
+            self._too_large = True
             raise _TooLarge
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line."""
         self._parsed_bytes += len(name) + len(value) + 4
-        if self._parsed_bytes > self._limits.header_bytes:
+        if self._parsed_bytes > self._limits.header_bytes or len(self._lines) == _MOST_LINES:
+            self._too_large = True
             raise _TooLarge
         self._lines.append((name.lower(), value))
 
@@ -256,7 +261,7 @@ class RequestProtocol(asyncio.Protocol):
 
     def _malformed(self) -> None:
         # Also what the parser says when one of the callbacks above raised.
-        if self._parsed_bytes > self._limits.header_bytes:
+        if self._too_large:
             self._refuse(ApiError("HEADERS_TOO_LARGE"))
             return
         self._refuse(ApiError("BAD_HEADER", _MALFORMED, details={"hint": _MALFORMED_HINT}))
