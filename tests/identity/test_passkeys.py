@@ -12,9 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from countersign.access.store import ADVANCE_COUNTER
 from countersign.audit.entry import Action, decode
 from countersign.audit.evidence import check_action
 from countersign.encoding import base64url
+from countersign.storage import Transaction
 from tests.identity.conftest import allow_origin
 from tests.support.answers import refusal
 from tests.support.authenticator import AT, BE, UP, UV
@@ -257,6 +259,27 @@ def test_threat_29_the_same_answer_to_the_same_challenge_is_a_retry(
     passkey.counter = 5
     other = caller.challenge("POST", "/keys", KEY)
     assert refusal(caller.answer(other, firstFactor=passkey.factor(other["challenge"]))) == (401, "ASSERTION_INVALID")
+
+
+def test_threat_29_of_two_answers_judged_by_one_counter_one_is_stored(
+    caller: Caller, passkey: NewPasskey, person: Identity, shared_tenants: Tenants
+) -> None:
+    """A clone and its original at once: both read the counter before either has moved it on."""
+    passkey.counter = 7
+    assert sign(caller, passkey).status_code == 200
+    read = "SELECT credential_uuid, sign_count, accepted FROM credentials WHERE credential_id = ?"
+    ((uuid, count, accepted),) = shared_tenants.execute(read, passkey.credential_id)
+
+    def advance(to: int, over: int, marks: str) -> bool:
+        def work() -> Transaction[bool]:
+            return bool((yield ADVANCE_COUNTER, (to, accepted, person.org_id, uuid, over, marks)))
+
+        return shared_tenants.run(lambda _ring: work)
+
+    assert not advance(9, count - 1, accepted)
+    assert not advance(9, count, "other answers")
+    assert advance(9, count, accepted)
+    assert not advance(10, count, accepted)
 
 
 def test_a_counter_policy_of_warn_only_tells(runner: asyncio.Runner, tmp_path: Path, database_url: str) -> None:

@@ -240,6 +240,27 @@ async def test_d2_on_a_full_disk_writes_are_refused_reads_go_on_and_space_heals(
         await database.close()
 
 
+@pytest.mark.parametrize("writes", [1, 3])
+async def test_d2_a_statement_that_finds_no_room_refuses_its_whole_batch(path: Path, writes: int) -> None:
+    """Which of them SQLite has undone by itself is not known."""
+    database = await opened(path)
+    await database.write(lambda: put("before", "x"))
+    assert database._writer is not None
+    (pages,) = database._writer.execute("PRAGMA page_count").fetchone()
+    database._writer.execute(f"PRAGMA max_page_count={pages}")
+    wanted = [database.write(lambda n=n: put(f"name {n}", "x" * 100_000 if n == 0 else "x")) for n in range(writes)]
+    refused = await asyncio.gather(*wanted, return_exceptions=True)
+    assert [type(each) for each in refused] == [StorageUnavailable] * writes
+    # A new connection writes again, and finds nothing of the batch.
+    await database.write(lambda: put("name 0", "y"))
+    assert [await database.read(lambda name=name: get(name)) for name in ("before", "name 0", "name 1")] == [
+        "x",
+        "y",
+        None,
+    ]
+    await database.close()
+
+
 @contextmanager
 def files_cannot_grow(path: Path) -> Iterator[None]:
     """Every write beyond the present end of the log fails, as on a failing or read-only disk."""

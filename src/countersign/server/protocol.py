@@ -45,7 +45,7 @@ class Limits:
 
 
 class _TooLarge(ValueError):
-    """The headers are larger than the limit, or too many. What a callback raises, the parser takes for its own error."""
+    """The headers are too large or too many. What a callback raises, the parser takes for an error of its own."""
 
 
 class RequestProtocol(asyncio.Protocol):
