@@ -1,8 +1,11 @@
+import hashlib
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +122,18 @@ def test_a_policy_may_name_the_models() -> None:
 )
 def test_a_packed_certificate_is_one_of_an_authenticator(changes: dict[str, Any], good: bool) -> None:
     statement = attestations.packed(_VENDOR, _CLIENT, _KEY.new_data(), **changes)
+    assert isinstance(_verify("packed", statement, _VENDOR), Attested if good else Refused)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest", "good"), [(-257, hashes.SHA256(), True), (-65535, hashes.SHA1(), False)]
+)
+def test_a_signature_with_sha_1_certifies_nothing_but_a_tpm(
+    algorithm: int, digest: hashes.HashAlgorithm, good: bool
+) -> None:
+    key, data = rsa.generate_private_key(65537, 2048), _KEY.new_data()
+    signed = key.sign(data + hashlib.sha256(_CLIENT).digest(), padding.PKCS1v15(), digest)
+    statement = attestations.packed(_VENDOR, _CLIENT, data, key=key) | {"alg": algorithm, "sig": signed}
     assert isinstance(_verify("packed", statement, _VENDOR), Attested if good else Refused)
 
 

@@ -11,6 +11,7 @@ import pytest
 from countersign.access import applications as access
 from countersign.access.installation import write_installation
 from countersign.access.keyring import KeyRing
+from countersign.access.origins import is_origin
 from countersign.access.relying_parties import list_parties
 from countersign.access.server_keys import create_all
 from countersign.api import ApiError, Caller, Epochs
@@ -204,3 +205,23 @@ async def test_a_rotated_token_ends_the_one_before_and_is_the_only_live_one(data
     plain = await create(house, name="Plain")
     with pytest.raises(administration.Impossible, match="only a server-signed"):
         await database.write(lambda: administration.rotate_token(plain.app_id, 1, ring, house.world))
+
+
+async def test_threat_27_passkeys_are_of_no_use_at_the_origin_of_an_application_that_is_not_active(
+    database: Database,
+) -> None:
+    house = await organisation(database)
+    page = "https://app.example.org"
+    made = await create(house, rp_id="example.org", origin=page)
+
+    async def listed() -> tuple[bool, bool]:
+        parties = await database.read(lambda: list_parties(house.org_id))
+        return any(page in (party.origins or ()) for party in parties), await database.read(lambda: is_origin(page))
+
+    assert await listed() == (True, True)
+    await house.effect(lambda: applications.set_state(house.org_id, made.app_id, "Inactive"))
+    assert await listed() == (False, False)
+    await house.effect(lambda: applications.set_state(house.org_id, made.app_id, "Active"))
+    assert await listed() == (True, True)
+    await house.effect(lambda: applications.archive(house.org_id, made.app_id))
+    assert await listed() == (False, False)

@@ -127,6 +127,19 @@ async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_it_has_bytes() ->
     assert not transport.closed
 
 
+@pytest.mark.parametrize(("behind", "closed"), [(b"", False), (GET, True)])
+async def test_what_follows_the_wish_for_another_protocol_is_no_request(behind: bytes, closed: bool) -> None:
+    """The client may speak the other protocol by then; to lose what it said and go on would be worse."""
+    face = Slow()
+    face.go.set()
+    [(protocol, transport)] = connect(face)
+    protocol.data_received(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + behind)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert transport.sent.count(b"200 OK") == 1
+    assert transport.closed is closed
+
+
 @pytest.mark.parametrize(("lines", "status"), [(127, b"200"), (128, b"431")])
 async def test_a_request_has_a_limited_number_of_headers(lines: int, status: bytes) -> None:
     face = Slow()

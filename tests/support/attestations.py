@@ -78,8 +78,9 @@ def packed(
     aaguid: bytes | None = None,
     ca: bool = False,
     expired: bool = False,
+    key: PrivateKey | None = None,
 ) -> dict[str, Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = _name([(oid, unit if value == "Authenticator Attestation" else value) for oid, value in _VENDOR])
     extensions = [_leaf(ca)]
     if aaguid is not None:
