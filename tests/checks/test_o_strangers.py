@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.inprocess import InProcess
 from tests.support.rawhttp import Raw
 from tests.support.server import Sandbox
+from tests.support.tenants import beside
 
 ORGANISATION = 40
 
@@ -41,3 +42,18 @@ def test_a_revoked_token_uses_up_nothing_of_its_organisation(tmp_path: Path, dat
             answers = {former.send("GET", "/keys").status_code for _ in range(3 * ORGANISATION)}
             assert answers == {401}
             assert admin.send("GET", "/keys").status_code == 200
+
+
+def test_an_end_user_uses_up_nothing_of_who_works_at_the_organisation(tmp_path: Path, database_url: str) -> None:
+    """Where people register themselves, anybody is one: with a loop they would keep everybody else from working."""
+    with asyncio.Runner() as runner:
+        settings = {"organisation_requests_per_minute": ORGANISATION}
+        with InProcess(runner, tmp_path / "data", database_url, background=False, **settings) as server:
+            tenants = beside(server.files.directory, database_url, server.values["baseUrl"])
+            with (
+                server.caller(server.admin) as admin,
+                server.caller(tenants.end_user(server.values["orgId"]).connection) as anybody,
+            ):
+                answers = [anybody.send("GET", "/auth/credentials").status_code for _ in range(2 * ORGANISATION)]
+                assert set(answers) == {200, 429}
+                assert admin.send("GET", "/keys").status_code == 200

@@ -11,6 +11,7 @@ import pytest
 
 from countersign.api import ApiError, Response
 from countersign.server.answers import Outbox
+from countersign.server.exchange import Exchange
 from countersign.server.http import Answer, Face
 from countersign.server.protocol import Limits, RequestProtocol
 
@@ -107,6 +108,17 @@ async def test_a_body_that_nobody_reads_yet_is_not_held_in_memory() -> None:
     assert face.bodies == [0, len(body)]
     assert transport.reading
     assert not transport.closed
+
+
+async def test_threat_43_a_body_with_two_lengths_is_not_read() -> None:
+    """Whatever the parser made of it."""
+    lines = [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")]
+    exchange = Exchange("POST", b"/a", lines, keep_alive=True, go_on=lambda: None, on_read=lambda: None)
+    exchange.feed(b"x")
+    exchange.end()
+    with pytest.raises(ApiError) as refused:
+        await exchange.read(10)
+    assert refused.value.code == "BAD_HEADER"
 
 
 async def test_a_body_in_tiny_chunks_takes_no_more_memory_than_it_has_bytes() -> None:

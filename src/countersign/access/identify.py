@@ -56,12 +56,16 @@ class Identifier:
         self._forgotten[org_id] = self._forgotten.get(org_id, 0) + 1
 
     def remembered(self, token: str) -> str | None:
-        """The organisation of a token that was good when it was last looked at, for the rate limit; no work is done.
+        """With whose requests one with this token counts, by what was last known of it; no work is done.
 
-        One that was revoked counts for nobody: whoever keeps it could lock the organisation out with it.
+        Its organisation's, or those of the organisation's end users: anybody may become one, and must not lock out who
+        works there. One that was revoked counts for nobody: whoever keeps it could do the same.
         """
         known = self._known.get(token)
-        return known.claims.sub if known is not None and isinstance(known.caller, Caller) else None
+        if known is None or not isinstance(known.caller, Caller):
+            return None
+        org_id = known.claims.sub
+        return f"{org_id} EndUser" if known.caller.user_kind == "EndUser" else org_id
 
     def at_hand(self, token: str | None) -> Caller | None:
         """What :meth:`identify` would say without reading anything: the caller, if it was read a moment ago."""

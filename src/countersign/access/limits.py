@@ -56,7 +56,9 @@ class RateLimits:
         self._all_codes = TokenBuckets(rates.codes_an_hour, window_ms=_HOUR_MS)
 
     def admit(self, organisation: str | None, address: str) -> None:
-        """Count a request: of the organisation that a token known to be good names, else of the address."""
+        """Count a request: of the organisation (or its end users) that a token known to be good names, else of the
+        address.
+        """
         if organisation is not None:
             self._take(self._organisations, organisation)
         else:

@@ -312,7 +312,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool, _about("Let a signed operation carry a query that the signature does not cover; sandbox only.")
     ] = False
     organisation_requests_per_minute: Annotated[
-        int, _about("Requests of one organisation per minute and process before 429.", ge=1)
+        int,
+        _about("Requests of one organisation, and again of its end users, per minute and process before 429.", ge=1),
     ] = 1000
     address_requests_per_minute: Annotated[
         int, _about("Requests of one client address without a known token per minute and process before 429.", ge=1)
