@@ -261,6 +261,23 @@ async def test_d2_a_statement_that_finds_no_room_refuses_its_whole_batch(path: P
     await database.close()
 
 
+@pytest.mark.parametrize(("code", "unknown"), [(sqlite3.SQLITE_IOERR_FSYNC, True), (sqlite3.SQLITE_FULL, False)])
+async def test_d2_after_a_failed_sync_the_outcome_is_unknown(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int, unknown: bool
+) -> None:
+    database = await opened(path)
+    error = sqlite3.OperationalError("of a test")
+    error.sqlite_errorcode = code
+    with monkeypatch.context() as failing:
+        failing.setattr(database, "_attempt", lambda _sql: error)
+        with pytest.raises(StorageUnavailable) as refused:
+            await database.write(lambda: put("colour", "blue"))
+    assert refused.value.unknown_outcome is unknown
+    assert await database.write(lambda: put("colour", "green")) is not None
+    assert await database.read(lambda: get("colour")) == "green"
+    await database.close()
+
+
 @contextmanager
 def files_cannot_grow(path: Path) -> Iterator[None]:
     """Every write beyond the present end of the log fails, as on a failing or read-only disk."""
