@@ -11,7 +11,7 @@ from countersign.access import server_keys
 from countersign.access.keyring import KeyRing
 from countersign.access.server_keys import KeySet, PayloadSeal, ServerSecretWrong
 from countersign.audit.checkpoint import PublishedKey, fingerprint, trusted_keys
-from countersign.storage import Database
+from countersign.storage import Database, Statement, Transaction
 from countersign.world import World
 
 SECRET = bytes(range(32))
@@ -48,6 +48,21 @@ async def test_a_rotated_key_still_verifies_until_it_is_retired(database: Databa
     assert {key.kid for key in keys.of("token")} == {before.kid, new.kid}
     assert await database.write(lambda: server_keys.retire(before.kid, WORLD)) == "token"
     assert {key.kid for key in (await loaded(database)).of("token")} == {new.kid}
+
+
+async def test_threat_53_a_sealed_key_is_good_in_its_own_row_only(database: Database) -> None:
+    await made(database)
+    swap = Statement(
+        "swap",
+        "UPDATE server_keys SET sealed = (SELECT o.sealed FROM server_keys o WHERE o.purpose = ?) WHERE purpose = ?",
+    )
+
+    def moved() -> Transaction[None]:
+        yield swap, ("action", "challenge")
+
+    await database.write(moved)
+    with pytest.raises(ServerSecretWrong, match="a changed row"):
+        await loaded(database)
 
 
 async def test_strangers_with_unknown_kids_have_the_keys_read_once(database: Database) -> None:
