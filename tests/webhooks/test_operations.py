@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from countersign.webhooks.delivery import PINGS_IN_FLIGHT
 from countersign.webhooks.signature import verify
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
@@ -103,6 +106,29 @@ def test_a_ping_is_signed_told_and_not_stored(admin: Caller) -> None:
         assert admin.signed("POST", f"{path}/ping").json() == {"status": "204"}
         assert admin.send("GET", f"{path}/events").json() == {"items": []}
     assert admin.signed("POST", f"{path}/ping").json() == {"status": "ECONNREFUSED", "error": "ECONNREFUSED"}
+
+
+def test_o2_one_organisation_s_pings_do_not_take_all_connections(admin: Caller) -> None:
+    """To endpoints that trickle, hundreds at once kept everybody's deliveries waiting."""
+    asked, gate = threading.Semaphore(0), threading.Event()
+
+    def slow(_received: object) -> int:
+        asked.release()
+        assert gate.wait(60)
+        return 200
+
+    with Receiver() as receiver, ThreadPoolExecutor(PINGS_IN_FLIGHT) as threads:
+        receiver.answer = slow
+        path = f"/webhooks/{create(admin, receiver.url)['id']}/ping"
+        tokens = [admin.action_token("POST", path) for _ in range(PINGS_IN_FLIGHT + 1)]
+        pings = [threads.submit(admin.send, "POST", path, action=token) for token in tokens[1:]]
+        for _ in pings:
+            assert asked.acquire(timeout=60)
+        refused = admin.send("POST", path, action=tokens[0])
+        assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+        gate.set()
+        assert {ping.result().json()["status"] for ping in pings} == {"200"}
+        assert admin.signed("POST", path).json() == {"status": "200"}
 
 
 def test_o2_an_endpoint_inside_the_network_is_blocked_at_the_attempt(admin: Caller) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 import structlog
 
+from countersign.api import ApiError
 from countersign.audit.entry import System
 from countersign.audit.log import append
 from countersign.encoding.dates import to_iso
@@ -26,6 +29,10 @@ _MINUTE = 60_000
 PLAN = RetryPlan((_MINUTE, 12 * _MINUTE, 120 * _MINUTE, 1440 * _MINUTE), jitter=0.1)
 #: Deliveries that one process has under way at most.
 IN_FLIGHT = 256
+#: Pings of one organisation that one process has under way at most. They take connections from the deliveries of all:
+#: an endpoint that trickles holds one for the time of a whole exchange.
+PINGS_IN_FLIGHT = 5
+_PING_AGAIN_SECONDS = 10
 RETENTION_SECONDS = 31 * 86_400
 _HOUR_MS = 3_600_000
 _FORGOTTEN_AT_ONCE = 1000
@@ -89,6 +96,20 @@ class Webhooks:
     open: Callable[[bytes, str], bytes]
     installation_id: str
     limits: Limits
+    pinging: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def ping_turn(self, org_id: str) -> Iterator[None]:
+        """The time of one ping. 429 while too many of the organisation's are under way."""
+        if self.pinging[org_id] >= PINGS_IN_FLIGHT:
+            raise ApiError("RATE_LIMITED", headers={"Retry-After": str(_PING_AGAIN_SECONDS)})
+        self.pinging[org_id] += 1
+        try:
+            yield
+        finally:
+            self.pinging[org_id] -= 1
+            if not self.pinging[org_id]:
+                del self.pinging[org_id]
 
     async def send(self, url: str, secret: str, delivery: Delivery) -> Result:
         """One attempt, signed; never raises for what the endpoint does."""

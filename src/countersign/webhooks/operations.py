@@ -72,12 +72,16 @@ async def delete_webhook(call: Call) -> Deleted:
     "POST", "/webhooks/{webhookId}/ping", permission="Webhooks:Ping", signed=True, user_kinds=("CustomerEmployee",)
 )
 async def ping_webhook(call: Call) -> PingResult:
-    """Send an event of kind `ping` now and tell how it went; a disabled webhook too. Nothing is stored or repeated."""
+    """Send an event of kind `ping` now and tell how it went; a disabled webhook too. Nothing is stored or repeated.
+
+    An organisation has a few under way at a time.
+    """
     service, webhook_id = call.service(Webhooks), call.params["webhookId"]
-    url, secret = await call.commit(lambda: _target(service, call.org_id, webhook_id))
-    now = call.world.now()
-    delivery = Delivery(call.world.new_id("whe"), "ping", now, "{}", 1, None, now // 1000)
-    result = await service.send(url, secret, delivery)
+    with service.ping_turn(call.org_id):
+        url, secret = await call.commit(lambda: _target(service, call.org_id, webhook_id))
+        now = call.world.now()
+        delivery = Delivery(call.world.new_id("whe"), "ping", now, "{}", 1, None, now // 1000)
+        result = await service.send(url, secret, delivery)
     return PingResult(status=result.status, error=UNSET if result.error is None else result.error)
 
 
