@@ -174,6 +174,13 @@ def test_only_those_named_approve(house: House) -> None:
         assert caller.send("GET", f"/keys/{key}/export/approvals").status_code == 404
     unreadable = house.ada.signed("POST", f"/keys/{key}/export/approvals", {**body, "encryptionKey": "*"})
     assert unreadable.json()["error"]["code"] == "VALIDATION"
+    switch = "UPDATE organisations SET key_export = ? WHERE org_id = ?"
+    house.tenants.execute(switch, 0, house.sandbox.values["orgId"])
+    try:
+        off = house.ada.signed("POST", f"/keys/{key}/export/approvals", body)
+        assert off.json()["error"]["code"] == "KEY_EXPORT_DISABLED"
+    finally:
+        house.tenants.execute(switch, 1, house.sandbox.values["orgId"])
 
 
 def test_an_approval_ends_with_its_time_and_rests_with_whoever_gave_it(house: House) -> None:

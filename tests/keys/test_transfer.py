@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from countersign.api import ApiError
 from countersign.keys.export_approvals import fingerprint
-from countersign.keystores import share_points, sharing
+from countersign.keys.rows import NewKey
+from countersign.keys.transfer import _imported
+from countersign.keystores import GeneratedKey, share_points, sharing
+from countersign.world import World
 from tests.clients.signatures import check_ecdsa, check_eddsa
 from tests.faults import logs
 from tests.support.caller import Caller
@@ -304,3 +308,14 @@ def test_k4_a_new_store_root_brings_new_signers(tmp_path: Path) -> None:
         receiver = Receiver()
         exported = caller.signed("POST", f"/keys/{key['id']}/export", receiver.body())
         assert receiver.open(exported.json()) > 0
+
+
+def test_an_import_that_was_switched_off_meanwhile_is_not_stored() -> None:
+    """The signer has put the key together by then; its record goes nowhere."""
+    new = NewKey("or-1", "key-1", "ECDSA", "secp256k1", "ks-1", is_imported=True)
+    made = GeneratedKey(b"\2" * 33, b"record", 1, 1, "secp256k1.scalar")
+    transaction = _imported(new, made, World())
+    assert next(transaction)[0].name == "key_settings"
+    with pytest.raises(ApiError) as refusal:
+        transaction.send([(0, 1, 0, "", 0)])
+    assert refusal.value.code == "KEY_IMPORT_DISABLED"
