@@ -81,7 +81,8 @@ async def destroy(service: Keys, call: Call, key_id: str, public_key: str) -> De
     await call.read(lambda: _destroyable(org_id, key_id, public_key, wait_ms, call.world.now()))
     record = await call.read(lambda: keys.to_sign_with(org_id, key_id))
     if record is None:
-        raise not_found("key")
+        # There was a key a moment ago: of several at once another one was first.
+        raise _destroyed_before()
     signer = service.signer_of(record)
     signers.require(signer)
     with signers.answered(key_id):
