@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from countersign.api import ApiError
 from countersign.keys.export_approvals import fingerprint
 from countersign.keys.rows import NewKey
 from countersign.keys.transfer import _imported
-from countersign.keystores import GeneratedKey, share_points, sharing
+from countersign.keystores import GeneratedKey, SignerClient, share_points, sharing
+from countersign.storage import Statement, Transaction
 from countersign.world import World
 from tests.clients.signatures import check_ecdsa, check_eddsa
 from tests.faults import logs
+from tests.support.answers import refusal
 from tests.support.caller import Caller
 from tests.support.commands import countersign
+from tests.support.inprocess import InProcess
 from tests.support.moving_keys import SUPPORTED, Receiver, import_body, text
 from tests.support.server import Sandbox
 
@@ -319,3 +323,28 @@ def test_an_import_that_was_switched_off_meanwhile_is_not_stored() -> None:
     with pytest.raises(ApiError) as refusal:
         transaction.send([(0, 1, 0, "", 0)])
     assert refusal.value.code == "KEY_IMPORT_DISABLED"
+
+
+def test_an_export_that_was_switched_off_meanwhile_lets_nothing_out(
+    runner: asyncio.Runner, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signer has shared the key by then; its shares go nowhere."""
+
+    def switched(on: int) -> Transaction[None]:
+        yield Statement("of_a_test", "UPDATE organisations SET key_export = ?"), (on,)
+
+    with InProcess(runner, tmp_path / "data", database_url) as server, server.caller(server.service) as caller:
+        database = server.runtime.services.database
+        key = caller.create_key("ECDSA", "secp256k1")
+        runner.run(database.write(lambda: switched(1)))
+        share = SignerClient.export_key
+
+        async def shared_too_late(*arguments: Any) -> Any:
+            shares = await share(*arguments)
+            await database.write(lambda: switched(0))
+            return shares
+
+        monkeypatch.setattr(SignerClient, "export_key", shared_too_late)
+        answer = caller.signed("POST", f"/keys/{key}/export", Receiver().body())
+        assert refusal(answer) == (403, "KEY_EXPORT_DISABLED")
+        assert not caller.send("GET", f"/keys/{key}").json().get("exported")
