@@ -90,12 +90,16 @@ async function send(action: Action, token: string, userAction: string): Promise<
   return { status: answer.status, body: text === "" ? {} : JSON.parse(text) }
 }
 
-/** One of our own operations, which the SDK does not know. */
-export async function ours(method: string, path: string): Promise<unknown> {
+/** An operation which the SDK does not know, in the session if there is one. */
+export async function beyondSdk(method: string, path: string, content?: object): Promise<unknown> {
   const known = session()
   const answer = await fetch(new URL(path, baseUrl), {
     method,
-    headers: known === null ? {} : { authorization: `Bearer ${known.token}` },
+    headers: {
+      ...(known === null ? {} : { authorization: `Bearer ${known.token}` }),
+      ...(content === undefined ? {} : { "content-type": "application/json" }),
+    },
+    ...(content === undefined ? {} : { body: JSON.stringify(content) }),
   })
   const body = await answer.json()
   if (!answer.ok) throw new DfnsError(answer.status, body?.error?.message, { body })

@@ -9,6 +9,7 @@ import { login } from "./pages/login"
 import { recover } from "./pages/recover"
 import { register } from "./pages/register"
 import { sign } from "./pages/sign"
+import { broughtBack, sso } from "./pages/sso"
 import { clearForPage, show, unusable } from "./problems"
 import { session } from "./session"
 import { failed } from "./working"
@@ -17,6 +18,7 @@ type Page = (query: URLSearchParams, next: string) => Node | Promise<Node>
 
 const OPEN: Record<string, [title: string, page: Page]> = {
   "/login": ["Log in", login],
+  "/sso": ["Single sign-on", sso],
   "/register": ["Finish your registration", register],
   "/code": ["Add a passkey with a code", code],
   "/recover": ["Recover your account", recover],
@@ -32,7 +34,9 @@ let wanted = "#/account"
 
 async function render(first: boolean): Promise<void> {
   const mine = (turn += 1)
-  const [path = "", query = ""] = location.hash.replace(/^#/, "").split("?")
+  const fragment = location.hash.replace(/^#/, "")
+  const returned = broughtBack(fragment) ?? broughtBack(location.search.slice(1))
+  const [path = "", query = ""] = returned === null ? fragment.split("?") : ["/sso", returned.toString()]
   const known = session()
   if (OF_A_SESSION[path] !== undefined && known === null) {
     wanted = location.hash
@@ -40,7 +44,7 @@ async function render(first: boolean): Promise<void> {
   }
   const found = OPEN[path] ?? OF_A_SESSION[path]
   if (found === undefined) return void location.replace(known === null ? "#/login" : "#/account")
-  if (query !== "") history.replaceState(null, "", `#${path}`)
+  if (query !== "") history.replaceState(null, "", `${location.pathname}#${path}`)
   clearForPage()
   const [title, page] = found
   let content: Node
@@ -51,7 +55,7 @@ async function render(first: boolean): Promise<void> {
     content = h("section", {}, h("h1", {}, title), h("p", {}, "This page could not be loaded."))
   }
   if (mine !== turn) return
-  if (path === "/login") wanted = "#/account"
+  if (OF_A_SESSION[path] !== undefined) wanted = "#/account"
   document.title = `${title} · Countersign`
   header(path, known?.username)
   const main = document.getElementById("main")!

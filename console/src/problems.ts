@@ -87,7 +87,7 @@ const UNUSABLE: Record<"insecure" | "address" | "unsupported", Three> = {
 const ELSEWHERE: Three = [
   "Your organisation logs in elsewhere.",
   "Your account must come in through the identity provider.",
-  "Ask your administrator where.",
+  "Use single sign-on.",
 ]
 
 const CODES: Record<string, Three> = {
@@ -129,6 +129,22 @@ const CODES: Record<string, Three> = {
     "Start again.",
   ],
   SSO_REQUIRED: ELSEWHERE,
+  SSO_NOT_OFFERED: [
+    "Your organisation has no identity provider for this page.",
+    "None of its providers lists this page's address as one to come back to.",
+    "Log in with a passkey, or ask your administrator.",
+  ],
+  IDENTITY_REFUSED: [
+    "You were not let in.",
+    "What the identity provider said of you was not accepted.",
+    "Sign in again. If it goes on, tell your administrator: the server's log has the reason.",
+  ],
+  SIGN_IN_INVALID: ["This sign-in has ended.", "It took too long, or it was completed before.", "Sign in again."],
+  IDENTITY_PROVIDER_UNAVAILABLE: [
+    "The identity provider cannot be reached.",
+    "It did not answer this server as it must.",
+    "Try again in a minute; if it goes on, tell your administrator.",
+  ],
   UNAUTHENTICATED: ["Your session has ended.", "It ran out, or it was ended.", "Log in again."],
   FORBIDDEN: ["You may not do this.", "Your permissions do not hold this operation.", "Ask an administrator."],
   POLICY_BLOCKED: ["A policy blocks this.", "Your organisation's rules do not allow it.", "Ask an administrator."],
@@ -161,6 +177,15 @@ const CAUSES: Record<string, Three> = {
 /** The passkey was right, and the account comes in by the organisation's identity provider all the same. */
 export class LoginElsewhere extends Error {}
 
+/** Somebody came back from an identity provider with another sign-in than the one that this tab began. */
+export class NotBegunHere extends Error {}
+
+/** The identity provider sent somebody back without a code. */
+export class ProviderRefused extends Error {}
+
+/** Whom the identity provider named is nobody here. */
+export class NotInvited extends Error {}
+
 /** Explain anything that was thrown. */
 export function explain(error: unknown): Problem {
   if (error instanceof WrongCommitment) {
@@ -180,6 +205,23 @@ export function explain(error: unknown): Problem {
     ])
   }
   if (error instanceof LoginElsewhere) return three(ELSEWHERE)
+  if (error instanceof NotBegunHere) {
+    return three([
+      "This sign-in did not begin here.",
+      "It belongs to another tab, was completed before, or somebody sent you its link.",
+      "Sign in again from this page.",
+    ])
+  }
+  if (error instanceof NotInvited) {
+    return three([
+      "Nobody was invited by this name.",
+      "The mail address that the identity provider knows you by is that of no user here.",
+      "Sign in there as somebody else, or ask an administrator to invite you by this address.",
+    ])
+  }
+  if (error instanceof ProviderRefused) {
+    return three(["The identity provider did not let you in.", `It says: ${error.message}`, "Sign in again, or ask your administrator."])
+  }
   if (error instanceof PasskeyFailure) {
     const known = BROWSER[error.name]
     return unusable() ?? three(known?.[error.asked] ?? known?.get ?? UNKNOWN_BROWSER)

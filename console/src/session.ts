@@ -6,6 +6,7 @@ import { fromBase64Url } from "@dfns/sdk/utils"
 const TOKEN = "countersign.session"
 const CLOCK = "countersign.clock"
 const ORGANISATION = "countersign.organisation"
+const SIGN_IN = "countersign.sign-in"
 
 export interface Session {
   token: string
@@ -51,6 +52,23 @@ export function organisation(): string {
 
 export function keepOrganisation(orgId: string): void {
   localStorage.setItem(ORGANISATION, orgId)
+}
+
+/** A sign-in at an identity provider that this tab began: its state, and the page to go to afterwards. */
+export interface SignIn {
+  state: string
+  next: string
+}
+
+export function keepSignIn(begun: SignIn): void {
+  sessionStorage.setItem(SIGN_IN, JSON.stringify(begun))
+}
+
+/** Once: whatever comes back after that did not begin here. */
+export function takeSignIn(): SignIn | null {
+  const kept = sessionStorage.getItem(SIGN_IN)
+  sessionStorage.removeItem(SIGN_IN)
+  return kept === null ? null : (JSON.parse(kept) as SignIn)
 }
 
 function read(token: string): Session | null {

@@ -12,7 +12,7 @@ export interface Who {
 
 export function whoFields(username = "", orgId = organisation(), required = true): Who {
   const name = h("input", { type: "text", value: username, required, autocomplete: "username", spellcheck: false, autocapitalize: "none" })
-  const org = h("input", { type: "text", value: orgId, autocomplete: "off", spellcheck: false, autocapitalize: "none", placeholder: "or-…" })
+  const org = organisationField(orgId)
   return {
     username: name,
     element: h(
@@ -28,6 +28,10 @@ export function whoFields(username = "", orgId = organisation(), required = true
       return { username: name.value.trim(), orgId: orgId as string }
     },
   }
+}
+
+export function organisationField(orgId: string): HTMLInputElement {
+  return h("input", { type: "text", value: orgId, autocomplete: "off", spellcheck: false, autocapitalize: "none", placeholder: "or-…" })
 }
 
 /** Left out of a body where it is empty. */

@@ -1,7 +1,7 @@
 // Work behind a button: one thing at a time, always an end, and every failure explained.
 
 import { say } from "./dom"
-import { clear, codeOf, explain, show } from "./problems"
+import { clear, codeOf, explain, LoginElsewhere, show } from "./problems"
 import { forgetSession, session } from "./session"
 
 let busy = false
@@ -25,11 +25,13 @@ export async function work(text: string, task: () => Promise<void>): Promise<voi
   }
 }
 
-/** Explain a failure; a session that has ended is forgotten, and its person asked to log in. */
+/** Explain a failure; a session that has ended is forgotten, and its person asked to log in, each where they can. */
 export function failed(error: unknown): void {
   say("")
   const ended = codeOf(error) === "UNAUTHENTICATED" && session() !== null
-  show(explain(error), ended)
+  const elsewhere = error instanceof LoginElsewhere
+  show(explain(error), ended || elsewhere)
+  if (elsewhere) location.hash = "#/sso"
   if (!ended) return
   forgetSession()
   location.hash = "#/login"

@@ -79,21 +79,6 @@ def test_register_log_in_named_and_discoverable_and_sign(house: House, algorithm
     assert check_action(entry, canonical(parse_object(KEY)).decode()) is None
 
 
-def test_who_comes_in_by_an_identity_provider_is_told(house: House) -> None:
-    device, username = house.device(), house.invited()
-    house.register(device, username)
-    device.reads("You are registered")
-    house.execute("UPDATE users SET is_sso_required = 1 WHERE username = ?", username)
-    house.execute(
-        "INSERT INTO identity_providers (org_id, provider_id, kind, issuer, client_id, state, created_at) "
-        "VALUES (?, 'ip-of-a-test', 'Sso', 'https://id.example', 'countersign', 'Active', 0)",
-        house.org_id,
-    )
-    device.press("Log in with a passkey")
-    device.reads("Your organisation logs in elsewhere")
-    assert house.execute("DELETE FROM identity_providers WHERE org_id = ? RETURNING client_id", house.org_id)
-
-
 def test_a_passkey_is_added_with_a_code_from_another_origin(house: House) -> None:
     device, username = house.device(), house.invited()
     # Codes count for a minute of the server's, whatever the clock of the device says.

@@ -173,6 +173,7 @@ def test_pages_are_for_everybody(house: House, how: str) -> None:
     device = house.device(**LOOKS[how], reduced_motion="reduce")
     for page, heading in (
         ("login", "Log in"),
+        ("sso", "Single sign-on"),
         ("code", "Add a passkey with a code"),
         ("recover", "Recover your account"),
     ):

@@ -47,11 +47,13 @@ def new_keys() -> dict[str, jwk.Key]:
     return made
 
 
-def _client(client_id: str, method: str, algorithm: str = "RS256") -> dict[str, Any]:
+def _client(
+    client_id: str, method: str, algorithm: str = "RS256", *, redirects: tuple[str, ...] = ()
+) -> dict[str, Any]:
     secret = {} if method == "none" else {"client_secret": SECRET}
     return {
         "client_id": client_id,
-        "redirect_uris": [BACK, OTHER_BACK],
+        "redirect_uris": [BACK, OTHER_BACK, *redirects],
         "token_endpoint_auth_method": method,
         "id_token_signed_response_alg": algorithm,
         **secret,
@@ -59,9 +61,10 @@ def _client(client_id: str, method: str, algorithm: str = "RS256") -> dict[str, 
 
 
 class IdentityProvider:
-    """The provider; ``keys`` are those it signs with."""
+    """The provider; ``keys`` are those it signs with. ``redirects``: where else it sends people back to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *redirects: str) -> None:
+        self._redirects = redirects
         self.keys = new_keys()
         self.issuer = ""
 
@@ -69,7 +72,7 @@ class IdentityProvider:
         command = [require_node(), "--no-deprecation", "--no-warnings", "provider.mjs"]
         self._process = subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         clients = [
-            _client(SSO, "client_secret_basic"),
+            _client(SSO, "client_secret_basic", redirects=self._redirects),
             _client(SSO_POST, "client_secret_post"),
             _client(SSO_PUBLIC, "none", "ES256"),
             _client(APP, "none"),

@@ -1,4 +1,4 @@
-import { auth, countersign, ours } from "../api"
+import { auth, countersign, beyondSdk } from "../api"
 import { button, date, field, form, h, say } from "../dom"
 import { createPasskey, type EnrolmentChallenge } from "../passkeys"
 import { recoveryField } from "../recovery-field"
@@ -37,7 +37,7 @@ export async function account(): Promise<Node> {
   const known = session()!
   const [credentials, sessions] = await Promise.all([
     auth().listCredentials() as never as Promise<{ items: Credential[] }>,
-    ours("GET", "/auth/sessions") as Promise<{ items: Session[] }>,
+    beyondSdk("GET", "/auth/sessions") as Promise<{ items: Session[] }>,
   ])
   const names = new Map(credentials.items.map((each) => [each.credentialUuid, each.name]))
   return h(
@@ -102,7 +102,7 @@ function sessionCard(each: Session, names: Map<string, string>): HTMLElement {
   const by = each.credentialUuid === undefined ? each.name : `${each.name} with “${names.get(each.credentialUuid) ?? "a credential that is gone"}”`
   const end = () =>
     void work("Ending the session …", async () => {
-      await ours("DELETE", `/auth/sessions/${each.sessionId}`)
+      await beyondSdk("DELETE", `/auth/sessions/${each.sessionId}`)
       say("The session has ended.")
       reload()
     })

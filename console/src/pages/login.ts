@@ -37,6 +37,7 @@ export function login(_query: URLSearchParams, next: string): Node {
     h(
       "ul",
       { className: "links" },
+      h("li", {}, h("a", { href: "#/sso" }, "Single sign-on by my organisation")),
       h("li", {}, h("a", { href: "#/register" }, "Finish a registration")),
       h("li", {}, h("a", { href: "#/code" }, "Add a passkey with a code")),
       h("li", {}, h("a", { href: "#/recover" }, "I have lost my passkeys")),

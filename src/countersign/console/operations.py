@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from countersign.api import Call, Response, not_found, operation
+from countersign.api import UNSET, Call, Response, UnsetType, Wire, not_found, operation
 from countersign.console.files import PAGE, Console
 
 
+class BroughtBack(Wire, forbid_unknown_fields=False):
+    """What an identity provider sends a browser back with, and whatever it adds: for the page alone."""
+
+    code: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
 @operation("GET", "/console", public=True)
-async def console(call: Call) -> Response:
-    """Serve the page of the web console."""
+async def console(call: Call, query: BroughtBack) -> Response:
+    """Serve the page of the web console.
+
+    The page asks identity providers to send people back with code and state behind the `#`, which no server sees; for
+    one that knows only queries, a query is let through to it.
+    """
+    del query
     return _file(call, PAGE)
 
 

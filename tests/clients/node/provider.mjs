@@ -6,12 +6,13 @@ import readline from "node:readline"
 
 import { Provider } from "oidc-provider"
 
+const FORM = "<!doctype html><title>Provider</title><form method=post><label>Who are you? <input name=login></label></form>"
 const state = { keys: [], clients: [], accounts: {} }
 let provider, callback
 
 const server = http.createServer(async (request, response) => {
     if (!request.url.startsWith("/interaction/")) return callback(request, response)
-    if (request.method !== "POST") return response.end("who are you?")
+    if (request.method !== "POST") return response.setHeader("content-type", "text/html").end(FORM)
     let form = ""
     for await (const part of request) form += part
     const login = { accountId: new URLSearchParams(form).get("login") }
