@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from countersign.audit.destructions import refuse_destruction
+from countersign.audit.entry import System, decode
 from countersign.encoding import dates
 from tests.support.answers import refusal
 from tests.support.caller import Caller
@@ -112,6 +114,9 @@ def test_a_key_is_destroyed_a_week_after_its_archiving_and_stays_known(server: I
         (entry,) = [one for one in told if one.get("event") == "KeyDestroyed"]
         assert (entry["details"]["keyId"], entry["details"]["publicKey"]) == (key_id, key["publicKey"])
         assert entry["details"]["actionId"] in {one["id"] for one in told if one["kind"] == "Action"}
+        written = decode(json.dumps(entry))
+        assert isinstance(written, System)
+        assert refuse_destruction(written) is None
 
 
 def records(tenants: Tenants, key_id: str) -> list[Any]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from countersign.audit.approvals import Approvals
+from countersign.audit.destructions import DESTROYED, consent_path, refuse_destruction
 from countersign.audit.enrolments import shown_fingerprints
 from countersign.audit.entry import Action, Enrolled, Entry, Signature, System
 from countersign.audit.recoveries import RECOVERED, refuse_recovery
@@ -22,6 +23,7 @@ from countersign.credentials import public_key
 
 _KEY_SIGNATURES = re.compile(r"/keys/([^/]+)/signatures")
 _CODE_PATH = "/auth/credentials/code"
+_DESTROYS_A_KEY = re.compile(r"/keys/[^/]+/destroy")
 #: Leads to a signature, other than what else is done with a key.
 _USES_A_KEY = re.compile(r"/(?:keys|wallets)/[^/]+/(?!(?:delegate|derive|destroy|export)\Z).+")
 
@@ -109,6 +111,8 @@ class Facts:
     _conflicts: list[Broken] = field(default_factory=list)
     _codes: dict[str, str] = field(default_factory=dict)
     _by_code: list[tuple[System, _Place]] = field(default_factory=list)
+    _destroying: dict[str, str] = field(default_factory=dict)
+    _destroyed: list[tuple[System, _Place]] = field(default_factory=list)
     _recovered_by: set[str] = field(default_factory=set)
     _harmless: int = 0
 
@@ -133,6 +137,8 @@ class Facts:
                 self._add_recovery(entry, _Place(line, position, entry.id))
             if entry.event == "KeyExported":
                 self.approvals.add_export(entry, _Place(line, position, entry.id).broken)
+            if entry.event == DESTROYED:
+                self._destroyed.append((entry, _Place(line, position, entry.id)))
             if entry.event == "CredentialEnrolledWithCode":
                 self._by_code.append((entry, _Place(line, position, entry.id)))
             weighty = bool(entry.enrolled) or entry.event not in _HARMLESS
@@ -162,6 +168,8 @@ class Facts:
             )
         if (entry.method, entry.path, entry.response.status) == ("POST", _CODE_PATH, 200):
             self._codes[entry.id] = entry.user_id
+        if entry.method == "POST" and entry.response.status == 200 and _DESTROYS_A_KEY.fullmatch(entry.path):
+            self._destroying[entry.id] = entry.path
         if entry.enrolled:
             shown = set(shown_fingerprints(payload)) if payload is not None else set()
             self.summary.unshown_enrolments += [
@@ -214,6 +222,12 @@ class Facts:
             maker = self._codes.pop(system.details.get("actionId", ""), None)
             if maker is None or any(item.user_id != maker for item in system.enrolled):
                 yield place.broken("a credential was enrolled with a code that its user never made")
+        for system, place in self._destroyed:
+            # One consent destroys one key.
+            if self._destroying.pop(system.details.get("actionId", ""), None) != consent_path(system):
+                yield place.broken("a key was destroyed without a consent: no action in this log asks for it")
+            elif (reason := refuse_destruction(system)) is not None:
+                yield place.broken(f"a key was destroyed, and {reason}")
         for used, place in self._used.items():
             reason = self._not_enrolled(used)
             if reason is not None:

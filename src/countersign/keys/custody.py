@@ -11,7 +11,7 @@ from countersign.keys.ownership import require_usable
 from countersign.keys.rows import StoredKey
 from countersign.keys.service import Keys
 from countersign.keys.types import Delegated, Derived, DeriveOutput, DestroyedKey
-from countersign.keystores.roster_orders import SignedStatement
+from countersign.keystores.statements import SignedStatement
 from countersign.keystores.store import delete_record
 from countersign.storage import Transaction
 from countersign.world import World

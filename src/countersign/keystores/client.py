@@ -25,7 +25,7 @@ from countersign.keystores.orders import (
 from countersign.keystores.outcome import SignerError, SignerSealed, SignerUnavailable
 from countersign.keystores.protocol import ConsentEvidence, Generated, Order, State
 from countersign.keystores.roster_line import Mark, RosterLine
-from countersign.keystores.roster_orders import SignedStatement
+from countersign.keystores.statements import SignedStatement
 from countersign.keystores.transfer_messages import (
     SIGNERS_KIND,
     ExportPayload,

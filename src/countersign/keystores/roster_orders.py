@@ -24,6 +24,7 @@ from countersign.keystores.registrar import Proven, Registrar, enrolled, identit
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster import Adopted, Ended, Endorsed, Enrolled, Entry, Listed, Stated
 from countersign.keystores.roster_changes import Endorses, Enrols, Sets, consented_change
+from countersign.keystores.statements import VERSION, SignedStatement, Statement
 
 log = logging.getLogger("countersign.signer")
 
@@ -65,32 +66,6 @@ class RosterPage(msgspec.Struct, array_like=True, frozen=True):
     head: bytes
     credentials: list[Listed]
     more: bool
-
-
-class Statement(msgspec.Struct, array_like=True, frozen=True):
-    """What the signer states about a key that came to its end; ``at`` in milliseconds by its clock.
-
-    ``records`` and ``head`` say where in the roster the end stands.
-    """
-
-    version: str
-    store_id: str
-    org_id: str
-    key_id: str
-    public_key: bytes
-    op: str
-    at: int
-    evidence_sha256: bytes
-    records: int
-    head: bytes
-
-
-class SignedStatement(msgspec.Struct, array_like=True, frozen=True):
-    """Data of the reply to ``archive`` and ``destroy``: msgpack of a Statement, its Ed25519 signature and the key."""
-
-    statement: bytes
-    signature: bytes
-    public_key: bytes
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -328,7 +303,7 @@ def end_key(registrar: Registrar, order: Order) -> bytes | Refusal:
                 return refusal
         ledger = registrar.ledger
         statement = Statement(
-            "countersign.statement.v1",
+            VERSION,
             registrar.keys.keeper_id,
             order.org_id,
             order.key_id,
