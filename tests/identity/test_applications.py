@@ -11,7 +11,7 @@ import pytest
 from countersign.access import applications as access
 from countersign.access.installation import write_installation
 from countersign.access.keyring import KeyRing
-from countersign.access.origins import is_origin
+from countersign.access.origins import is_origin, related_origins
 from countersign.access.relying_parties import list_parties
 from countersign.access.server_keys import create_all
 from countersign.api import ApiError, Caller, Epochs
@@ -175,6 +175,9 @@ async def test_an_application_may_have_several_origins(database: Database) -> No
     await database.write(lambda: remove(made.app_id, "https://example.org", house.world))
     (party,) = await database.read(lambda: list_parties(house.org_id))
     assert party.origins == {"https://app.example.org", "https://example.com"}
+    # Browsers are told of the one that is not below the name.
+    assert await database.read(lambda: related_origins("example.org")) == ["https://example.com"]
+    assert await database.read(lambda: related_origins("example.com")) == []
     for work in (
         lambda: add(made.app_id, "https://evil.example", house.world),
         lambda: add("ap-none", "https://example.org", house.world),

@@ -1,6 +1,6 @@
-"""Which web pages may read answers (CORS): those of the origins that organisations and applications name.
+"""Origins that organisations and applications name: which web pages may read answers (CORS), and use passkeys.
 
-This is no access control: tokens travel in headers, and a browser adds none by itself.
+The first is no access control: tokens travel in headers, and a browser adds none by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections import OrderedDict
 
 from countersign.access import store
 from countersign.access.limits import RateLimits
+from countersign.credentials.outcome import Refused
+from countersign.credentials.relying_party import parse_origin
 from countersign.storage import Database, Transaction
 from countersign.world import World
 
@@ -52,3 +54,9 @@ class Origins:
 def is_origin(origin: str) -> Transaction[bool]:
     """The same as the database stands."""
     return bool((yield store.IS_ORIGIN, (origin,)))
+
+
+def related_origins(rp_id: str) -> Transaction[list[str]]:
+    """Web origins where passkeys of this relying party may be used though their host is neither it nor below it."""
+    rows = yield store.LIST_WEB_ORIGINS, (rp_id,)
+    return [row[0] for row in rows if isinstance(parse_origin(row[0], rp_id), Refused)]

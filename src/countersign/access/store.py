@@ -173,6 +173,12 @@ IS_ORIGIN = Statement(
     "LEFT JOIN applications a ON a.org_id = o.org_id AND a.app_id = o.app_id "
     "WHERE o.origin = ? AND (o.app_id = '' OR a.state = 'Active') LIMIT 1",
 )
+LIST_WEB_ORIGINS = Statement(
+    "list_web_origins",
+    "SELECT DISTINCT o.origin FROM origins o "
+    "LEFT JOIN applications a ON a.org_id = o.org_id AND a.app_id = o.app_id "
+    "WHERE o.rp_id = ? AND o.origin LIKE 'https://%' AND (o.app_id = '' OR a.state = 'Active') ORDER BY o.origin",
+)
 
 REMEMBER_NONCE = Statement(
     "remember_nonce",

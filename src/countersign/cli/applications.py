@@ -84,7 +84,11 @@ def demand(
 @click.argument("origin")
 @config_option
 @data_option
-@click.option("--related", is_flag=True, help="Another host, listed in /.well-known/webauthn of the relying party.")
+@click.option(
+    "--related",
+    is_flag=True,
+    help="Of another host: /.well-known/webauthn of the relying party has to list it, as this server's does.",
+)
 def add_origin(app_id: str, origin: str, config: Path | None, data: Path | None, related: bool) -> None:
     """Let passkeys of an application be used at one more origin."""
     from countersign.identity import application_administration as administration

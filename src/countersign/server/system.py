@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from countersign.access.keyring import KeyRing
-from countersign.api import Call, Response, Wire, encode, operation
+from countersign.access.limits import RateLimits
+from countersign.access.origins import related_origins
+from countersign.api import Call, Response, Wire, encode, not_found, operation
 from countersign.keystores import SignerClient
 from countersign.server.documents import Documents
 from countersign.storage import Statement, StorageUnavailable, Transaction
@@ -23,6 +25,12 @@ class Readiness(Wire):
     status: str
     database: str
     signer: str
+
+
+class RelatedOrigins(Wire):
+    """Origins of other hosts at which passkeys of this host may be used."""
+
+    origins: list[str]
 
 
 def _ping() -> Transaction[bool]:
@@ -55,6 +63,21 @@ async def jwks(call: Call) -> Response:
     ring = call.service(KeyRing)
     await ring.look_again()
     return Response(200, encode(ring.jwks), headers={"Cache-Control": "public, max-age=300"})
+
+
+@operation("GET", "/.well-known/webauthn", public=True)
+async def webauthn(call: Call) -> RelatedOrigins:
+    """Tell browsers where else passkeys of this host may be used (Web Authentication Level 3, related origins).
+
+    Those are the origins of other hosts that an organisation or an active application of this relying party lists, the
+    host being the one that was asked for; 404 where there are none.
+    """
+    call.service(RateLimits).public(call.request.client_address)
+    host = call.request.headers.get("host", "").lower().partition(":")[0]
+    origins = await call.read(lambda: related_origins(host))
+    if not origins:
+        raise not_found("route")
+    return RelatedOrigins(origins=origins)
 
 
 @operation("GET", "/openapi.json", public=True)
