@@ -15,7 +15,7 @@ LOCKS = sorted(ROOT.glob("requirements/*.txt"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 #: The parts of the package that the process with the keys may load.
-OF_THE_SIGNER = {"consent", "credentials", "encoding", "keystores", "world"}
+OF_THE_SIGNER = {"consent", "credentials", "encoding", "keystores", "private_files", "world"}
 
 
 @pytest.mark.parametrize("path", [*LOCKS, *PACKAGE_LOCKS], ids=lambda path: str(path.relative_to(ROOT)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from countersign import __version__
 from countersign.backup import archive
 from countersign.backup.archive import Content, Head, Manifest, SavedTable, Summary
 from countersign.encoding.dates import to_iso
+from countersign.private_files import whole
 from countersign.storage.copying import Source, Table, open_source
 
 _PIECE = 1 << 20
@@ -59,41 +59,10 @@ def save(
         raise FileNotFoundError(2, os.strerror(2), str(output.parent))
     with closing(open_source(database)) as source:
         work = _Work(source, files, now, progress)
-        # Of its own, or two runs at once would write into one file, and the first to end name it whole.
-        descriptor, name = tempfile.mkstemp(prefix=f"{output.name}.", suffix=".part", dir=output.parent)
-        partial = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                archive.write(file, recipients, work.pieces())
-                file.flush()
-                os.fsync(file.fileno())
-            size = partial.stat().st_size
-            _name(partial, output)
-        finally:
-            partial.unlink(missing_ok=True)
-    _sync_directory(output.parent)
+        with whole(output, replace=False) as file:
+            archive.write(file, recipients, work.pieces())
+            size = file.tell()
     return Saved(work.manifest, work.summary, size)
-
-
-def _name(partial: Path, output: Path) -> None:
-    """Give the whole file its name, without replacing what appeared under it meanwhile."""
-    try:
-        os.link(partial, output)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A removable disk may have no hard links; a rename is next best.
-        if output.exists():
-            raise FileExistsError(17, os.strerror(17), str(output)) from None
-        partial.rename(output)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Work:

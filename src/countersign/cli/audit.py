@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
 from countersign.cli.common import Group, config_option, data_option, installation_settings
 from countersign.cli.progress import progress_bar
+from countersign.private_files import whole
 
 if TYPE_CHECKING:
     from countersign.audit.export import Exported, OpenPayload
@@ -127,7 +126,7 @@ async def _export(url: str, server_secret: Path | None, named: str | None, outpu
             raise click.ClickException(str(error)) from None
         opener = None if server_secret is None else await _opener(database, server_secret)
         try:
-            with _whole(output) as file, progress_bar("exporting") as show:
+            with whole(output) as file, progress_bar("exporting") as show:
                 done = await export(
                     database,
                     installation_id,
@@ -144,24 +143,6 @@ async def _export(url: str, server_secret: Path | None, named: str | None, outpu
         except OSError as error:
             raise click.ClickException(f"{output}: {error.strerror}") from None
     return done
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is complete, in the place of one before it; mode 0600.
-
-    It is one of its own until then: payloads are open in it, and one that somebody else made beforehand would be theirs
-    to read.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=f"{output.name}.", suffix=".part", dir=output.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(output)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 async def _opener(database: Database, server_secret: Path) -> OpenPayload:

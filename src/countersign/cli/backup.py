@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, read_settings
 from countersign.cli.progress import progress_bar
+from countersign.private_files import new_file, write_whole
 from countersign.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -157,12 +157,10 @@ def restore_target(config: Path | None, data: Path | None) -> Settings:
 
 def put_files(files: dict[str, bytes], values: Settings, *, roster: bool = True) -> None:
     """Write the files of a backup where the settings say, mode 0600; without ``roster`` not the first store's."""
-    from countersign.server.serve import write_private
-
     for name, path in saved_files(values).items():
         if name in files and (roster or name != ROSTER):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(path, files[name])
+            write_whole(path, files[name])
 
 
 def read_identities(path: Path) -> Sequence[x25519.Identity]:
@@ -233,7 +231,7 @@ def drill(
     path = report_path or Path(f"drill-{to_iso(now)[:19].replace(':', '')}Z.json")
     with (
         refusals(),
-        _new_file(path) as write,
+        new_file(path) as write,
         tempfile.TemporaryDirectory(prefix="countersign-drill-") as directory,
     ):
         provider = open_provider(kek)
@@ -252,18 +250,6 @@ def drill(
         write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_lines(report, path)))
     context.exit(0 if report.outcome == "passed" else 1)
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """A new file, mode 0600, made before a long work whose result it takes; gone again where that ends early."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        try:
-            yield file.write
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
 
 
 def _lines(report: Report, path: Path) -> list[str]:

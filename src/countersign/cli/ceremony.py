@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 
 from countersign.cli.backup import read_identities, refusals, saved_files
 from countersign.cli.common import config_option, data_option, installation_settings
+from countersign.private_files import new_file
 
 if TYPE_CHECKING:
     from countersign.backup.ceremony import Person
@@ -91,13 +91,8 @@ def ceremony(
             backup=backup,
             directory=Path(directory),
         )
-        descriptor = os.open(transcript_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-
-            def write(line: bytes) -> None:
-                file.write(line)
-                os.fsync(file.fileno())
-
+        # What was signed is kept even if the ceremony ends early: it happened.
+        with new_file(transcript_path, kept=True) as write:
             held = Ceremony(people, write, world.now)
             held.run(place, lambda step: click.echo(f"  signed by all: {step}"))
         asyncio.run(_write_down(values, held.digest))

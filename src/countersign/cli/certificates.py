@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from countersign.server.serve import write_private
+from countersign.private_files import write_whole
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397
@@ -48,7 +48,7 @@ def make(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path, Path]:
     )
     certificate_path, key_path = directory / "tls.pem", directory / "tls.key"
     certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    write_private(key_path, _pem(key))
+    write_whole(key_path, _pem(key))
     return authority_path, certificate_path, key_path
 
 
@@ -62,7 +62,7 @@ def _make_authority(path: Path, key_path: Path) -> None:
         .sign(key, hashes.SHA256())
     )
     path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    write_private(key_path, _pem(key))
+    write_whole(key_path, _pem(key))
 
 
 def _builder(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.common import handed_in
+from countersign.private_files import write_whole
 
 if TYPE_CHECKING:
     from countersign.keystores.kek import KekProvider
@@ -143,7 +144,6 @@ def hand_out(provider: KekProvider, directory: Path, custodians: Sequence[str]) 
     from pyrage.x25519 import Recipient
 
     from countersign.keystores.keks.quorum import QuorumProvider
-    from countersign.server.serve import write_private
 
     if not isinstance(provider, QuorumProvider):
         raise click.ClickException("only a quorum has shares")
@@ -162,7 +162,7 @@ def hand_out(provider: KekProvider, directory: Path, custodians: Sequence[str]) 
     for number, share in enumerate(shares, 1):
         path = directory / f"share-{number}-of-{len(shares)}{'.age' if recipients else '.txt'}"
         content = f"{share}\n".encode()
-        write_private(path, encrypt(content, [recipients[number - 1]], armored=True) if recipients else content)
+        write_whole(path, encrypt(content, [recipients[number - 1]], armored=True) if recipients else content)
         written.append(path)
     click.echo(
         f"{len(shares)} shares are in {directory}: give each to its custodian, wipe it here. {provider.threshold} of"

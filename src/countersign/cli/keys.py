@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from countersign.cli.common import Group, read_secret
+from countersign.private_files import new_file
 
 if TYPE_CHECKING:
     from countersign.cli.customer import Customer
@@ -416,28 +417,22 @@ def _private(path: Path) -> bytes:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """A file that did not exist before, mode 0600, made before the key leaves its store; gone again if that fails."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
+    """A new file made before the key leaves its store, and gone again if that fails; says in a line what is wrong."""
+    with ExitStack() as stack:
+        try:
+            on_disk = stack.enter_context(new_file(path))
+        except OSError as error:
+            raise click.ClickException(f"{path}: {error.strerror}") from None
 
         def write(content: bytes) -> None:
             try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                on_disk(content)
             except OSError as error:
                 raise click.ClickException(
                     f"{path}: {error.strerror}. The key was exported all the same, and is on no disk: export it again"
                 ) from None
 
-        try:
-            yield write
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        yield write
 
 
 @contextmanager

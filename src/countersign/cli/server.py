@@ -20,6 +20,7 @@ from countersign.cli.common import (
     start_refusals,
 )
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
+from countersign.private_files import write_whole
 from countersign.server.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
@@ -214,11 +215,10 @@ def _remove(path: str) -> None:
 def _make_server_secret(path: Path) -> bytes:
     """The server secret, made when the file is missing. Raises ``OSError``, and ``ValueError`` for a wrong file."""
     from countersign.access.server_keys import read_server_secret
-    from countersign.server.serve import write_private
 
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, secrets.token_bytes(32))
+        write_whole(path, secrets.token_bytes(32))
     return read_server_secret(path)
 
 

@@ -14,9 +14,10 @@ from typing import Final
 import msgspec
 
 from countersign.keystores.grants import Authoriser
-from countersign.keystores.kek import OTHERS_MAY, write_new
+from countersign.keystores.kek import OTHERS_MAY
 from countersign.keystores.roots import Founder
 from countersign.keystores.roster_keys import SeedKeys
+from countersign.private_files import write_new
 
 _SEED_BYTES: Final = 32
 _MAX_FILE: Final = 1 << 20

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from countersign.keystores.memory import fill_random
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import Buffer
+from countersign.private_files import write_new
 
 KEK_BYTES: Final = 32
 OTHERS_MAY: Final = 0o037
@@ -232,11 +233,3 @@ def write_key_file(path: Path) -> None:
     fill_random(key)
     write_new(path, key)
     key[:] = bytes(KEK_BYTES)
-
-
-def write_new(path: Path, content: Buffer) -> None:
-    """A new file with a secret, mode 0600, on disk when this returns. Raises FileExistsError if there is one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(content)
-        os.fsync(file.fileno())

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from countersign.keystores.outcome import Refusal
+from countersign.private_files import sync_directory
 
 log = logging.getLogger("countersign.signer")
 
@@ -53,11 +54,7 @@ def open_file(directory: Path) -> int:
         raise ValueError(f"state directory {directory} must belong to the signer's user and be closed to others (0700)")
     descriptor = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     # The name of a file just made has to outlast a crash as well.
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
+    sync_directory(directory)
     return descriptor
 
 

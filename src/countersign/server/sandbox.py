@@ -34,9 +34,9 @@ from countersign.identity.bootstrap import (
 from countersign.identity.local_commands import Impossible
 from countersign.keystores import create_root
 from countersign.keystores.kek import open_provider
+from countersign.private_files import write_whole
 from countersign.server.authorising import new_authoriser
 from countersign.server.runtime import Runtime
-from countersign.server.serve import write_private
 from countersign.server.settings import Settings
 from countersign.storage import Database, open_database
 from countersign.world import World
@@ -153,10 +153,10 @@ def held(files: SandboxFiles) -> Iterator[None]:
 def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
     """Make on the first start what belongs in the data directory; true on that first start."""
     if not files.server_secret.exists():
-        write_private(files.server_secret, secrets.token_bytes(32))
+        write_whole(files.server_secret, secrets.token_bytes(32))
     first = asyncio.run(_prepare(files, settings, world))
     # So that the commands that take a data directory find the database, wherever it is.
-    write_private(files.database_url, f"{settings.database}\n".encode())
+    write_whole(files.database_url, f"{settings.database}\n".encode())
     return first
 
 
@@ -247,7 +247,7 @@ def _credential(made: Founded) -> str:
 def _new_key(files: SandboxFiles, name: str) -> public_key.PublicKey:
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    write_private(files.private_key(name), pem)
+    write_whole(files.private_key(name), pem)
     spki = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     loaded = public_key.load(spki.decode())
     assert isinstance(loaded, public_key.PublicKey)
@@ -267,7 +267,7 @@ def console_address(files: SandboxFiles) -> str | None:
 
 
 def _write_connection(files: SandboxFiles, values: dict[str, str]) -> None:
-    write_private(files.connection, (json.dumps(values, indent=2) + "\n").encode())
+    write_whole(files.connection, (json.dumps(values, indent=2) + "\n").encode())
 
 
 async def renew_token(

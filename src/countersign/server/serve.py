@@ -8,10 +8,8 @@ import os
 import signal
 import socket
 import ssl
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import structlog
@@ -201,17 +199,3 @@ def _check_tls(settings: Settings) -> None:
         raise BadSettings(f"tls_certificate and tls_key: {error.reason or error}") from None
     except OSError as error:
         raise BadSettings(f"tls_certificate or tls_key cannot be read: {error.strerror}") from None
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner reads, whole or not at all; of several at once the last counts."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
