@@ -133,6 +133,24 @@ async def test_an_order_before_the_signer_is_known_is_unavailable_and_not_refuse
             await other.close()
 
 
+async def test_who_is_not_patient_waits_for_nobody_and_still_finds_who_begins_to_listen() -> None:
+    async with running() as signer:
+        await signer.supervisor.stop()
+
+        async def roots() -> list[bytes]:
+            return [signer.root]
+
+        other = SignerClient(str(signer.socket), None, roots, store_id=STORE, world=World())
+        try:
+            async with asyncio.timeout(30):
+                await other.start(wait=3600, patient=False)
+            assert (await other.status()).state == "down"
+            await signer.supervisor.start()
+            await until(lambda: other.open)
+        finally:
+            await other.close()
+
+
 async def test_a_passphrase_store_waits_is_unsealed_and_sealed() -> None:
     async with running("passphrase", passphrase=b"correct horse") as signer:
         status = await signer.client.status()

@@ -71,7 +71,7 @@ async def _look_at_authoriser(settings: Settings) -> tuple[ServedStore, SignerSt
         keeper = (await roster_keepers(settings, database))[-1]
         if not keeper.key_file:
             return None
-        async with roster_line(database, keeper, wait=5.0) as line:
+        async with roster_line(database, keeper, wait=5.0, patient=False) as line:
             assert isinstance(line, AuthoriserClient)
             return keeper, await line.status()
     finally:
@@ -79,7 +79,11 @@ async def _look_at_authoriser(settings: Settings) -> tuple[ServedStore, SignerSt
 
 
 async def _look(
-    settings: Settings, store_id: str | None, act: Callable[[SignerClient], Awaitable[None]], *, first_only: bool
+    settings: Settings,
+    store_id: str | None,
+    act: Callable[[SignerClient], Awaitable[None]] | None,
+    *,
+    first_only: bool,
 ) -> list[_Seen]:
     from countersign.keystores.rotation import describe
     from countersign.storage import open_database
@@ -89,9 +93,11 @@ async def _look(
         stores = await served_stores(settings, database, store_id)
         seen, refused = [], list[str]()
         for store in stores[:1] if first_only else stores:
-            async with signer_of(database, store, wait=5.0) as client:
+            # Who acts may have started the signer a moment ago; who looks wants to know how it is now.
+            async with signer_of(database, store, wait=5.0, patient=act is not None) as client:
                 try:
-                    await act(client)
+                    if act is not None:
+                        await act(client)
                 except SignerError as error:
                     # What one of them refuses must not keep the others from being sealed.
                     refused.append(str(error) if len(stores) == 1 else f"key store {store.store_id}: {error}")
@@ -107,17 +113,19 @@ def _run(
     config: Path | None,
     data: Path | None,
     store_id: str | None,
-    act: Callable[[SignerClient], Awaitable[None]],
+    act: Callable[[SignerClient], Awaitable[None]] | None,
     *,
     as_json: bool = False,
     first_only: bool = False,
-    authoriser: bool = False,
 ) -> None:
-    """Act on every key store, or on the one that is named, and show how it is then; with ``authoriser`` that too."""
+    """Act on every key store, or on the one that is named, and show how it is then; without ``act`` only look.
+
+    Who only looks is shown the authoriser too.
+    """
     settings = installation_settings(config, data)
     try:
         found = asyncio.run(_look(settings, store_id, act, first_only=first_only and store_id is None))
-        beside = asyncio.run(_look_at_authoriser(settings)) if authoriser and store_id is None else None
+        beside = asyncio.run(_look_at_authoriser(settings)) if act is None and store_id is None else None
     except start_refusals() as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -129,16 +137,32 @@ def _run(
             _show(seen, named=len(found) > 1)
         if beside is not None:
             _show_status(beside[1], f"{beside[0].title}: ")
-    if any(seen.status.state == "down" for seen in found) or (beside is not None and beside[1].state == "down"):
+    down = [(seen.store, seen.status) for seen in found] + ([] if beside is None else [beside])
+    down = [(keeper, status) for keeper, status in down if status.state == "down"]
+    if down:
         if not as_json:
-            click.echo(f"  {_why_down(settings)}")
+            for keeper, _ in down:
+                click.echo(_while_down(settings, keeper))
         raise SystemExit(1)
 
 
-def _why_down(settings: Settings) -> str:
+def _while_down(settings: Settings, keeper: ServedStore) -> str:
+    """What it means that nobody answers, and what is to do."""
     if settings.signer_embedded:
-        return "It runs with the server: if that is up, its log says why."
-    return "Is it running, and does it talk to this user? Its option --allow-uid says whom it talks to."
+        todo = "It runs with the server: start that. If that is up, its log says what is wrong."
+    else:
+        unit = {"sealed": "countersign-signer", "pkcs11": "countersign-signer-hsm"}[keeper.kind]
+        if keeper.key_file:
+            unit = "countersign-authoriser"
+        todo = (
+            f"Start it (in the production guide: systemctl start {unit}). If it is up, --allow-uid and --socket-group"
+            " among its options say which users it talks to."
+        )
+    who, whose = ("authoriser", "") if keeper.key_file else ("signer", f" of key store {keeper.store_id}")
+    return (
+        f"The {who} should answer at {keeper.socket}. Until it does, no key{whose} can be used: requests that need one"
+        f" get 503, spend nothing, and may be sent again.\n{todo}"
+    )
 
 
 def _document(seen: _Seen) -> dict[str, object]:
@@ -213,11 +237,7 @@ def status_command(data: Path | None, config: Path | None, store_id: str | None,
 
     And of an authoriser in a process of its own whether it is up.
     """
-
-    async def nothing(_client: SignerClient) -> None:
-        return
-
-    _run(config, data, store_id, nothing, as_json=as_json, authoriser=True)
+    _run(config, data, store_id, None, as_json=as_json)
 
 
 @keystore.command()

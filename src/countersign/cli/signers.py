@@ -89,8 +89,13 @@ def _chosen(found: list[ServedStore], store_id: str | None, registered: bool) ->
 
 
 @asynccontextmanager
-async def signer_of(database: Database, store: ServedStore, wait: float = 2.0) -> AsyncIterator[SignerClient]:
-    """A connection that looks, unseals and changes the roster, but lets no key be used; waits ``wait`` seconds."""
+async def signer_of(
+    database: Database, store: ServedStore, wait: float = 2.0, *, patient: bool = True
+) -> AsyncIterator[SignerClient]:
+    """A connection that looks, unseals and changes the roster, but lets no key be used.
+
+    Waits ``wait`` seconds for the signer; unless ``patient`` only for one that listens.
+    """
     from countersign.keystores import SignerClient
     from countersign.keystores.store import list_roots
     from countersign.world import World
@@ -102,7 +107,7 @@ async def signer_of(database: Database, store: ServedStore, wait: float = 2.0) -
         store_id=store.store_id,
         world=World(),
     )
-    await client.start(wait=wait)
+    await client.start(wait=wait, patient=patient)
     try:
         yield client
     finally:
@@ -110,16 +115,18 @@ async def signer_of(database: Database, store: ServedStore, wait: float = 2.0) -
 
 
 @asynccontextmanager
-async def roster_line(database: Database, keeper: ServedStore, wait: float = 2.0) -> AsyncIterator[RosterLine]:
-    """A connection to who keeps a roster."""
+async def roster_line(
+    database: Database, keeper: ServedStore, wait: float = 2.0, *, patient: bool = True
+) -> AsyncIterator[RosterLine]:
+    """A connection to who keeps a roster, waited for as with ``signer_of``."""
     from countersign.keystores import AuthoriserClient
 
     if not keeper.key_file:
-        async with signer_of(database, keeper, wait) as signer:
+        async with signer_of(database, keeper, wait, patient=patient) as signer:
             yield signer
         return
     client = AuthoriserClient(keeper.socket, keeper.store_id)
-    await client.start(wait=wait)
+    await client.start(wait=wait, patient=patient)
     try:
         yield client
     finally:

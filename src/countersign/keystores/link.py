@@ -36,7 +36,8 @@ class Line(ABC):
         self._peer = peer
         self._link: _Link | None = None
         self._trouble = "not connected yet"
-        self._connected_once = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._patient = True
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -44,11 +45,15 @@ class Line(ABC):
         # A link that was cut is dropped a moment later only: until then a consent would be spent for nothing.
         return self._link is not None and not self._link.closed.is_set()
 
-    async def start(self, wait: float = 5.0) -> None:
-        """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails."""
+    async def start(self, wait: float = 5.0, *, patient: bool = True) -> None:
+        """Connect, at most ``wait`` seconds long, and keep connecting afterwards; never fails.
+
+        Who is not ``patient`` does not wait for somebody to begin to listen there.
+        """
+        self._patient = patient
         self._task = asyncio.create_task(self._run())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._connected_once.wait(), wait)
+            await asyncio.wait_for(self._begun.wait(), wait)
 
     async def close(self) -> None:
         """Give up the connection; orders in flight end as unavailable."""
@@ -94,12 +99,14 @@ class Line(ABC):
             try:
                 await self._connect()
                 failures = 0
-                self._connected_once.set()
+                self._begun.set()
                 await self._watch()
                 self._trouble = f"the {self._peer} closed the connection"
                 log.warning("%s", self._trouble)
             except OSError as trouble:
                 self._trouble = f"{self._peer} not reachable: {trouble.strerror or trouble}"
+                if not self._patient:
+                    self._begun.set()
             except SignerError as trouble:
                 self._trouble = f"{self._peer} not reachable: {trouble}"
             except Exception as trouble:  # a greeting may need the database, which fails in its own ways
