@@ -19,6 +19,7 @@ from countersign.cli.common import sandbox_files
 
 if TYPE_CHECKING:
     from countersign.cli.customer import Customer
+    from countersign.server.sandbox import SandboxFiles
 
 #: A delivery is never longer than an answer of the API and its envelope.
 _MAX_BODY = 4 << 20
@@ -52,22 +53,31 @@ class _Arrived:
 def listen(data: Path, events: tuple[str, ...], answer: int, as_json: bool) -> None:
     """Print deliveries of webhooks live, by a webhook that is made for this terminal and removed at the end.
 
+    One that was killed leaves its webhook behind; the next one removes it.
+
     Each signature is verified as a receiver should do it: over the body as JavaScript writes it again, in constant
     time, and not older than five minutes.
     """
     from countersign.cli.customer import Refused
+    from countersign.cli.listeners import new_mark, remove_abandoned
 
-    customer = _customer(data)
+    files = sandbox_files(data)
+    customer = _customer(files)
+    marks = files.directory / "listening"
     arrived: queue.SimpleQueue[_Arrived] = queue.SimpleQueue()
     server = _receiver(arrived, answer)
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/"
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        wish = {"url": url, "events": list(events), "description": "countersign sandbox listen"}
+        remove_abandoned(customer, marks)
+        mark = new_mark(marks)
+        wish = {"url": url, "events": list(events), "description": mark.description}
         made = customer.signed("POST", "/webhooks", wish)
     except Refused as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     try:
         click.echo(f"{made['id']} listens for {', '.join(events)} at {url}; stop with Ctrl-C.", err=True)
         while True:
@@ -78,19 +88,19 @@ def listen(data: Path, events: tuple[str, ...], answer: int, as_json: bool) -> N
         server.shutdown()
         try:
             customer.signed("DELETE", f"/webhooks/{made['id']}", None)
+            mark.remove()
         except Refused as error:
-            click.echo(f"{made['id']} could not be removed: {error}", err=True)
+            click.echo(f"{made['id']} could not be removed, which the next 'sandbox listen' does: {error}", err=True)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _customer(data: Path) -> Customer:
+def _customer(files: SandboxFiles) -> Customer:
     from countersign.cli.customer import Customer, Refused, signing_key
     from countersign.server.sandbox import read_connection
 
-    files = sandbox_files(data)
     values = read_connection(files)
     certificates = files.directory / "ca.pem"
     try:
