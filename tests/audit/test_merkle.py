@@ -49,7 +49,7 @@ def test_every_prefix_has_the_published_root(size: int) -> None:
 @pytest.mark.parametrize("case", VECTORS["inclusion"])
 def test_published_inclusion_proofs(case: dict[str, object]) -> None:
     leaf, size = int(str(case["leaf"])), int(str(case["size"]))
-    proof = proof_of(case)  # type: ignore[arg-type]
+    proof = proof_of(case)
     assert list(merkle.inclusion_proof(leaf, LEAVES[:size])) == proof
     assert merkle.verify_inclusion(leaf, size, LEAVES[leaf], proof, ROOTS[size - 1])
 
@@ -57,7 +57,7 @@ def test_published_inclusion_proofs(case: dict[str, object]) -> None:
 @pytest.mark.parametrize("case", VECTORS["consistency"])
 def test_published_consistency_proofs(case: dict[str, object]) -> None:
     first, second = int(str(case["first"])), int(str(case["second"]))
-    proof = proof_of(case)  # type: ignore[arg-type]
+    proof = proof_of(case)
     assert list(merkle.consistency_proof(first, LEAVES[:second])) == proof
     assert merkle.verify_consistency(first, second, ROOTS[first - 1], ROOTS[second - 1], proof)
 

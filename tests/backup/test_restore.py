@@ -76,11 +76,11 @@ def test_a_snapshot_goes_from_either_engine_into_either(
     other = postgres_server.new_database()
     try:
         for url in (f"sqlite://{tmp_path / 'copy.db'}", other):
-            restored = load(tmp_path / "b.age", identities(identity), url)  # type: ignore[arg-type]
+            restored = load(tmp_path / "b.age", identities(identity), url)
             assert contents(url) == before
             assert restored.manifest.rows == sum(map(len, before.values()))
             with pytest.raises(NotEmpty):
-                load(tmp_path / "b.age", identities(identity), url)  # type: ignore[arg-type]
+                load(tmp_path / "b.age", identities(identity), url)
     finally:
         postgres_server.drop_database(other)
 
@@ -94,10 +94,10 @@ def test_two_restorations_at_once_into_one_place_end_as_the_first(
     target = other if engine == "postgresql" else f"sqlite://{tmp_path / 'copy.db'}"
 
     def restore(url: str) -> None:
-        load(saved.file, identities(saved.identity), url)  # type: ignore[arg-type]
+        load(saved.file, identities(saved.identity), url)
 
     async def overtaken(*arguments: object) -> None:
-        await prepare(*arguments)  # type: ignore[arg-type]
+        await prepare(*arguments)
         monkeypatch.setattr(copying, "_prepare", prepare)
         await asyncio.to_thread(restore, target)
 
@@ -116,7 +116,7 @@ def test_two_backups_at_once_into_one_file_end_as_one_whole(tmp_path: Path, save
 
     def run(progress: object = lambda done, total: None) -> object:
         recipients = [archive.recipient(saved.recipient)]
-        return save(saved.database, {}, recipients, file, now=1_700_000_000_000, progress=progress).manifest  # type: ignore[arg-type]
+        return save(saved.database, {}, recipients, file, now=1_700_000_000_000, progress=progress).manifest
 
     def overtaken(rows: int, total: int) -> None:
         if not done:
@@ -125,7 +125,7 @@ def test_two_backups_at_once_into_one_file_end_as_one_whole(tmp_path: Path, save
     with pytest.raises(FileExistsError):
         run(overtaken)
     url = f"sqlite://{tmp_path / 'copy.db'}"
-    assert load(file, identities(saved.identity), url).manifest == done[0]  # type: ignore[arg-type]
+    assert load(file, identities(saved.identity), url).manifest == done[0]
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -134,7 +134,7 @@ def test_a_backup_that_holds_something_else_than_it_says_is_refused(tmp_path: Pa
     """Anyone can encrypt to a recipient; and a tool that copies members may lose one."""
     members: list[tuple[str, bytes]] = []
     with saved.file.open("rb") as file:
-        archive.read(file, identities(saved.identity), lambda name, data: members.append((name, data)))  # type: ignore[arg-type]
+        archive.read(file, identities(saved.identity), lambda name, data: members.append((name, data)))
     reason = "the rows of the backup are not those that were saved"
     if what == "rows":
         members = [member for member in members if not member[0].startswith("tables/audit_entries/")]
@@ -149,7 +149,7 @@ def test_a_backup_that_holds_something_else_than_it_says_is_refused(tmp_path: Pa
     with forged.open("wb") as output:
         archive.write(output, [archive.recipient(saved.recipient)], pieces)
     with pytest.raises(BadBackup, match=reason):
-        load(forged, identities(saved.identity), url)  # type: ignore[arg-type]
+        load(forged, identities(saved.identity), url)
     assert contents(url)["installation"] == []
 
 
@@ -179,10 +179,10 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, database_url: str
     file.write_bytes(data[:-40])
     url = f"sqlite://{tmp_path / 'copy.db'}"
     with pytest.raises(BadBackup):
-        load(file, identities(identity), url)  # type: ignore[arg-type]
+        load(file, identities(identity), url)
     # The place can be used again: nothing but empty tables is there.
     file.write_bytes(data)
-    load(file, identities(identity), url)  # type: ignore[arg-type]
+    load(file, identities(identity), url)
     # What has no place by the settings of the new server is left out, and named.
     (old.directory / "authoriser-state").mkdir()
     (old.directory / "authoriser-state" / "roster.log").write_text("of an authoriser")
@@ -271,7 +271,7 @@ def test_a_disk_without_hard_links_takes_a_backup_too(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "link", refuse)
     file, database = tmp_path / "b.age", f"sqlite://{old.directory}/countersign.db"
     saved = save(database, {}, [archive.recipient(recipient)], file, now=1_700_000_000_000)
-    assert load(file, identities(identity), f"sqlite://{tmp_path / 'copy.db'}").manifest == saved.manifest  # type: ignore[arg-type]
+    assert load(file, identities(identity), f"sqlite://{tmp_path / 'copy.db'}").manifest == saved.manifest
     with pytest.raises(FileExistsError):
         save(database, {}, [archive.recipient(recipient)], file, now=1_700_000_000_000)
     assert not list(tmp_path.glob("*.part"))

@@ -57,7 +57,7 @@ def test_every_code_of_the_catalogue_says_what_to_do() -> None:
 )
 def test_a_malformed_token(caller: Caller, value: str) -> None:
     headers = [("Authorization", value.encode("latin-1"))]
-    answer = caller.http.request("GET", "/auth/credentials", headers=headers)  # type: ignore[arg-type]
+    answer = caller.http.request("GET", "/auth/credentials", headers=headers)
     check(answer, 401, "UNAUTHENTICATED")
 
 

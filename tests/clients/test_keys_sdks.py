@@ -42,28 +42,28 @@ class Python:
         self._dfns: Any = dfns
 
     def create(self, **body: Any) -> dict[str, Any]:
-        return self._dfns.keys.create_key(body)  # type: ignore[no-any-return]
+        return self._dfns.keys.create_key(body)
 
     def get(self, key_id: str) -> dict[str, Any]:
-        return self._dfns.keys.get_key(key_id)  # type: ignore[no-any-return]
+        return self._dfns.keys.get_key(key_id)
 
     def list(self, **query: Any) -> list[dict[str, Any]]:
-        return self._dfns.keys.list_keys(query)["items"]  # type: ignore[no-any-return]
+        return self._dfns.keys.list_keys(query)["items"]
 
     def delete(self, key_id: str) -> dict[str, Any]:
-        return self._dfns.keys.delete_key(key_id)  # type: ignore[no-any-return]
+        return self._dfns.keys.delete_key(key_id)
 
     def delegate(self, key_id: str, user_id: str) -> dict[str, Any]:
-        return self._dfns.keys.delegate_key(key_id, {"delegateTo": user_id})  # type: ignore[no-any-return]
+        return self._dfns.keys.delegate_key(key_id, {"delegateTo": user_id})
 
     def derive(self, key_id: str, domain: str, seed: str) -> dict[str, Any]:
-        return self._dfns.keys.derive_key(key_id, {"domain": domain, "seed": seed})  # type: ignore[no-any-return]
+        return self._dfns.keys.derive_key(key_id, {"domain": domain, "seed": seed})
 
     def sign(self, key_id: str, **body: Any) -> dict[str, Any]:
-        return self._dfns.keys.generate_signature(key_id, body)  # type: ignore[no-any-return]
+        return self._dfns.keys.generate_signature(key_id, body)
 
     def stores(self) -> list[dict[str, Any]]:
-        return self._dfns.signers.list_key_stores()["items"]  # type: ignore[no-any-return]
+        return self._dfns.signers.list_key_stores()["items"]
 
 
 class TypeScript:
@@ -73,28 +73,28 @@ class TypeScript:
         self._dfns = dfns
 
     def create(self, **body: Any) -> dict[str, Any]:
-        return self._dfns.call("keys.createKey", body=body)  # type: ignore[no-any-return]
+        return self._dfns.call("keys.createKey", body=body)
 
     def get(self, key_id: str) -> dict[str, Any]:
-        return self._dfns.call("keys.getKey", keyId=key_id)  # type: ignore[no-any-return]
+        return self._dfns.call("keys.getKey", keyId=key_id)
 
     def list(self, **query: Any) -> list[dict[str, Any]]:
-        return self._dfns.call("keys.listKeys", query=query)["items"]  # type: ignore[no-any-return]
+        return self._dfns.call("keys.listKeys", query=query)["items"]
 
     def delete(self, key_id: str) -> dict[str, Any]:
-        return self._dfns.call("keys.deleteKey", keyId=key_id)  # type: ignore[no-any-return]
+        return self._dfns.call("keys.deleteKey", keyId=key_id)
 
     def delegate(self, key_id: str, user_id: str) -> dict[str, Any]:
-        return self._dfns.call("keys.delegateKey", keyId=key_id, body={"delegateTo": user_id})  # type: ignore[no-any-return]
+        return self._dfns.call("keys.delegateKey", keyId=key_id, body={"delegateTo": user_id})
 
     def derive(self, key_id: str, domain: str, seed: str) -> dict[str, Any]:
-        return self._dfns.call("keys.deriveKey", keyId=key_id, body={"domain": domain, "seed": seed})  # type: ignore[no-any-return]
+        return self._dfns.call("keys.deriveKey", keyId=key_id, body={"domain": domain, "seed": seed})
 
     def sign(self, key_id: str, **body: Any) -> dict[str, Any]:
-        return self._dfns.call("keys.generateSignature", keyId=key_id, body=body)  # type: ignore[no-any-return]
+        return self._dfns.call("keys.generateSignature", keyId=key_id, body=body)
 
     def stores(self) -> list[dict[str, Any]]:
-        return self._dfns.call("signers.listKeyStores")["items"]  # type: ignore[no-any-return]
+        return self._dfns.call("signers.listKeyStores")["items"]
 
 
 @contextmanager

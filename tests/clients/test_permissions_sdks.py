@@ -95,7 +95,7 @@ def test_python_is_told_what_cannot_be(python: DfnsClient) -> None:
         python.permissions.update_permission(full["id"], {"operations": ["Keys:Read"]})
     assert (immutable.value.status_code, immutable.value.error_code) == (412, "PERMISSION_IMMUTABLE")
     with pytest.raises(DfnsError) as unknown:
-        python.permissions.create_permission({"name": new_name(), "operations": ["Keys:Everything"]})  # type: ignore[list-item]
+        python.permissions.create_permission({"name": new_name(), "operations": ["Keys:Everything"]})
     assert unknown.value.status_code == 400
 
 

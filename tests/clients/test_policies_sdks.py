@@ -39,34 +39,34 @@ class Python:
         self._dfns: Any = stack.enter_context(python_client(connection))
 
     def create_policy(self, body: dict[str, Any]) -> dict[str, Any]:
-        return self._dfns.policies.create_policy(body)  # type: ignore[no-any-return]
+        return self._dfns.policies.create_policy(body)
 
     def update_policy(self, policy_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._dfns.policies.update_policy(policy_id, body)  # type: ignore[no-any-return]
+        return self._dfns.policies.update_policy(policy_id, body)
 
     def archive_policy(self, policy_id: str) -> dict[str, Any]:
-        return self._dfns.policies.delete_policy(policy_id)  # type: ignore[no-any-return]
+        return self._dfns.policies.delete_policy(policy_id)
 
     def policies(self, **query: Any) -> list[dict[str, Any]]:
-        return self._dfns.policies.list_policies(query)["items"]  # type: ignore[no-any-return]
+        return self._dfns.policies.list_policies(query)["items"]
 
     def approvals(self, **query: Any) -> list[dict[str, Any]]:
-        return self._dfns.policies.list_approvals(query)["items"]  # type: ignore[no-any-return]
+        return self._dfns.policies.list_approvals(query)["items"]
 
     def approval(self, approval_id: str) -> dict[str, Any]:
-        return self._dfns.policies.get_approval(approval_id)  # type: ignore[no-any-return]
+        return self._dfns.policies.get_approval(approval_id)
 
     def decide(self, approval_id: str, **body: Any) -> dict[str, Any]:
-        return self._dfns.policies.create_approval_decision(approval_id, body)  # type: ignore[no-any-return]
+        return self._dfns.policies.create_approval_decision(approval_id, body)
 
     def create_key(self) -> str:
-        return self._dfns.keys.create_key({"scheme": "EdDSA", "curve": "ed25519"})["id"]  # type: ignore[no-any-return]
+        return self._dfns.keys.create_key({"scheme": "EdDSA", "curve": "ed25519"})["id"]
 
     def sign(self, key_id: str, **body: Any) -> dict[str, Any]:
-        return self._dfns.keys.generate_signature(key_id, body)  # type: ignore[no-any-return]
+        return self._dfns.keys.generate_signature(key_id, body)
 
     def signature(self, key_id: str, signature_id: str) -> dict[str, Any]:
-        return self._dfns.keys.get_signature(key_id, signature_id)  # type: ignore[no-any-return]
+        return self._dfns.keys.get_signature(key_id, signature_id)
 
 
 class TypeScript:
@@ -87,34 +87,34 @@ class TypeScript:
             return self._call("policies.getPolicy", policyId=policy_id)["pendingChangeRequest"]
 
     def create_policy(self, body: dict[str, Any]) -> dict[str, Any]:
-        return self._call("policies.createPolicy", body=body)  # type: ignore[no-any-return]
+        return self._call("policies.createPolicy", body=body)
 
     def update_policy(self, policy_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._change("policies.updatePolicy", policy_id, body=body)  # type: ignore[no-any-return]
+        return self._change("policies.updatePolicy", policy_id, body=body)
 
     def archive_policy(self, policy_id: str) -> dict[str, Any]:
-        return self._change("policies.archivePolicy", policy_id)  # type: ignore[no-any-return]
+        return self._change("policies.archivePolicy", policy_id)
 
     def policies(self, **query: Any) -> list[dict[str, Any]]:
-        return self._call("policies.listPolicies", query=query)["items"]  # type: ignore[no-any-return]
+        return self._call("policies.listPolicies", query=query)["items"]
 
     def approvals(self, **query: Any) -> list[dict[str, Any]]:
-        return self._call("policies.listApprovals", query=query)["items"]  # type: ignore[no-any-return]
+        return self._call("policies.listApprovals", query=query)["items"]
 
     def approval(self, approval_id: str) -> dict[str, Any]:
-        return self._call("policies.getApproval", approvalId=approval_id)  # type: ignore[no-any-return]
+        return self._call("policies.getApproval", approvalId=approval_id)
 
     def decide(self, approval_id: str, **body: Any) -> dict[str, Any]:
-        return self._call("policies.createApprovalDecision", approvalId=approval_id, body=body)  # type: ignore[no-any-return]
+        return self._call("policies.createApprovalDecision", approvalId=approval_id, body=body)
 
     def create_key(self) -> str:
-        return self._call("keys.createKey", body={"scheme": "EdDSA", "curve": "ed25519"})["id"]  # type: ignore[no-any-return]
+        return self._call("keys.createKey", body={"scheme": "EdDSA", "curve": "ed25519"})["id"]
 
     def sign(self, key_id: str, **body: Any) -> dict[str, Any]:
-        return self._call("keys.generateSignature", keyId=key_id, body=body)  # type: ignore[no-any-return]
+        return self._call("keys.generateSignature", keyId=key_id, body=body)
 
     def signature(self, key_id: str, signature_id: str) -> dict[str, Any]:
-        return self._call("keys.getSignature", keyId=key_id, signatureId=signature_id)  # type: ignore[no-any-return]
+        return self._call("keys.getSignature", keyId=key_id, signatureId=signature_id)
 
 
 class Story:

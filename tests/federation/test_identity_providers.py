@@ -38,7 +38,7 @@ class Counting:
 
 async def test_threat_49_invented_names_of_keys_have_a_provider_asked_once_in_ten_seconds() -> None:
     client, now = Counting(), [NOW_MS]
-    providers = IdentityProviders(client, World(clock=lambda: now[0]))  # type: ignore[arg-type]
+    providers = IdentityProviders(client, World(clock=lambda: now[0]))
     invented = Forger(KEYS, ISSUER, CLIENT, "Ada", NOW_MS // 1000).token({"kid": "invented"})
     for read in (1, 1, 2, 2):
         comers = (providers.verify(invented, Expected(ISSUER, CLIENT, None)) for _ in range(5))

@@ -89,7 +89,7 @@ def person(server: InProcess, caller: Caller, key: NewKey, username: str = ADA) 
     token = session(caller, key, username).json()["token"]
     made = server.caller({**caller.connection, "authToken": token, "credentialId": key.credential_id})
     assert not isinstance(key.key, NewPasskey)
-    made.key = key.key  # type: ignore[assignment]  # Ed25519 unless a test says otherwise
+    made.key = key.key
     return made
 
 

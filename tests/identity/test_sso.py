@@ -422,7 +422,7 @@ def session_of(trusting: Trusting, token: str, key: NewKey) -> Iterator[Caller]:
     """Somebody with a session, who signs with this key."""
     with trusting.server.caller({**trusting.admin.connection, "authToken": token}) as caller:
         caller.credential_id = key.credential_id
-        caller.key = key.key  # type: ignore[assignment]
+        caller.key = key.key
         yield caller
 
 

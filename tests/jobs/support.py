@@ -67,4 +67,4 @@ def count() -> Transaction[int]:
 
 
 def failed(reason: str = "no luck", **members: object) -> Failed:
-    return Failed(reason, **members)  # type: ignore[arg-type]
+    return Failed(reason, **members)

@@ -44,7 +44,7 @@ def marked(url: str) -> list[str]:
     return aio.run(with_database(url, read))
 
 
-async def with_database(url: str, work):  # type: ignore[no-untyped-def]
+async def with_database(url: str, work):
     database = await open_database(url, migrate=False)
     try:
         return await work(database)

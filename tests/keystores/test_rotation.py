@@ -128,7 +128,7 @@ class House:
         async def settled() -> None:
             await self.every_key_signs()
 
-        await rotation.finish_root(database, self.signer, STORE, newest, lambda done, total: None, settled)  # type: ignore[arg-type]
+        await rotation.finish_root(database, self.signer, STORE, newest, lambda done, total: None, settled)
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ async def test_a_root_of_somebody_elses_is_not_taken_by_the_signer(house: House)
     """Whoever reaches the socket may hand roots over, but none that the key-encryption key did not wrap."""
     foreign = Bench(kek=FixedKek(b"x" * 32))
     parsed = rotation.roots.parse_root(foreign.root)
-    blob = rotation.roots.next_root(parsed, foreign.kek, b"")  # type: ignore[arg-type]
+    blob = rotation.roots.next_root(parsed, foreign.kek, b"")
     assert isinstance(blob, bytes)
     blobs = await house.database.read(lambda: store.list_roots(STORE))
     state = house.signer.load([*blobs, blob])
@@ -257,7 +257,7 @@ async def test_k4_the_next_key_encryption_key_opens_before_the_old_one_is_gone(h
                 house.kek,
                 b"",
                 new,
-                b"",  # type: ignore[arg-type]
+                b"",
             )
         await house.restart()
         await house.every_key_signs()
@@ -287,11 +287,11 @@ async def test_of_two_exchanges_at_once_no_key_is_put_in_force_that_was_not_show
         read = house.database.read
 
         async def write(self, transaction: Any) -> Any:
-            await house.database.write(lambda: rotation_store.stage_wraps(STORE, wraps))  # type: ignore[arg-type]
+            await house.database.write(lambda: rotation_store.stage_wraps(STORE, wraps))
             return await house.database.write(transaction)
 
     with pytest.raises(rotation_store.RotationConflict, match="wrapped anew in between"):
-        await rotation.finish_kek(Overtaken(), STORE, mine, b"")  # type: ignore[arg-type]
+        await rotation.finish_kek(Overtaken(), STORE, mine, b"")
     await house.restart()
     await house.every_key_signs()
     assert await rotation.finish_kek(house.database, STORE, theirs, b"") == [1]
@@ -322,7 +322,7 @@ def test_what_else_a_root_holds_is_carried_over() -> None:
         "recovery_recipients": (recipient,),
         "authoriser_apart": True,
     }
-    before = parsed(roots.create_root(old, STORE, b"a" * 32, **more))  # type: ignore[arg-type]
+    before = parsed(roots.create_root(old, STORE, b"a" * 32, **more))
     whole = content(before, old)
     blobs = (roots.rewrap_root(before, old, b"", new, b""), roots.next_root(before, old, b""))
     for blob, kek, changes in zip(blobs, (new, old), (set[str](), {"root_key", "root_version", "vouch"}), strict=True):

@@ -144,7 +144,7 @@ async def house(
                 stack.push_async_callback(line.close)
         made = await make_key(client, administrator, World().new_id("key")) if key else None
         keeper = grants if isinstance(grants, AuthoriserClient) else client
-        yield House(client, keeper, administrator, made, state, root, supervisor, authorising)  # type: ignore[arg-type]  # the caller asked for none
+        yield House(client, keeper, administrator, made, state, root, supervisor, authorising)
 
 
 def authoriser_process(directory: Path) -> Supervisor:

@@ -19,7 +19,7 @@ from tests.policies.house import House, approval, group
 
 def code(answer: object) -> tuple[int, str]:
     """Status and code of a refusal."""
-    return answer.status_code, answer.json()["error"]["code"]  # type: ignore[attr-defined]
+    return answer.status_code, answer.json()["error"]["code"]
 
 
 def test_what_two_approve_is_signed_once_and_as_it_was_asked_for(house: House) -> None:

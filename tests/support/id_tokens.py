@@ -48,7 +48,7 @@ class Forger:
         key = self.keys["RS256"]
         signed = sign({"alg": "none"}, self.claims(), key).rstrip(".").partition(".")[2]
         header = base64url.encode(json.dumps({"alg": "HS256", "kid": key.kid}).encode())
-        secret = key.as_pem(private=False)  # type: ignore[attr-defined]
+        secret = key.as_pem(private=False)
         return f"{header}.{signed}.{base64url.encode(hmac.digest(secret, f'{header}.{signed}'.encode(), 'sha256'))}"
 
     def bytes_of(self, payload: bytes) -> str:
