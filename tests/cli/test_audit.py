@@ -118,7 +118,7 @@ def test_database_and_secret_are_those_of_the_settings(database_url: str, log: L
     secret.write_bytes(SECRET)
     config.write_text(f'database = "{database_url}"\nserver_secret_file = "{secret}"\n')
     assert run("fingerprint", "--config", config).output.startswith(trust)
-    assert "there are 0 organisations" in run("export", "--config", config, "--output", output).output
+    assert "there is no organisation yet" in run("export", "--config", config, "--output", output).output
     done = run("export", "--config", config, "--org", ORG, "--output", output)
     assert (done.exit_code, b'"payload":"{\\"name\\"' in output.read_bytes()) == (0, True), done.output
 

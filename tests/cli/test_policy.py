@@ -26,7 +26,7 @@ def test_z6_example_and_published_cases_pass(file: Path, passed: int) -> None:
 def test_example_has_no_errors_for_the_linter() -> None:
     result = run("lint", EXAMPLE)
     assert result.exit_code == 0, result.output
-    assert "0 error, 0 warning, 1 info" in result.output
+    assert "0 errors, 0 warnings, 1 info" in result.output
 
 
 def test_failing_case_is_explained_and_fails_the_command(tmp_path: Path) -> None:

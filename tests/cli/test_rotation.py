@@ -164,7 +164,7 @@ def test_custodians_unseal_one_by_one_and_rotate_the_root_together(database_url:
         production.start()
         production.wait(lambda: "waits for 2 shares" in production.run("keystore", "status").output)
         first = run(production, "unseal", "--share", secret=shares[2])
-        assert "1 of 2 shares are here (number 3)" in first
+        assert "1 of 2 shares is here (number 3)" in first
         wrong = production.run("keystore", "unseal", "--share", passphrase="abandon " * 33)
         assert "mistyped or changed" in wrong.errors
         assert run(production, "unseal", "--share", secret=shares[0]).startswith("unsealed")

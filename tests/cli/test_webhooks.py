@@ -24,7 +24,7 @@ def test_webhooks_are_listed_and_what_failed_is_sent_again(shared_sandbox: Sandb
         tenants.execute("UPDATE webhook_events SET failed = 1, status = '500'")
         resend = ("webhooks", "resend", made["id"], "--since")
         assert operator.output(*resend, "2099-01-01") == "0 events are sent again\n"
-        assert operator.output(*resend, "2026-01-01") == "1 events are sent again\n"
+        assert operator.output(*resend, "2026-01-01") == "1 event is sent again\n"
         until(lambda: len(receiver.received) == 2)
         first, second = (each.json() for each in receiver.received)
         assert (second["retryOf"], second["data"]) == (first["id"], first["data"])

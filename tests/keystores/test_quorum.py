@@ -70,7 +70,7 @@ def test_k5_a_share_handed_in_twice_counts_once() -> None:
     custody = Custody()
     for _ in range(4):
         assert state(custody.hand_in(custody.shares[1])).state == "sealed"
-    assert "1 of 3 shares are here (number 2)" in state(custody.hand_in(custody.shares[1])).reason
+    assert "1 of 3 shares is here (number 2)" in state(custody.hand_in(custody.shares[1])).reason
 
 
 def test_k5_a_share_of_another_set_is_named_and_the_right_ones_still_open() -> None:

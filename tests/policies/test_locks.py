@@ -44,7 +44,7 @@ def test_a_listed_approver_who_is_gone_locks_it_and_the_reason_says_so() -> None
     assert locked([pair], ADA, BOB, EVE, BOT) == []
     (lock,) = locks([pair], [ADA, gone, EVE, BOT], service_accounts_allowed=True)
     assert lock.reasons == (
-        "pair (pair): a group needs 1 approvals, and 0 to 1, by who starts it, can be given",
+        "pair (pair): a group needs 1 approval, and 0 to 1, by who starts it, can be given",
         "pair (pair): a group needs 2 approvals, and 0 to 1, by who starts it, can be given",
     )
 

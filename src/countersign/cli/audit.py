@@ -14,6 +14,7 @@ import msgspec
 
 from countersign.cli.common import Group, config_option, data_option, installation_settings
 from countersign.cli.progress import progress_bar
+from countersign.encoding.counted import counted
 from countersign.private_files import whole
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ def export_command(
     if server_secret is None and not redact:
         raise click.UsageError("payloads are sealed: name the server secret with --server-secret, or use --redact")
     done = asyncio.run(_export(url, None if redact else server_secret, org_id, output))
-    click.echo(
-        f"{output}: {done.entries} entries, {done.checkpoints} checkpoints, {done.unsequenced} not yet in the tree"
-    )
+    written = f"{_entries(done.entries)}, {counted(done.checkpoints, 'checkpoint')}"
+    click.echo(f"{output}: {written}, {done.unsequenced:,} not yet in the tree")
 
 
 @audit.command("fingerprint")
@@ -246,33 +246,41 @@ def _where(broken: Broken) -> str:
     return ", ".join([*named, f"line {broken.line}"])
 
 
+def _entries(number: int) -> str:
+    return counted(number, "entry", "entries")
+
+
 def _sound_lines(file: Path, sound: Sound, save_path: Path | None) -> Iterator[str]:
     summary = sound.summary
     verdict = "SOUND" if sound.trusted else "SELF-CONSISTENT ONLY"
     yield f"{verdict}: {file}"
     yield f"  installation {summary.installation_id}, organisation {summary.org_id}"
-    yield f"  {summary.entries} entries under {summary.checkpoints} checkpoints, key {sound.fingerprint}"
-    yield f"  {summary.actions} actions, each countersigned by an enrolled credential for exactly this request"
-    failed = f" ({summary.failed_signatures} failed)" if summary.failed_signatures else ""
-    yield f"  {summary.signatures} signatures by keys{failed}, each asked for by one of these actions"
+    checkpoints = counted(summary.checkpoints, "checkpoint")
+    yield f"  {_entries(summary.entries)} under {checkpoints}, key {sound.fingerprint}"
+    actions = counted(summary.actions, "action")
+    yield f"  {actions}, each countersigned by an enrolled credential for exactly this request"
+    failed = f" ({summary.failed_signatures:,} failed)" if summary.failed_signatures else ""
+    signatures = counted(summary.signatures, "signature")
+    yield f"  {signatures} by keys{failed}, each asked for by one of these actions"
     if sound.saved_size is not None:
-        yield f"  extends the saved checkpoint of {sound.saved_size} entries"
+        yield f"  extends the saved checkpoint of {_entries(sound.saved_size)}"
     if summary.redacted_payloads:
-        yield f"  {summary.redacted_payloads} payloads are redacted (their hashes were checked)"
+        payloads = counted(summary.redacted_payloads, "payload is redacted", "payloads are redacted")
+        yield f"  {payloads} (hashes were checked)"
     if summary.unsequenced:
-        yield f"  {summary.unsequenced} entries at the end have no position yet: a later export shows that they stay"
+        yield f"  {_entries(summary.unsequenced)} at the end without a position yet: a later export shows that all stay"
     if summary.system:
-        yield f"  {summary.system} entries without an assertion, done by the server or its operator:"
+        yield f"  {_entries(summary.system)} without an assertion, done by the server or its operator:"
         weighty = [item for item in summary.unasserted if item.weighty]
         others = [item for item in summary.unasserted if not item.weighty][:_SHOWN]
         for item in [*weighty, *others]:
             enrolled = f", enrolled {', '.join(item.enrolled)}" if item.enrolled else ""
             yield f"    {item.event} {item.entry_id}{enrolled}"
         if left := summary.system - len(weighty) - len(others):
-            yield f"    and {left} more, which enrol nobody and grant nothing (--json)"
+            yield f"    and {left:,} more that enrol nobody and grant nothing (--json)"
     if summary.unshown_enrolments:
-        count = len(summary.unshown_enrolments)
-        yield f"  {count} credentials whose key the payload of the enrolling action doesn't show (or is redacted):"
+        credentials = counted(len(summary.unshown_enrolments), "credential")
+        yield f"  {credentials} whose key the payload of the enrolling action doesn't show (or is redacted):"
         for credential in summary.unshown_enrolments:
             yield f"    {credential}"
     if not sound.trusted:

@@ -12,12 +12,14 @@ import click
 
 from countersign.cli.common import config_option, data_option, installation_settings, read_settings
 from countersign.cli.progress import progress_bar
+from countersign.encoding.counted import counted
 from countersign.private_files import new_file, write_whole
 from countersign.server.settings import Settings
 
 if TYPE_CHECKING:
     from pyrage import x25519
 
+    from countersign.backup.archive import Head
     from countersign.backup.drill import Report
 
 SECRET = "server.secret"
@@ -92,10 +94,9 @@ def backup(output: Path, config: Path | None, data: Path | None, recipients: tup
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or output}: {error.strerror}") from None
-    count = done.summary.tables["key_records"].count
-    click.echo(f"{output}: {done.size:,} bytes, {count:,} sealed keys, {done.manifest.rows:,} rows")
-    for head in done.manifest.audit_heads:
-        click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
+    sealed = counted(done.summary.tables["key_records"].count, "sealed key")
+    click.echo(f"{output}: {counted(done.size, 'byte')}, {sealed}, {counted(done.manifest.rows, 'row')}")
+    _tell_heads(done.manifest.audit_heads)
     for name, path in saved_files(values).items():
         if name != SECRET and name not in done.summary.files:
             click.echo(f"  note: {path} is not there: the backup lacks this roster, which its process keeps elsewhere")
@@ -133,9 +134,8 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
             progress=lambda done, total: show("rows", done, total),
         )
     made = done.manifest
-    click.echo(f"restored installation {made.installation_id} as of {made.created_at}: {made.rows:,} rows")
-    for head in made.audit_heads:
-        click.echo(f"  audit log of {head.org_id}: {head.size:,} entries, root {head.root_hash}")
+    click.echo(f"restored installation {made.installation_id} as of {made.created_at}: {counted(made.rows, 'row')}")
+    _tell_heads(made.audit_heads)
     for name in sorted(done.files.keys() - saved_files(values).keys()):
         click.echo(f"  note: {name} is left out: these settings have no such store, or no authoriser of its own")
     click.echo("  put the key-encryption key in place, then start signer and server")
@@ -168,6 +168,11 @@ def read_identities(path: Path) -> Sequence[x25519.Identity]:
     from countersign.backup import archive
 
     return archive.identities(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _tell_heads(heads: Sequence[Head]) -> None:
+    for head in heads:
+        click.echo(f"  audit log of {head.org_id}: {counted(head.size, 'entry', 'entries')}, root {head.root_hash}")
 
 
 @contextmanager
@@ -255,16 +260,20 @@ def drill(
 def _lines(report: Report, path: Path) -> list[str]:
     keys = report.keys
     lines = [
-        f"{report.outcome.upper()}: {report.backup} of {report.backup_created_at}, {report.rows:,} rows",
+        f"{report.outcome.upper()}: {report.backup} of {report.backup_created_at}, {counted(report.rows, 'row')}",
         f"  installation {report.installation_id}, key store {report.store_id} ({report.key_encryption})",
-        f"  {keys.used:,} of {keys.total:,} keys were opened, gave their public key and were used",
+        f"  {keys.used:,} of {counted(keys.total, 'key')} opened, compared with the public key, and used",
     ]
     lines += [f"    {count:>10,}  {scheme}" for scheme, count in keys.by_scheme.items()]
     lines += [f"    FAILED {key.key_id}: {key.reason}" for key in keys.failures]
     if keys.failed > len(keys.failures):
         lines.append(f"    and {keys.failed - len(keys.failures):,} more")
     for log in report.audit:
-        verdict = f"{log.size:,} entries, root {log.root_hash}" if log.reason is None else f"BROKEN: {log.reason}"
+        verdict = (
+            f"{counted(log.size, 'entry', 'entries')}, root {log.root_hash}"
+            if log.reason is None
+            else f"BROKEN: {log.reason}"
+        )
         lines.append(f"  audit log of {log.org_id}: {verdict}")
     lines += [f"  note: {note}" for note in report.notes]
     lines.append(f"  report: {path}")

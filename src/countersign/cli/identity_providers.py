@@ -17,6 +17,7 @@ from countersign.cli.common import (
     write_local,
     write_with_keys,
 )
+from countersign.encoding.counted import counted
 
 _secret_option = click.option(
     "--client-secret-file",
@@ -100,9 +101,8 @@ def check_command(provider_id: str, config: Path | None, data: Path | None) -> N
     from countersign.identity import provider_administration as administration
 
     provider = write_local(config, data, lambda _world: administration.find(provider_id))
-    click.echo(
-        f"{provider.issuer} answers: {_look(config, data, provider.issuer)} keys that ID tokens may be signed with"
-    )
+    keys = counted(_look(config, data, provider.issuer), "key")
+    click.echo(f"{provider.issuer} answers: {keys} that ID tokens may be signed with")
 
 
 @identity_providers.command("set-secret")

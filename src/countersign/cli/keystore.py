@@ -27,6 +27,7 @@ from countersign.cli.signers import (
     signer_of,
     store_option,
 )
+from countersign.encoding.counted import counted
 from countersign.encoding.dates import to_iso
 from countersign.keystores import SignerClient, SignerError, SignerStatus
 from countersign.server.settings import Settings
@@ -216,11 +217,12 @@ def _root_lines(roots: list[RootState]) -> list[str]:
         wrapped = f"wrapped by {root.provider}, " if root.provider else ""
         exchanged = f"also by {root.next_provider}, " if root.next_provider else ""
         made = to_iso(root.created_at)[:10]
-        lines.append(f"root {root.version}: {root.state}, {wrapped}{exchanged}{root.records} keys, made {made}")
+        lines.append(
+            f"root {root.version}: {root.state}, {wrapped}{exchanged}{counted(root.records, 'key')}, made {made}"
+        )
     live = [root for root in roots if root.state != "Destroyed"]
     if len(live) > 1:
-        total = sum(root.records for root in live)
-        done = f"{live[-1].records} of {total} keys"
+        done = f"{live[-1].records:,} of {counted(sum(root.records for root in live), 'key')}"
         lines.append(f"rotation to root {live[-1].version}: {done}; go on with 'keystore rotate-root'")
     if any(root.next_provider for root in live):
         lines.append("the key-encryption key is being exchanged: 'keystore rotate-kek --finish' or --abandon")

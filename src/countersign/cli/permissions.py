@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from countersign.cli.common import Group, config_option, data_option, installation_settings, printable, run_local
+from countersign.encoding.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,8 @@ def _page(org_id: str, before: str, archived: bool) -> Callable[[], Any]:
 def _line(each: Listed) -> str:
     stored = each.permission
     state = "immutable" if stored.is_immutable else "archived" if stored.is_archived else "active"
-    return f"{stored.id}  {each.org_id}  {state:<9}  {len(stored.operations):>4} operations  {printable(stored.name)}"
+    operations = counted(len(stored.operations), "operation")
+    return f"{stored.id}  {each.org_id}  {state:<9}  {operations:>15}  {printable(stored.name)}"
 
 
 @permissions.command("show")

@@ -10,6 +10,7 @@ import click
 from countersign.cli.common import Group
 from countersign.cli.policy_lab import export_command, replay_command
 from countersign.cli.prices import prices_command
+from countersign.encoding.counted import counted
 
 if TYPE_CHECKING:
     from countersign.policies.scenario import Scenario
@@ -95,8 +96,8 @@ def lint(file: Path, as_json: bool) -> None:
     else:
         for finding in findings:
             click.echo(f"{finding.severity}: {finding.policy_id or 'the set'}: {finding.message} [{finding.code}]")
-        counted = [f"{sum(one.severity == severity for one in findings)} {severity}" for severity in linter.SEVERITIES]
-        click.echo(", ".join(counted))
+        numbers = {severity: sum(one.severity == severity for one in findings) for severity in linter.SEVERITIES}
+        click.echo(", ".join(counted(numbers[name], name, {"info": "info"}.get(name)) for name in linter.SEVERITIES))
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(1)
 

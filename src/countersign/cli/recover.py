@@ -12,6 +12,7 @@ from countersign.cli.backup import identity_option, put_files, read_identities, 
 from countersign.cli.common import config_option
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
 from countersign.cli.progress import progress_bar
+from countersign.encoding.counted import counted
 
 if TYPE_CHECKING:
     from countersign.keystores.roots import NamedAuthoriser
@@ -82,9 +83,12 @@ def recover(
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(f"{done.recovered:,} keys are sealed anew under root version {done.root_version}")
+        click.echo(
+            f"{counted(done.recovered, 'key is', 'keys are')} sealed anew under root version {done.root_version}"
+        )
         if done.lost:
-            click.echo(f"{len(done.lost):,} keys have no recovery copy and are gone: {', '.join(done.lost[:_SHOWN])}")
+            gone = counted(len(done.lost), "key has no recovery copy and is", "keys have no recovery copy and are")
+            click.echo(f"{gone} gone: {', '.join(done.lost[:_SHOWN])}")
         for key_id, reason in list(done.refused.items())[:_SHOWN]:
             click.echo(f"{key_id} can't be recovered: {reason}")
         click.echo("The signer's roster is begun anew: countersign keystore roster adopt")

@@ -21,6 +21,7 @@ from countersign.cli.signers import (
     roster_line,
     store_option,
 )
+from countersign.encoding.counted import counted
 
 if TYPE_CHECKING:
     from countersign.keystores import Founder
@@ -253,7 +254,7 @@ def _show(document: dict[str, Any], listed: list[Listed]) -> None:
         how = f"{item.how} by {item.by}" if item.by else item.how
         named = f"{item.credential_uuid}  {item.state:<8}  {item.kind:<20}  {item.user_id}"
         click.echo(f"{named}  {item.fingerprint}  {how}")
-    click.echo(f"{document['records']} records, head {document['head']}")
+    click.echo(f"{counted(document['records'], 'record')}, head {document['head']}")
     if document["behind"]:
         click.echo(f"BEHIND: {document['behind']}")
         click.echo("  Until then no key is used: put the newest copy back; or 'roster repeat', then 'roster confirm'.")
@@ -287,7 +288,7 @@ def adopt(data: Path | None, config: Path | None, store_id: str | None, yes: boo
         await place.client.change_roster("adopt", _packed(replace(adoption, proof=proof)))
         return len(found)
 
-    click.echo(f"the roster begins with {_run_one(config, data, store_id, work)} credentials")
+    click.echo(f"the roster begins with {counted(_run_one(config, data, store_id, work), 'credential')}")
 
 
 async def confirmed_credentials(database: Database, *, ask: bool) -> tuple[Founder, ...]:
@@ -298,7 +299,8 @@ async def confirmed_credentials(database: Database, *, ask: bool) -> tuple[Found
     for item in found:
         _tell(item)
     if ask:
-        click.confirm(f"Are these {len(found)} credentials all known and wanted?", abort=True)
+        these = counted(len(found), "credential known and", "credentials all known and")
+        click.confirm(f"{'Is this' if len(found) == 1 else 'Are these'} {these} wanted?", abort=True)
     return tuple(found)
 
 
@@ -334,7 +336,7 @@ def repeat(data: Path | None, config: Path | None, store_id: str | None) -> None
 
         return await place.database.write(lambda: begin_anew(place.store.store_id))
 
-    click.echo(f"{_run_one(config, data, store_id, work)} orders wait for the signer")
+    click.echo(f"{counted(_run_one(config, data, store_id, work), 'order waits', 'orders wait')} for the signer")
 
 
 @roster.command()
@@ -353,7 +355,7 @@ def confirm(data: Path | None, config: Path | None, store_id: str | None) -> Non
         await place.database.write(lambda: put_roster_mark(place.store.store_id, page.records, page.head.hex(), now))
         return page.records
 
-    click.echo(f"the roster of {_run_one(config, data, store_id, work)} records is taken for the newest")
+    click.echo(f"the roster of {counted(_run_one(config, data, store_id, work), 'record')} is taken for the newest")
 
 
 @click.command()
@@ -389,7 +391,6 @@ def endorse(
     for store, outcome in failed:
         click.echo(f"{store.title}: {outcome}", err=True)
     if failed:
-        raise click.ClickException(
-            f"{credential_uuid} counts in {len(outcomes) - len(failed)} of {len(outcomes)} rosters"
-        )
+        taken = len(outcomes) - len(failed)
+        raise click.ClickException(f"{credential_uuid} counts in {taken} of {counted(len(outcomes), 'roster')}")
     click.echo(f"{credential_uuid} counts")

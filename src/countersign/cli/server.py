@@ -20,6 +20,7 @@ from countersign.cli.common import (
     start_refusals,
 )
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
+from countersign.encoding.counted import counted
 from countersign.private_files import write_whole
 from countersign.server.settings import BadSettings, Settings
 
@@ -287,7 +288,8 @@ def rotate(config: Path | None, data: Path | None, purpose: Purpose) -> None:
 
     values = installation_settings(config, data)
     made = run_local(values, lambda database, secret, world: rotate_server_key(database, purpose, secret, world))
-    click.echo(f"{purpose}: {made} is active; running servers take it up within {values.key_refresh_seconds} seconds")
+    within = counted(values.key_refresh_seconds, "second")
+    click.echo(f"{purpose}: {made} is active; running servers take it up within {within}")
 
 
 @server_keys.command()

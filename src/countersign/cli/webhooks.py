@@ -19,6 +19,7 @@ from countersign.cli.common import (
     printable,
     run_local,
 )
+from countersign.encoding.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,4 +90,5 @@ def resend_command(webhook_id: str, since: str, config: Path | None, data: Path 
         parts = [found[at : at + _AT_ONCE] for at in range(0, len(found), _AT_ONCE)]
         return sum([await database.write(partial(resend, part)) for part in parts])
 
-    click.echo(f"{run_local(installation_settings(config, data), work):,} events are sent again")
+    sent = run_local(installation_settings(config, data), work)
+    click.echo(f"{counted(sent, 'event is', 'events are')} sent again")

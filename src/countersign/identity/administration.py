@@ -147,7 +147,9 @@ def organisation(named: str | None) -> Transaction[str]:
     """The organisation of this id, by default the only one there is. Raises ``Impossible``."""
     known = yield from organisations()
     if named is None and len(known) != 1:
-        raise Impossible(f"there are {len(known)} organisations: name one with --org")
+        raise Impossible(
+            f"there are {len(known):,} organisations: name one with --org" if known else "there is no organisation yet"
+        )
     chosen = known[0] if named is None else named
     if chosen not in known:
         raise Impossible(f"there is no organisation {chosen!r}")

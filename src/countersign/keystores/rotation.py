@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from countersign.encoding.counted import counted
 from countersign.keystores import roots, rotation_store
 from countersign.keystores.client import SignerClient
 from countersign.keystores.kek import KekProvider
@@ -153,7 +154,7 @@ async def reseal(database: Database, signer: SignerClient, store_id: str, newest
             progress(min(done + moved, total), total)
         if not moved:
             why = refused[0] if refused else "no key has them"
-            raise RotationConflict(f"{left} records can't be sealed anew, so the older root stays: {why}")
+            raise RotationConflict(f"{counted(left, 'record')} can't be sealed anew, so the older root stays: {why}")
 
 
 async def _next(database: Database, store_id: str, newest: int, after: tuple[str, str]) -> list[KeyRecord]:

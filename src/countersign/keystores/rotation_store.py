@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from countersign.encoding.counted import counted
 from countersign.keystores.orders import GeneratedKey, KeyRecord
 from countersign.storage.transaction import Statement, Transaction
 
@@ -201,7 +202,7 @@ def destroy(store_id: str, newest: int) -> Transaction[list[int]]:
     Raises RotationConflict when one is still in use.
     """
     if left := (yield from count_old(store_id, newest)):
-        raise RotationConflict(f"{left} records are still sealed under an older root")
+        raise RotationConflict(f"{counted(left, 'record is', 'records are')} still sealed under an older root")
     rows = yield DESTROY, (b"", store_id, newest)
     # A new root has signers of its own, which are made when they are first asked for.
     yield DROP_SIGNERS, (store_id, newest)

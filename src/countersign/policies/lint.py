@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from countersign.api.wire import UNSET
+from countersign.encoding.counted import counted
 from countersign.policies import types
 from countersign.policies.activity import Activity, IncomingTransaction, Wallet, WalletActivity
 from countersign.policies.approvals import Member, may_approve, possible_approvers
@@ -130,7 +131,7 @@ def _approval_findings(policy: Policy, action: RequestApproval, people: _People)
         yield from _listed_findings(policy, group, name, people)
         able = people.able(group, None)
         if len(able) < group.quorum:
-            message = f"{name} needs {group.quorum} approvals, but only {len(able)} can give one{lasts}"
+            message = f"{name} needs {counted(group.quorum, 'approval')}, but only {len(able)} can give one{lasts}"
             yield Finding("error", "quorum-too-large", policy.id, message)
             continue
         initiators = people.governors if governance else people.initiators

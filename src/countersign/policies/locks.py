@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from countersign.encoding.counted import counted
 from countersign.policies.activity import ChangeActivity
 from countersign.policies.approvals import Member, possible_approvers
 from countersign.policies.evaluate import scope_of
@@ -60,4 +61,4 @@ def _reason(
     if least >= group.quorum:
         return None
     able = str(most) if least == most else f"{least} to {most}, by who starts it,"
-    return f"{guard.name} ({guard.id}): a group needs {group.quorum} approvals, and {able} can be given"
+    return f"{guard.name} ({guard.id}): a group needs {counted(group.quorum, 'approval')}, and {able} can be given"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
+from countersign.encoding.counted import counted
+
 #: Arithmetic that is exact or fails: more digits than any value needs, and no rounding allowed.
 EXACT = Context(prec=2000, Emax=10_000, Emin=-10_000, traps=[Inexact, InvalidOperation, Overflow])
 #: For numbers that are only shown.
@@ -70,7 +72,7 @@ def choose(quotes: Sequence[Quote], rules: PriceRules, now: int) -> Priced | Unp
     fresh = [quote for quote in answered if _fresh(quote, rules, now)]
     if not fresh:
         ages = _each(f"{one.source}: {_age(one, now)}" for one in answered)
-        return Unpriced(f"no price is younger than {rules.max_age_ms // 1000} seconds{ages}")
+        return Unpriced(f"no price is younger than {counted(rules.max_age_ms // 1000, 'second')}{ages}")
     usable = [(quote.price, quote.source) for quote in fresh if quote.price is not None and _sane(quote.price)]
     if len(usable) != len(fresh):
         return Unpriced("a source gave a price that is no positive number")
@@ -115,7 +117,7 @@ def _fresh(quote: Quote, rules: PriceRules, now: int) -> bool:
 
 def _age(quote: Quote, now: int) -> str:
     seconds = (now - (now if quote.at is None else quote.at)) // 1000
-    return f"{seconds:,} seconds old" if seconds >= 0 else f"{-seconds:,} seconds ahead"
+    return f"{counted(abs(seconds), 'second')} {'old' if seconds >= 0 else 'ahead'}"
 
 
 def _each(said: Iterable[str]) -> str:

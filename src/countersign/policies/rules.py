@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from countersign.encoding.counted import counted
 from countersign.policies import prices, types
 from countersign.policies.activity import Undeterminable, WalletActivity
 from countersign.policies.facts import Provider, Screening, Unscreened
@@ -139,7 +140,7 @@ def _amount_velocity(velocity: types.FiatVelocity, scene: Scene, subjects: Seque
         highest = max(highest, spent)
     above = highest > velocity.limit
     relation = "above" if above else "not above"
-    cumulative = f"{_plain(highest)} {velocity.currency} in {velocity.timeframe} minutes"
+    cumulative = f"{_plain(highest)} {velocity.currency} in {counted(velocity.timeframe, 'minute')}"
     return Verdict(
         above,
         f"{cumulative} is {relation} the limit of {_plain(velocity.limit)}",
@@ -160,7 +161,7 @@ def _count_velocity(velocity: types.CountVelocity, scene: Scene, subjects: Seque
     relation = "above" if above else "not above"
     return Verdict(
         above,
-        f"{highest} in {velocity.timeframe} minutes is {relation} the limit of {_plain(velocity.limit)}",
+        f"{highest} in {counted(velocity.timeframe, 'minute')} is {relation} the limit of {_plain(velocity.limit)}",
         {"count": highest},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from countersign.encoding.counted import counted
 from countersign.policies import prices
 from countersign.policies.activity import Activity, Reading, Undeterminable, ValueTransfer, WalletActivity, read
 from countersign.policies.facts import Facts, PastActivity
@@ -97,7 +98,7 @@ class Scene:
         for one in past:
             value = one.values.get(currency)
             if value is None:
-                return Unvalued(f"an activity of {subject} in the last {minutes} minutes has no known value")
+                return Unvalued(f"an activity of {subject} in the last {counted(minutes, 'minute')} has no known value")
             values += [value] * one.number
         total = prices.total(values)
         return Unvalued("the sum has too many digits") if total is None else total

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Protocol
 
+from countersign.encoding.counted import counted
 from countersign.storage.transaction import Row
 from countersign.world import World
 
@@ -29,7 +30,7 @@ class SchemaOutdated(SchemaError):
     """Migrations are missing; ``names`` in the order in which they will be applied."""
 
     def __init__(self, names: list[str]) -> None:
-        super().__init__(f"the database lacks {len(names)} migration(s); run `countersign migrate`")
+        super().__init__(f"the database lacks {counted(len(names), 'migration')}; run `countersign migrate`")
         self.names = names
 
 

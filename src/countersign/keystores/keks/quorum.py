@@ -83,7 +83,8 @@ class QuorumProvider:
         if not mine:
             return Refusal("Sealed", f"the key store waits for {wanted.threshold} shares: {_COMMAND}")
         if (missing := wanted.threshold - len(mine)) > 0:
-            here = f"{len(mine)} of {wanted.threshold} shares are here (number {', '.join(map(str, mine))})"
+            verb = "is" if len(mine) == 1 else "are"
+            here = f"{len(mine)} of {wanted.threshold} shares {verb} here (number {', '.join(map(str, mine))})"
             return MoreShares("Sealed", f"{here}; {missing} more needed: {_COMMAND}")
         return self._combine(list(parameters), [self._given[wanted.hashes[number - 1]] for number in mine])
 
