@@ -40,6 +40,12 @@ def waiting_organisations() -> Transaction[tuple[str, ...]]:
     return tuple(row[0] for row in rows)
 
 
+def count_waiting() -> Transaction[int]:
+    """How many entries have no position; counted up to a hundred thousand."""
+    rows = yield store.COUNT_WAITING, ()
+    return int(rows[0][0])
+
+
 def next_batch(org_id: str, limit: int) -> Transaction[Batch]:
     """The next entries of an organisation in order of their ids; reads only.
 

@@ -20,6 +20,10 @@ LIST_WAITING_ORGANISATIONS = Statement(
     "list_waiting_organisations",
     "SELECT DISTINCT org_id FROM audit_unsequenced ORDER BY org_id",
 )
+COUNT_WAITING = Statement(
+    "count_waiting_audit_entries",
+    "SELECT count(*) FROM (SELECT 1 FROM audit_unsequenced LIMIT 100000) waiting",
+)
 LIST_WAITING = Statement(
     "list_waiting_audit_entries",
     "SELECT u.entry_id, e.entry FROM audit_unsequenced u "

@@ -16,7 +16,7 @@ from countersign.identity import mail_delivery
 from countersign.identity.local_commands import Impossible
 from countersign.identity.mail_delivery import Post
 from countersign.jobs import Done, Job, Kind, Outcome, queue
-from countersign.jobs.inspection import Shown, drop, find, health, retry
+from countersign.jobs.inspection import Shown, drop, find, retry
 from countersign.jobs.workers import Workers
 from countersign.keys.approved_signatures import SIGN_APPROVED, ApprovedSignatures, dropped
 from countersign.keys.finishing import Finishing
@@ -32,7 +32,6 @@ from countersign.world import World
 
 _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
-_HEALTH_SECONDS = 5.0
 #: Jobs that what was promised to somebody rests on: no time makes one of them forgotten, dead or not.
 _KEPT = frozenset({SIGN_APPROVED, END_APPROVAL})
 
@@ -98,20 +97,6 @@ def workers(services: Services, metrics: Metrics) -> Workers:
         lease_ms=settings.job_lease_seconds * 1000,
         count=metrics.count_job,
     )
-
-
-async def measure(services: Services, metrics: Metrics) -> None:
-    """Bring the metrics of what waits up to date."""
-    names, now = [kind.name for kind in kinds(services)], services.world.now()
-    for kind, state in (await services.database.read(lambda: health(names, now))).items():
-        metrics.set_jobs(kind, 0 if state.oldest_due is None else (now - state.oldest_due) / 1000, state.dead)
-
-
-async def watch(services: Services, metrics: Metrics) -> None:
-    """Do so for as long as the process runs."""
-    while True:
-        await measure(services, metrics)
-        await asyncio.sleep(_HEALTH_SECONDS)
 
 
 async def work_alone(settings: Settings, world: World) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from countersign import __version__
 from countersign.storage import Statistics
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -77,24 +78,24 @@ class Metrics:
             ["kind", "outcome"],
             registry=self.registry,
         )
-        # All processes look at the same table: the last one to look is right.
-        self._job_age = Gauge(
-            "countersign_jobs_oldest_due_seconds",
-            "For how long the oldest due job waits",
-            ["kind"],
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
+        # All processes look at the same tables, each at its own connections: the last one to look is right.
+        self._job_age = self._gauge("jobs_oldest_due_seconds", "For how long the oldest due job waits", "kind")
+        self._dead_jobs = self._gauge(
+            "jobs_dead", "Jobs whose plan is used up and that nobody has dropped, of the newest thousand", "kind"
         )
-        self._dead_jobs = Gauge(
-            "countersign_jobs_dead",
-            "Jobs whose plan is used up and that nobody has dropped, of the newest thousand",
-            ["kind"],
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
+        self._stores = self._gauge(
+            "key_store_available", "Whether orders reach the key store: 1, or 0 while it is sealed or away", "store"
         )
+        self._waiting_entries = self._gauge(
+            "audit_waiting_entries", "Audit entries that no checkpoint covers yet, of the oldest hundred thousand"
+        )
+        self._gauge("info", "The version that runs", "version").labels(__version__).set(1)
         self._answered: dict[tuple[str, int], _Answered] = {}
         self._several = _DIRECTORY in os.environ
         self._catches_up_soon = False
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"countersign_{name}", about, labels, registry=self.registry, multiprocess_mode="mostrecent")
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -115,6 +116,14 @@ class Metrics:
         """What waits (seconds) and what is dead, as the table says."""
         self._job_age.labels(kind).set(oldest_due)
         self._dead_jobs.labels(kind).set(dead)
+
+    def set_key_store(self, store: str, *, available: bool) -> None:
+        """Whether a key store takes orders now."""
+        self._stores.labels(store).set(available)
+
+    def set_waiting_entries(self, count: int) -> None:
+        """How many audit entries no checkpoint covers yet."""
+        self._waiting_entries.set(count)
 
     def catch_up(self) -> None:
         """Bring the metrics up to what was answered, and what the database has done, so far."""

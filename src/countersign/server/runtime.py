@@ -46,7 +46,7 @@ from countersign.keystores.outgoing import RosterKeeper
 from countersign.keystores.roster_line import RosterLine
 from countersign.policies import Governance
 from countersign.policies.pricing import Pricing
-from countersign.server import jobs
+from countersign.server import jobs, watching
 from countersign.server.attestation import attestation_policy
 from countersign.server.authorising import open_authoriser
 from countersign.server.corridor import Corridor
@@ -284,7 +284,7 @@ def _background(runtime: Runtime, world: World) -> list[Callable[[], Coroutine[A
         durable.append(jobs.workers(runtime.services, runtime.metrics).run)
     return [
         *durable,
-        lambda: jobs.watch(runtime.services, runtime.metrics),
+        lambda: watching.watch(runtime.services, runtime.metrics),
         runtime.sequencer.run,
         lambda: runtime.recovery.run(settings.recovery_seconds * 1000, min(5.0, float(settings.recovery_seconds))),
         lambda: _refresh_keys(runtime, world),
