@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from countersign.cli import key_formats
 from countersign.cli.key_formats import HeldKey, Unusable
 from countersign.keystores.sharing import ORDERS
+from tests.support import age_files
 
 WIF_SCALAR = 0x0C28FCA386C7A227600B2FE50B7CAE11EC86D3BF1FBE471BE89827E19D72AA1D
 PHRASE = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
@@ -72,7 +73,7 @@ def test_the_published_keystore_is_read() -> None:
         key_formats.from_ethereum(json.dumps(KEYSTORE).encode(), "another")
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 9}', b"\xff"])
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"version": 9}', b"\xff", b"[" * 200_000])
 def test_what_is_no_keystore_is_refused(data: bytes) -> None:
     with pytest.raises(Unusable):
         key_formats.from_ethereum(data, "p")
@@ -130,12 +131,21 @@ def test_what_is_no_phrase_is_refused(phrase: str) -> None:
 
 @pytest.fixture(scope="module")
 def key_file() -> bytes:
-    """A key file; age makes every try at its passphrase cost a second."""
-    return key_formats.to_age(HeldKey("stark", 7, "ECDSA"), "correct horse")
+    """A key file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyrage.passphrase, "encrypt", age_files.encrypt)
+        return key_formats.to_age(HeldKey("stark", 7, "ECDSA"), "correct horse")
 
 
 def test_a_key_file_is_read_as_written(key_file: bytes) -> None:
     assert key_formats.from_age(key_file, "correct horse") == HeldKey("stark", 7, "ECDSA")
+
+
+def test_a_try_at_the_passphrase_of_a_key_file_is_dear() -> None:
+    """age chooses the cost so that a try takes a second where the file is made; a busy machine is a slow one."""
+    written = key_formats.to_age(HeldKey("stark", 7, "ECDSA"), "correct horse")
+    assert int(written.splitlines()[1].split()[-1]) >= 10
+    assert key_formats.from_age(written, "correct horse") == HeldKey("stark", 7, "ECDSA")
 
 
 @pytest.mark.parametrize("index", [-1, -60])
@@ -154,7 +164,7 @@ def test_a_key_file_opens_with_its_passphrase_only(key_file: bytes, passphrase: 
 
 def test_k5_a_file_that_contradicts_itself_gives_no_key() -> None:
     content = {"format": "countersign-key/1", "curve": "secp256k1", "scheme": None, "publicKey": "02" * 33}
-    sealed = pyrage.passphrase.encrypt(json.dumps({**content, "scalar": f"{7:064x}"}).encode(), "p")
+    sealed = age_files.encrypt(json.dumps({**content, "scalar": f"{7:064x}"}).encode(), "p")
     with pytest.raises(Unusable, match="contradicts itself"):
         key_formats.from_age(sealed, "p")
 

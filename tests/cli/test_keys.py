@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from click import ClickException
 
@@ -22,6 +23,7 @@ from countersign.cli.customer import Customer, Refused, signing_key
 from countersign.cli.key_formats import HeldKey
 from countersign.cli.keys import _new_file
 from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
+from tests.support import age_files
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign, refusal
 from tests.support.server import Sandbox
@@ -102,6 +104,8 @@ def test_k3_an_exported_key_imports_into_a_second_server_and_signs_for_the_same_
         check(moved, caller.signed("POST", f"/keys/{moved_id}/signatures", SIGNABLE[scheme, curve]).json())
 
 
+# The form of a file is nothing to the server, so one engine is enough.
+@pytest.mark.parametrize("shared_sandbox", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("form", "extra"), [("pkcs8", ()), ("ethereum", ()), ("wif", ()), ("pkcs8", ("--no-passphrase",))]
 )
@@ -190,8 +194,9 @@ def test_what_the_server_refuses_is_told_in_one_line(here: Sandbox, tmp_path: Pa
     assert not (tmp_path / "k").exists()
 
 
-def test_k5_a_wrong_passphrase_imports_nothing(here: Sandbox, tmp_path: Path) -> None:
+def test_k5_a_wrong_passphrase_imports_nothing(here: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "key.age"
+    monkeypatch.setattr(pyrage.passphrase, "encrypt", age_files.encrypt)
     file.write_bytes(key_formats.to_age(HeldKey("secp256k1", 99), "correct horse"))
     file.chmod(0o600)
     way = ("--connection", connection(here))

@@ -55,6 +55,10 @@ def test_a_flipped_bit_anywhere_is_refused() -> None:
         assert isinstance(opened(bytes(broken), FixedKek()), Refusal), f"bit {position}"
 
 
+def test_a_passphrase_costs_a_quarter_gibibyte_in_three_passes_unless_a_test_says_otherwise() -> None:
+    assert PassphraseProvider().create(ROOT, b"secret")[0][1:] == [256 * 1024, 3, 4]
+
+
 def test_the_wrong_key_is_named_as_such() -> None:
     outcome = opened(create_root(FixedKek(), "ks-1", AUTHORISER), FixedKek(b"x" * 32))
     assert outcome == Refusal("Denied", "the key-encryption key is not the one that wrapped root 1")

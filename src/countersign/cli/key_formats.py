@@ -11,6 +11,7 @@ import hmac
 import importlib
 import json
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -147,7 +148,7 @@ def from_ethereum(data: bytes, passphrase: str) -> HeldKey:
     keyfile = _convert("eth_keyfile")
     try:
         secret = keyfile.decode_keyfile_json(json.loads(data), passphrase.encode())
-    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
         raise Unusable(f"the keystore does not open: {error}") from None
     if len(secret) != 32:
         raise Unusable("the keystore holds no key of 32 bytes")
@@ -250,7 +251,11 @@ def _required(passphrase: str) -> str:
 
 
 def _convert(module: str) -> ModuleType:
+    limit = sys.getrecursionlimit()
     try:
         return importlib.import_module(module)
     except ImportError:
         raise Unusable("this format needs the extra: pip install 'countersign[convert]'") from None
+    finally:
+        # py_ecc, which eth_keyfile imports, raises the limit so far that JSON nested deeply overflows the stack.
+        sys.setrecursionlimit(limit)
