@@ -1,8 +1,9 @@
 """``countersign`` processes, forked from one that has imported the program: most of what such a process costs is that.
 
 ``born`` starts one. What it runs is what ``python -m countersign`` runs, with arguments, environment, working directory
-and output of its own; only the importing is shared. ``launched`` does the same for what a supervisor in the test's own
-process starts. Run as a module, this file is the process that forks.
+and output of its own; only the importing is shared, and passphrases are cheaper to try. ``launched`` does the same for
+what a supervisor starts, in the test's own process or in a server that was born: that one has a process that forks as
+its child, which ends with it. Run as a module, this file is the process that forks.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import array
 import asyncio
 import atexit
 import contextlib
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -21,7 +25,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,6 +32,16 @@ _MAX_REQUEST = 1 << 20
 _MAX_DESCRIPTORS = 8
 _PARENT = "PARENT"
 """Stands for the number of the process that forks."""
+_SERVERS = ("up", "serve")
+"""The commands that start signers and authorisers."""
+_LATER = (
+    *("anyio._backends._asyncio", "anyio.streams.tls", "asyncpg", "sqlite3", "uvloop"),
+    *("uvicorn.lifespan.off", "uvicorn.protocols.http.auto"),
+)
+"""What libraries import only once a server runs."""
+_LEFT_OUT = ("countersign.__main__", "countersign.keystores.keks.")
+"""What does something when it is imported, and what needs the libraries of extras."""
+_own: socket.socket | None = None
 
 
 class Born:
@@ -73,6 +86,10 @@ class Born:
         """Nothing if it has ended: its number may be another's by now."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -129,7 +146,7 @@ class Child:
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -145,12 +162,16 @@ async def launched(command: Sequence[str], environment: Mapping[str, str]) -> Ch
     return Child(born(arguments, stdout=1, stderr=2, env=environment, module=module, apart=True))
 
 
-@cache
 def _nursery() -> socket.socket:
     """The way to this process's nursery, which ends when the way is closed."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for way in (ours, theirs):
-        way.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+    global _own
+    if _own is None:
+        _own = _started()
+    return _own
+
+
+def _started() -> socket.socket:
+    ours, theirs = _new_way()
     with theirs:
         command = [sys.executable, "-m", "tests.support.nursery", str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=ROOT)
@@ -158,18 +179,21 @@ def _nursery() -> socket.socket:
     return ours
 
 
+def _new_way() -> tuple[socket.socket, socket.socket]:
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+    return ends
+
+
 def main(way: socket.socket) -> None:
     """Fork what is asked for, tell its number and, when it has ended, its status."""
-    import countersign.cli.main
-
-    # What servers and signers need beside it.
-    import countersign.keystores.workers
-    import countersign.server.serve  # noqa: F401
-
     lines: dict[int, socket.socket] = {}
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    # A collection in a child would write into every page that it shares with this process.
+    gc.freeze()
     with selectors.DefaultSelector() as selector:
         selector.register(way, selectors.EVENT_READ)
         selector.register(reading, selectors.EVENT_READ)
@@ -180,6 +204,40 @@ def main(way: socket.socket) -> None:
                 _reap(lines)
             if way.fileno() in ready and not _fork(way, lines):
                 return
+
+
+def _import_everything() -> None:
+    """The program, and what it imports only once it needs it."""
+    import countersign
+    from countersign.outgoing import client
+    from countersign.server.table import operations
+
+    for module in pkgutil.walk_packages(countersign.__path__, "countersign."):
+        if not module.name.startswith(_LEFT_OUT):
+            importlib.import_module(module.name)
+    for name in _LATER:
+        importlib.import_module(name)
+    operations()
+    _make_secrets_cheap()
+    # To read the certificates of all public authorities takes as long as everything else that a server does to start.
+    client._trust("")
+
+
+def _make_secrets_cheap() -> None:
+    """What is made under a passphrase from now on costs the least that opens: else each takes half a second and more.
+
+    What was made says what it costs, so opening it is what it always is.
+    """
+    import pyrage
+
+    from countersign.keystores.kek import PassphraseProvider
+    from tests.support import age_files
+
+    cheapest = {"memory_kib": 64 * 1024, "iterations": 1, "lanes": 1}
+    defaults = PassphraseProvider.__init__.__defaults__ or ()
+    assert len(defaults) > len(cheapest)
+    PassphraseProvider.__init__.__defaults__ = (*cheapest.values(), *defaults[len(cheapest) :])
+    pyrage.passphrase.encrypt = age_files.encrypt
 
 
 def _reap(lines: dict[int, socket.socket]) -> None:
@@ -220,6 +278,10 @@ def _run(request: bytes, descriptors: list[int]) -> None:
         os.environ.update(environment)
         os.chdir(directory)
         sys.argv = [module, *(str(os.getppid()) if each == _PARENT else each for each in arguments)]
+        # Whoever looks for it among the children of a server finds it by this name.
+        Path("/proc/self/comm").write_text(module.rpartition(".")[2])
+        if module == "countersign" and arguments[:1] and arguments[0] in _SERVERS:
+            _bear_its_own()
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             status = 0
@@ -231,6 +293,23 @@ def _run(request: bytes, descriptors: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _bear_its_own() -> None:
+    """Have this process's supervisors fork what they start, from a child that has nothing but what is imported."""
+    from countersign.keystores import supervisor
+
+    global _own
+    _own, theirs = _new_way()
+    with theirs:
+        if os.fork() == 0:
+            _own.close()
+            os.setsid()
+            try:
+                main(theirs)
+            finally:
+                os._exit(0)
+    supervisor.launched = launched
 
 
 def _arrange(descriptors: list[int], numbers: list[int]) -> None:
@@ -249,4 +328,5 @@ def _arrange(descriptors: list[int], numbers: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    _import_everything()
     main(socket.socket(fileno=int(sys.argv[1])))

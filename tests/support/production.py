@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +14,8 @@ from typing import Any
 
 from tests.clients.connection import Connection
 from tests.clients.parties import new_credential
-from tests.support.commands import Done, command, countersign, environment
+from tests.support.commands import Done, countersign, environment
+from tests.support.nursery import Born, born
 
 PATIENCE = 30.0
 
@@ -34,8 +33,8 @@ class Production:
     settings: dict[str, Any] = field(default_factory=dict)
     kek: str = "file"
     made: dict[str, str] = field(default_factory=dict)
-    signer: subprocess.Popen[bytes] | None = None
-    server: subprocess.Popen[bytes] | None = None
+    signer: Born | None = None
+    server: Born | None = None
 
     @property
     def config(self) -> Path:
@@ -93,33 +92,20 @@ class Production:
         """The signer as a unit of its own."""
         directory = self.directory / "signer"
         directory.mkdir(mode=0o700, exist_ok=True)
-        module = ("-P", "-m", "countersign.keystores.signer")
-        with self.log_path("signer").open("ab") as log:
-            self.signer = subprocess.Popen(
-                [
-                    sys.executable,
-                    *module,
-                    "--socket",
-                    str(directory / "signer.sock"),
-                    "--kek",
-                    self.kek_spec,
-                    "--state",
-                    str(self.directory / "signer-state"),
-                ],
-                env=environment(),
-                stdout=log,
-                stderr=log,
-            )
+        arguments = ["--socket", str(directory / "signer.sock"), "--kek", self.kek_spec]
+        arguments += ["--state", str(self.directory / "signer-state")]
+        self.signer = self._born("signer", arguments, "countersign.keystores.signer")
 
     def start(self) -> None:
         """Start the server and wait until every process of it serves."""
         before = len(self._events("serving"))
-        with self.log_path("server").open("ab") as log:
-            self.server = subprocess.Popen(
-                command("serve", "--config", self.config), env=environment(), stdout=log, stderr=log
-            )
+        self.server = self._born("server", ["serve", "--config", str(self.config)])
         wanted = before + self.settings.get("processes", 1)
         self.wait(lambda: len(self._events("serving")) >= wanted)
+
+    def _born(self, name: str, arguments: list[str], module: str = "countersign") -> Born:
+        with self.log_path(name).open("ab") as log:
+            return born(arguments, stdout=log.fileno(), stderr=log.fileno(), env=environment(), module=module)
 
     def wait(self, met: Callable[[], bool]) -> None:
         """Wait until ``met`` holds; fails when it does not within the patience, or the server ends."""

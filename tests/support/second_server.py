@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 
+from tests.support.nursery import born
 from tests.support.server import START_SECONDS, Sandbox
 
 
@@ -33,9 +32,7 @@ def second_server(of: Sandbox) -> Iterator[str]:
         **of.environment,
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "countersign", "serve"], env=environment, stdout=output, stderr=output
-        )
+        process = born(["serve"], stdout=output.fileno(), stderr=output.fileno(), env=environment)
     try:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

@@ -90,11 +90,10 @@ class Sandbox:
     def child_pid(self, module: str) -> int:
         """Process id of the signer or the authoriser that this server started."""
         assert self.process is not None
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                if f"countersign.keystores.{module}\0".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-        raise AssertionError(f"the server has no {module}")
+        # A process that forks for the server stands between the two.
+        found = [pid for each in _children(self.process.pid) for pid in _children(each) if _name(pid) == module]
+        assert found, f"the server has no {module}"
+        return found[0]
 
     @property
     def log_path(self) -> Path:
@@ -136,6 +135,15 @@ class Sandbox:
     ) -> None:
         if self.process is not None:
             self.stop()
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 @contextmanager
