@@ -19,6 +19,7 @@ from countersign.storage import copying
 from countersign.storage.copying import NotEmpty, open_source
 from tests.backup.builders import Saved, age_key, backed_up, drilled, make_keys, use
 from tests.support.commands import countersign
+from tests.support.databases import as_left_by_an_earlier_version
 from tests.support.postgres import PostgresServer
 from tests.support.server import Sandbox
 
@@ -164,6 +165,26 @@ def test_a_restoration_whose_files_can_not_be_written_leaves_an_empty_database(t
         (new / left).unlink(missing_ok=True)
     done = countersign("restore", saved.file, "--identity", saved.identity, "--data", new)
     assert done.status == 0, done.errors
+
+
+def test_a_backup_of_an_earlier_version_is_restored_as_it_was_and_says_what_is_left_to_do(
+    tmp_path: Path, saved: Saved
+) -> None:
+    url = f"sqlite://{tmp_path}/old.db"
+    as_left_by_an_earlier_version(url, "INSERT INTO installation VALUES ('installation_id', 'in-old')")
+    file, to = tmp_path / "old.age", f"sqlite://{tmp_path}/new.db"
+    (tmp_path / "server.secret").write_bytes(bytes(32))
+    env = {"COUNTERSIGN_DATABASE": url, "COUNTERSIGN_SERVER_SECRET_FILE": str(tmp_path / "server.secret")}
+    made = countersign("backup", file, "--recipient", saved.recipient, env=env)
+    assert made.status == 0, made.errors
+    env = {"COUNTERSIGN_DATABASE": to, "COUNTERSIGN_SERVER_SECRET_FILE": str(tmp_path / "new" / "server.secret")}
+    done = countersign("restore", file, "--identity", saved.identity, env=env)
+    assert "run 'countersign migrate'" in done.output, done.errors
+    assert countersign("migrate", env=env).output.endswith(" ... applied\n")
+    assert (
+        "countersign migrate"
+        not in countersign("restore", saved.file, "--identity", saved.identity, "--data", tmp_path / "today").output
+    )
 
 
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, database_url: str) -> None:

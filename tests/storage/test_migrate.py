@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from countersign import storage
 from countersign.storage import SchemaChanged, SchemaNewer, SchemaOutdated, StorageUnavailable, migrate, open_database
-from countersign.storage.migrate import SchemaSession, migration
+from countersign.storage.migrate import MigrationFailed, SchemaSession, migration
 from tests.support import aio
 from tests.support.postgres import PostgresServer
 
@@ -52,12 +53,56 @@ async def test_migrations_are_applied_in_order_and_once(empty_url: str) -> None:
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_url: str) -> None:
     session = await session_of(empty_url)
-    with pytest.raises(Exception, match="nowhere"):
-        await migrate.apply(session, [FIRST, SECOND, BROKEN])
+    told: list[tuple[str, str]] = []
+    with pytest.raises(MigrationFailed, match=r"0003_broken failed and was undone: .*nowhere") as caught:
+        await migrate.apply(session, [FIRST, SECOND, BROKEN], lambda *each: told.append(each))
+    assert "\n" not in str(caught.value)
+    assert told[2:] == [("0002_second", "applying"), ("0002_second", "applied"), ("0003_broken", "applying")]
     assert await session.has_table("two")
     assert not await session.has_table("three")
     assert await migrate.pending(session, [FIRST, SECOND, BROKEN]) == ["0003_broken"]
     await session.close()
+
+
+async def test_each_shipped_migration_can_break_off_at_its_end_and_be_applied_again(empty_url: str) -> None:
+    session, known = await session_of(empty_url), migrate.shipped()
+    for each in known:
+        broken = migration(each.version, each.name, f"{each.sql};\nINSERT INTO nowhere VALUES (1);".encode())
+        with pytest.raises(MigrationFailed, match="nowhere"):
+            await migrate.apply(session, [*known[: each.version - 1], broken])
+        assert await migrate.apply(session, known[: each.version]) == [f"{each.version:04d}_{each.name}"]
+    await session.close()
+
+
+async def test_what_keeps_postgresql_from_being_migrated_is_told(postgres_server: PostgresServer) -> None:
+    url = await asyncio.to_thread(postgres_server.new_database, migrated=False)
+    name = url.rsplit("/", 1)[1]
+    execute = partial(asyncio.to_thread, postgres_server.execute)
+    await execute(f"CREATE ROLE {name} LOGIN")
+    try:
+        with pytest.raises(StorageUnavailable, match="may not make tables"):
+            await storage.migrate_database(url.replace("postgres@", f"{name}@"))
+        await execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(StorageUnavailable, match="read-only"):
+            await storage.migrate_database(url)
+    finally:
+        await execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await execute(f"DROP ROLE {name}")
+
+
+async def test_a_connection_that_is_lost_half_way_is_an_outage_and_leaves_nothing(
+    postgres_server: PostgresServer,
+) -> None:
+    url = await asyncio.to_thread(postgres_server.new_database, migrated=False)
+    cut = migration(2, "cut", b"CREATE TABLE two (n BIGINT); SELECT pg_terminate_backend(pg_backend_pid());")
+    session = await session_of(url)
+    with pytest.raises(StorageUnavailable):
+        await migrate.apply(session, [FIRST, cut])
+    await session.close()
+    session = await session_of(url)
+    assert await migrate.apply(session, [FIRST, SECOND]) == ["0002_second"]
+    await session.close()
+    await asyncio.to_thread(postgres_server.drop_database, url)
 
 
 async def test_a_changed_migration_is_refused(empty_url: str) -> None:

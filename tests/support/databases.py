@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from countersign.storage import migrate_database
+from countersign import storage
+from countersign.storage import migrate, migrate_database
 from tests.support import aio
 from tests.support.postgres import PostgresMissing, PostgresServer
 
@@ -64,3 +65,19 @@ def fresh_postgresql(server: PostgresServer) -> Iterator[str]:
         yield url
     finally:
         server.drop_database(url)
+
+
+def as_left_by_an_earlier_version(url: str, *statements: str) -> str:
+    """The same URL, of an empty database before, which now lacks the newest migration; with these statements run."""
+
+    async def fill() -> None:
+        session = await storage._schema_session(url, create=True)
+        await migrate.apply(session, migrate.shipped()[:-1])
+        for statement in statements:
+            await session.begin()
+            await session.script(statement)
+            await session.commit()
+        await session.close()
+
+    aio.run(fill())
+    return url

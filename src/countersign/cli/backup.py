@@ -119,6 +119,7 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
     put it back where the setting signer_kek has it before the signer starts.
     """
     from countersign.backup.load import load
+    from countersign.storage.migrate import shipped
 
     values = restore_target(config, data)
     for path in saved_files(values).values():
@@ -138,6 +139,8 @@ def restore(source: Path, identity: Path, config: Path | None, data: Path | None
     _tell_heads(made.audit_heads)
     for name in sorted(done.files.keys() - saved_files(values).keys()):
         click.echo(f"  note: {name} is left out: these settings have no such store, or no authoriser of its own")
+    if len(made.migrations) < len(shipped()):
+        click.echo("  its schema is of an earlier version: run 'countersign migrate' before you start the server")
     click.echo("  put the key-encryption key in place, then start signer and server")
 
 

@@ -43,18 +43,35 @@ def settings() -> None:
 @click.command()
 @config_option
 @data_option
-def migrate(config: Path | None, data: Path | None) -> None:
-    """Bring the database's schema up to date."""
-    from countersign.storage import SchemaError, StorageUnavailable, migrate_database
+@click.option("--dry-run", is_flag=True, help="Say what is to be applied, and change nothing.")
+def migrate(config: Path | None, data: Path | None, dry_run: bool) -> None:
+    """Bring the database's schema up to date: the step of an upgrade between stopping the servers and starting them.
+
+    Back up first: there is no way back but a backup. Each migration is applied as a whole or not at all; after a
+    failure or a crash, run it again. Refuses while a server has the database open.
+    """
+    from countersign.storage import SchemaError, StorageUnavailable, migrate_database, pending_migrations
 
     values = installation_settings(config, data)
+    under_way = False
+
+    def tell(name: str, stage: str) -> None:
+        nonlocal under_way
+        under_way = stage == "applying"
+        click.echo(f"{name} ... " if under_way else stage, nl=not under_way)
+
     try:
-        applied = asyncio.run(migrate_database(values.database))
+        if dry_run:
+            missing = asyncio.run(pending_migrations(values.database))
+            for name in missing:
+                click.echo(f"{name} is to be applied")
+        else:
+            missing = asyncio.run(migrate_database(values.database, tell, unless_in_use=True))
     except (SchemaError, StorageUnavailable, ValueError) as error:
+        if under_way:
+            click.echo("undone")
         raise click.ClickException(str(error)) from None
-    for name in applied:
-        click.echo(f"applied {name}")
-    if not applied:
+    if not missing:
         click.echo("the schema is up to date")
 
 

@@ -96,7 +96,12 @@ async def running(
     if run_jobs is not None:
         settings = msgspec.structs.replace(settings, run_jobs=run_jobs)
     async with AsyncExitStack() as stack:
-        database = await open_database(settings.database, migrate=migrate, timeouts=settings.timeouts)
+        database = await open_database(
+            settings.database,
+            migrate=migrate,
+            timeouts=settings.timeouts,
+            tell=lambda name, stage: log.info("migration", name=name, stage=stage),
+        )
         stack.push_async_callback(database.close)
         installation = await find_installation(database)
         if settings.profile == "production" and installation["profile"] != "production":

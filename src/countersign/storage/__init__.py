@@ -12,9 +12,11 @@ from countersign.storage.database import ConstraintViolated, Database, Statistic
 from countersign.storage.migrate import (
     SchemaChanged,
     SchemaError,
+    SchemaInUse,
     SchemaNewer,
     SchemaOutdated,
     SchemaSession,
+    Tell,
     apply,
     pending,
 )
@@ -26,11 +28,13 @@ __all__ = [
     "Row",
     "SchemaChanged",
     "SchemaError",
+    "SchemaInUse",
     "SchemaNewer",
     "SchemaOutdated",
     "Statement",
     "Statistics",
     "StorageUnavailable",
+    "Tell",
     "Timeouts",
     "Transaction",
     "migrate_database",
@@ -43,18 +47,23 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 
 
 async def open_database(
-    url: str, *, migrate: bool, readonly: bool = False, timeouts: Timeouts | None = None
+    url: str,
+    *,
+    migrate: bool,
+    readonly: bool = False,
+    timeouts: Timeouts | None = None,
+    tell: Tell = lambda name, stage: None,
 ) -> Database:
     """Open ``sqlite:///absolute/path.db`` or ``postgresql://user@host:port/name``.
 
-    ``migrate`` brings the schema up to date first (and creates a missing SQLite file, mode 0600);
-    without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write. ``timeouts`` are
+    ``migrate`` brings the schema up to date first (and creates a missing SQLite file, mode 0600), and ``tell`` hears of
+    it; without it an outdated schema raises ``SchemaOutdated``. ``readonly`` refuses every write. ``timeouts`` are
     PostgreSQL's, the usual ones where none are given; migrations have none.
     Raises ``StorageUnavailable`` if the database cannot be reached or its file is missing, ``SchemaError``
     if its schema is not one this version can use, ``ValueError`` for another kind of URL.
     """
     if migrate:
-        await migrate_database(url)
+        await migrate_database(url, tell)
     else:
         _require_file(url)
         if missing := await pending_migrations(url):
@@ -68,11 +77,18 @@ async def open_database(
     return await PostgresqlDatabase.open(url, readonly=readonly, timeouts=timeouts or Timeouts())
 
 
-async def migrate_database(url: str) -> list[str]:
-    """Apply what is missing; answers the names of the migrations applied by this call."""
+async def migrate_database(
+    url: str, tell: Tell = lambda name, stage: None, *, unless_in_use: bool = False
+) -> list[str]:
+    """Apply what is missing; answers the names of the migrations applied by this call.
+
+    ``unless_in_use`` raises ``SchemaInUse`` where something is missing and a server has the database open.
+    """
+    if unless_in_use and await pending_migrations(url) and await _in_use(url):
+        raise SchemaInUse
     session = await _schema_session(url, create=True)
     try:
-        return await apply(session)
+        return await apply(session, tell=tell)
     finally:
         await session.close()
 
@@ -84,6 +100,16 @@ async def pending_migrations(url: str) -> list[str]:
         return await pending(session)
     finally:
         await session.close()
+
+
+async def _in_use(url: str) -> bool:
+    if url.startswith(_SQLITE):
+        from countersign.storage import sqlite_schema
+
+        return sqlite_schema.in_use(_sqlite_path(url))
+    from countersign.storage import postgresql_schema
+
+    return await postgresql_schema.in_use(url)
 
 
 async def _schema_session(url: str, *, create: bool) -> SchemaSession:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from countersign.encoding.counted import counted
+from countersign.storage.database import StorageUnavailable
 from countersign.storage.transaction import Row
 from countersign.world import World
 
@@ -38,7 +39,10 @@ class SchemaNewer(SchemaError):
     """The database was migrated by a later version of the program."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"the database has migration {version:04d}, which this version does not know; upgrade first")
+        super().__init__(
+            f"the database has migration {version:04d}, which this version does not know; install the later version"
+            " again, or restore the backup that was made before the upgrade"
+        )
         self.version = version
 
 
@@ -46,7 +50,27 @@ class SchemaChanged(SchemaError):
     """An applied migration differs from the file of the same number."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"migration {name} was applied in another form; restore the original file")
+        super().__init__(
+            f"migration {name} was applied in another form than this version has it: the database is of a development"
+            " version that no later one takes up, or the program's files were changed"
+        )
+        self.name = name
+
+
+class SchemaInUse(SchemaError):
+    """A server of the version before works on the database; it does not know the schema to come."""
+
+    def __init__(self) -> None:
+        super().__init__("a server has this database open; stop every server that works on it first")
+
+
+class MigrationFailed(SchemaError):
+    """The database refused a migration; nothing of that one was kept."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        # The first line alone: PostgreSQL's further ones hold values of rows.
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        super().__init__(f"migration {name} failed and was undone: {why}")
         self.name = name
 
 
@@ -58,6 +82,11 @@ class Migration:
     name: str
     sql: str
     checksum: str
+
+
+Tell = Callable[[str, Literal["applying", "applied", "applied elsewhere"]], None]
+"""Told the name of each migration twice: before it is applied, and after. ``applied elsewhere``: another process has
+done it in the meantime."""
 
 
 class SchemaSession(Protocol):
@@ -128,10 +157,13 @@ async def pending(session: SchemaSession, known: Sequence[Migration] | None = No
     return [_label(each) for each in await _missing(session, shipped() if known is None else known)]
 
 
-async def apply(session: SchemaSession, known: Sequence[Migration] | None = None) -> list[str]:
+async def apply(
+    session: SchemaSession, known: Sequence[Migration] | None = None, tell: Tell = lambda name, stage: None
+) -> list[str]:
     """Apply what is missing, each file in one transaction; answers what this call applied.
 
-    Raises ``SchemaNewer`` and ``SchemaChanged`` before anything is changed.
+    Raises ``SchemaNewer`` and ``SchemaChanged`` before anything is changed, and ``MigrationFailed`` and
+    ``StorageUnavailable`` for a migration that was undone; those before it stay.
     """
     known = shipped() if known is None else known
     applied: list[str] = []
@@ -139,8 +171,13 @@ async def apply(session: SchemaSession, known: Sequence[Migration] | None = None
         return applied
     await session.create_if_missing(_CREATE)
     while missing := await _missing(session, known):
+        name = _label(missing[0])
+        tell(name, "applying")
         if await _apply_one(session, missing[0]):
-            applied.append(_label(missing[0]))
+            applied.append(name)
+            tell(name, "applied")
+        else:
+            tell(name, "applied elsewhere")
     return applied
 
 
@@ -150,8 +187,10 @@ async def _apply_one(session: SchemaSession, one: Migration) -> bool:
         claimed = await session.fetch(_CLAIM, (one.version, one.name, one.checksum, World().now()))
         if claimed:
             await session.script(one.sql)
-    except BaseException:
+    except BaseException as error:
         await session.rollback()
+        if isinstance(error, Exception) and not isinstance(error, StorageUnavailable):
+            raise MigrationFailed(_label(one), error) from error
         raise
     await session.commit()
     return bool(claimed)

@@ -15,7 +15,7 @@ import asyncpg
 
 from countersign.storage.database import ConstraintViolated, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.postgresql_connections import Connections
-from countersign.storage.postgresql_schema import LOST, cannot, unavailable
+from countersign.storage.postgresql_schema import APPLICATION_NAME, LOST, cannot, unavailable
 from countersign.storage.transaction import Statement, T, Transaction
 
 ATTEMPTS = 8
@@ -55,7 +55,7 @@ class PostgresqlDatabase:
     ) -> PostgresqlDatabase:
         """Connect to a migrated database. Raises ``StorageUnavailable``, ``SchemaError`` (old server)."""
         settings = {
-            "application_name": "countersign",
+            "application_name": APPLICATION_NAME,
             "default_transaction_isolation": "read committed",
             "statement_timeout": _milliseconds(timeouts.statement),
             "lock_timeout": _milliseconds(timeouts.lock),

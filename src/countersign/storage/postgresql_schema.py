@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,8 @@ from countersign.storage.transaction import Row, Statement
 
 MINIMUM_VERSION = 15
 CONNECT_TIMEOUT_S = 10
+
+_NO_RIGHT = "42501"
 
 # SQLSTATE classes and codes that mean "not now" (PostgreSQL manual, appendix A).
 _CANNOT = {
@@ -27,10 +30,11 @@ _CANNOT = {
     "25P03": "a transaction stood still for too long and was ended",
     "55P03": "a lock could not be had in time",
 }
-# What only an attempt to connect meets.
+# What only an attempt to connect, or to change the schema, meets.
 _REFUSED = {
     "28": "it refused the user or the password",
     "3D": "it has no such database",
+    _NO_RIGHT: "its user may not make tables in the schema, or change those that are there: whoever made them can",
 }
 LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
 """What asyncpg raises when the connection itself is gone."""
@@ -47,7 +51,8 @@ def cannot(error: BaseException) -> str | None:
 
 def unavailable(error: BaseException, *, unknown_outcome: bool = False) -> StorageUnavailable:
     """The error as a ``StorageUnavailable``; its text names no host, user or value."""
-    reason = cannot(error) or _REFUSED.get((getattr(error, "sqlstate", None) or "")[:2], "it refused the connection")
+    code = getattr(error, "sqlstate", None) or ""
+    reason = cannot(error) or _REFUSED.get(code) or _REFUSED.get(code[:2], "it refused the connection")
     # Python takes these two for lost connections as well; who set the address up is helped by the difference.
     if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):  # the latter of a socket
         reason = "nothing listens at its address"
@@ -61,6 +66,20 @@ def check_version(connection: asyncpg.Connection) -> None:
     version = connection.get_server_version()
     if version.major < MINIMUM_VERSION:
         raise SchemaError(f"PostgreSQL {version.major} is too old; Countersign needs {MINIMUM_VERSION} or newer")
+
+
+APPLICATION_NAME = "countersign"
+"""What a server's connections, and no others, call themselves."""
+
+
+async def in_use(url: str) -> bool:
+    """Whether a server is connected to this database, as far as our user may see. Raises as ``connect`` does."""
+    session = await PostgresqlSchemaSession.connect(url)
+    try:
+        sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = ?"
+        return bool(await session.fetch(sql, (APPLICATION_NAME,)))
+    finally:
+        await session.close()
 
 
 class PostgresqlSchemaSession:
@@ -93,7 +112,7 @@ class PostgresqlSchemaSession:
         """
         while True:
             try:
-                await self._connection.execute(sql)
+                await self.script(sql)
             except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
                 await asyncio.sleep(0)
             else:
@@ -101,25 +120,39 @@ class PostgresqlSchemaSession:
 
     async def begin(self) -> None:
         """Begin a transaction."""
-        await self._connection.execute("BEGIN")
+        await self.script("BEGIN")
 
     async def fetch(self, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Row]:
-        """Run one statement with ``?`` placeholders."""
-        rows: Sequence[Row] = await self._connection.fetch(Statement("migrate", sql).numbered, *arguments)
-        return rows
+        """Run one statement with ``?`` placeholders. Raises ``StorageUnavailable``."""
+        with _told():
+            rows: Sequence[Row] = await self._connection.fetch(Statement("migrate", sql).numbered, *arguments)
+            return rows
 
     async def script(self, sql: str) -> None:
-        """Run the statements in one message."""
-        await self._connection.execute(sql)
+        """Run the statements in one message. Raises ``StorageUnavailable``."""
+        with _told():
+            await self._connection.execute(sql)
 
     async def commit(self) -> None:
         """Make it durable."""
-        await self._connection.execute("COMMIT")
+        await self.script("COMMIT")
 
     async def rollback(self) -> None:
-        """Undo the open transaction."""
-        await self._connection.execute("ROLLBACK")
+        """Undo the open transaction; where the connection is lost, the server does."""
+        with suppress(asyncpg.PostgresError, *LOST):
+            await self._connection.execute("ROLLBACK")
 
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is not the statement's own fault, as a ``StorageUnavailable``."""
+    try:
+        yield
+    except (asyncpg.PostgresError, *LOST) as error:
+        if cannot(error) is None and getattr(error, "sqlstate", None) != _NO_RIGHT:
+            raise
+        raise unavailable(error) from error

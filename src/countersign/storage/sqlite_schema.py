@@ -65,6 +65,22 @@ def unavailable(error: sqlite3.Error, doing: str, *, unknown_outcome: bool = Fal
     return StorageUnavailable(f"the database {doing}: {reason}", unknown_outcome=unknown_outcome)
 
 
+def in_use(path: str) -> bool:
+    """Whether another process has the database file open; one that was killed has not."""
+    if not Path(path).exists():
+        return False
+    # Whoever has a database in WAL mode open holds a shared lock on its file, which this one would have to be without.
+    try:
+        connection = connect(path, "busy_timeout=0", "locking_mode=EXCLUSIVE")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return False
+
+
 # What a migration says to this engine alone; to others it is a comment.
 _ONLY_HERE = re.compile(r"/\* SQLite: (.*?) \*/")
 

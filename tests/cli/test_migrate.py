@@ -1,0 +1,69 @@
+"""``countersign migrate`` over a database that an earlier version left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from countersign.storage import migrate
+from tests.support.commands import Done, countersign, refusal
+from tests.support.databases import as_left_by_an_earlier_version
+from tests.support.postgres import PostgresServer
+
+LAST = migrate.shipped()[-1]
+NAME = f"{LAST.version:04d}_{LAST.name}"
+
+
+@pytest.fixture
+def empty(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if engine == "sqlite":
+        yield f"sqlite://{tmp_path}/countersign.db"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.new_database(migrated=False)
+        yield url
+        server.drop_database(url)
+
+
+def run(url: str, *options: str) -> Done:
+    return countersign("migrate", *options, env={"COUNTERSIGN_DATABASE": url})
+
+
+@asynccontextmanager
+async def a_server(url: str) -> AsyncIterator[None]:
+    """What a server of the version before has open."""
+    if url.startswith("sqlite"):
+        file = sqlite3.connect(url.removeprefix("sqlite://"))
+        file.execute("SELECT 1 FROM installation")
+        yield
+        file.close()
+    else:
+        connection = await asyncpg.connect(url, server_settings={"application_name": "countersign"})
+        yield
+        await connection.close()
+
+
+async def test_what_is_pending_is_said_then_applied_and_not_while_a_server_runs(empty: str) -> None:
+    url = await asyncio.to_thread(as_left_by_an_earlier_version, empty)
+    async with a_server(url):
+        assert "stop every server" in refusal(await asyncio.to_thread(run, url))
+        said = await asyncio.to_thread(run, url, "--dry-run")
+        assert (said.status, said.output) == (0, f"{NAME} is to be applied\n"), said.errors
+    done = await asyncio.to_thread(run, url)
+    assert (done.status, done.output) == (0, f"{NAME} ... applied\n"), done.errors
+    async with a_server(url):
+        assert (await asyncio.to_thread(run, url)).output == "the schema is up to date\n"
+
+
+def test_a_migration_that_fails_is_named_with_its_cause_in_one_line(empty: str) -> None:
+    in_the_way = "ALTER TABLE tokens RENAME COLUMN delegated_by TO by_whom"
+    failed = run(as_left_by_an_earlier_version(empty, in_the_way))
+    assert failed.output == f"{NAME} ... undone\n"
+    assert f"migration {NAME} failed and was undone: " in refusal(failed)
