@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from countersign.storage import migrate
+from tests.clients.parties import new_credential
 from tests.support.commands import Done, countersign, refusal
 from tests.support.databases import as_left_by_an_earlier_version
 from tests.support.postgres import PostgresServer
@@ -67,3 +68,33 @@ def test_a_migration_that_fails_is_named_with_its_cause_in_one_line(empty: str) 
     failed = run(as_left_by_an_earlier_version(empty, in_the_way))
     assert failed.output == f"{NAME} ... undone\n"
     assert f"migration {NAME} failed and was undone: " in refusal(failed)
+
+
+def test_what_a_command_refuses_to_work_on_it_does_not_migrate_either(empty: str, tmp_path: Path) -> None:
+    name = "INSERT INTO installation (name, value) VALUES"
+    url = as_left_by_an_earlier_version(
+        empty,
+        f"{name} ('installation_id', 'in-1')",
+        f"{name} ('store_id', 'ks-1')",
+        f"{name} ('profile', 'production')",
+    )
+    told = refusal(countersign("up", "--data", tmp_path / "data", "--port", "0", "--database", url))
+    assert "production server" in told
+    (tmp_path / "kek").write_bytes(bytes(32))
+    (tmp_path / "admin.pub").write_text(new_credential(tmp_path, "admin")[1])
+    settings = {
+        "COUNTERSIGN_DATABASE": url,
+        "COUNTERSIGN_SERVER_SECRET_FILE": str(tmp_path / "secret"),
+        "COUNTERSIGN_SIGNER_KEK": f"file:{tmp_path}/kek",
+    }
+    founding = ("init", "--org", "Acme", "--owner", "admin", "--public-key", tmp_path / "admin.pub")
+    assert "initialised already" in refusal(countersign(*founding, env=settings))
+    assert run(url, "--dry-run").output == f"{NAME} is to be applied\n"
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_server_does_not_migrate_the_database_of_a_sandbox(empty: str) -> None:
+    url = as_left_by_an_earlier_version(empty, "INSERT INTO installation VALUES ('profile', 'sandbox')")
+    told = refusal(countersign("serve", "--port", "0", env={"COUNTERSIGN_DATABASE": url}))
+    assert "made by the sandbox" in told
+    assert run(url, "--dry-run").output == f"{NAME} is to be applied\n"

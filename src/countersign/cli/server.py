@@ -154,17 +154,18 @@ async def _init(
     from countersign.keystores import create_root
     from countersign.keystores.kek import open_provider
     from countersign.server.authorising import new_authoriser
-    from countersign.storage import open_database
+    from countersign.storage import open_database, read_unmigrated
     from countersign.world import World
 
     world = World()
     if not values.signer_kek:
         raise BadSettings("signer_kek must name the key-encryption key at init, such as file:PATH")
     provider = open_provider(values.signer_kek)
+    # Before anything is migrated: it may be an installation of an earlier version.
+    if await read_unmigrated(values.database, "installation", read_installation):
+        raise AlreadyInitialised
     database = await open_database(values.database, migrate=True)
     try:
-        if await database.read(read_installation):
-            raise AlreadyInitialised
         server_secret = _make_server_secret(Path(values.server_secret_file))
         passphrase = for_new(provider, Secrets(), *custody)
         store_id, installation_id = world.new_id("ks"), world.new_id("in")

@@ -24,6 +24,7 @@ from countersign.access.ceremony import Ceremony
 from countersign.access.consents import Consents
 from countersign.access.counters import Counters
 from countersign.access.identify import Identifier
+from countersign.access.installation import read_installation
 from countersign.access.keyring import KeyRing
 from countersign.access.limits import RateLimits, Rates
 from countersign.access.origins import Origins
@@ -63,7 +64,7 @@ from countersign.server.router import Route, Router
 from countersign.server.services import Services
 from countersign.server.settings import BadSettings, Settings
 from countersign.server.table import operations
-from countersign.storage import Database, Transaction, open_database
+from countersign.storage import Database, Transaction, open_database, read_unmigrated
 from countersign.webhooks.delivery import Webhooks
 from countersign.world import World
 
@@ -96,6 +97,8 @@ async def running(
     if run_jobs is not None:
         settings = msgspec.structs.replace(settings, run_jobs=run_jobs)
     async with AsyncExitStack() as stack:
+        if migrate:
+            _refuse_sandbox(settings, await read_unmigrated(settings.database, "installation", read_installation) or {})
         database = await open_database(
             settings.database,
             migrate=migrate,
@@ -104,8 +107,7 @@ async def running(
         )
         stack.push_async_callback(database.close)
         installation = await find_installation(database)
-        if settings.profile == "production" and installation["profile"] != "production":
-            raise BadSettings("this database was made by the sandbox; a production server does not serve it")
+        _refuse_sandbox(settings, installation)
         _know(settings, installation)
         ring = await key_ring(settings, database, installation["installation_id"], world)
         supervisor = await _embedded_signer(settings, stack) if first_process else None
@@ -129,6 +131,11 @@ async def running(
         if first_process and settings.profile == "production" and not settings.smtp_host:
             log.warning("no smtp_host is set: nobody is mailed a code or a notice")
         yield runtime
+
+
+def _refuse_sandbox(settings: Settings, installation: dict[str, str]) -> None:
+    if settings.profile == "production" and installation.get("profile", "production") != "production":
+        raise BadSettings("this database was made by the sandbox; a production server does not serve it")
 
 
 def _know(settings: Settings, installation: dict[str, str]) -> None:

@@ -38,7 +38,7 @@ from countersign.private_files import write_whole
 from countersign.server.authorising import new_authoriser
 from countersign.server.runtime import Runtime
 from countersign.server.settings import Settings
-from countersign.storage import Database, open_database
+from countersign.storage import Database, open_database, read_unmigrated
 from countersign.world import World
 
 SERVICE_ACCOUNT = "sandbox"
@@ -160,13 +160,19 @@ def prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
     return first
 
 
+def _leave_production_alone(installation: dict[str, str]) -> None:
+    if installation.get("profile", "sandbox") != "sandbox":
+        raise NotASandbox("this database is that of a production server; the sandbox does not touch it")
+
+
 async def _prepare(files: SandboxFiles, settings: Settings, world: World) -> bool:
+    # Also before it is migrated.
+    _leave_production_alone(await read_unmigrated(settings.database, "installation", read_installation) or {})
     database = await open_database(settings.database, migrate=True)
     try:
         installation = await database.read(read_installation)
         if "store_id" in installation:
-            if installation["profile"] != "sandbox":
-                raise NotASandbox("this database is that of a production server; the sandbox does not touch it")
+            _leave_production_alone(installation)
             if not files.connection.exists():
                 raise NotASandbox(
                     f"the database is set up, but {files.connection} is missing: "

@@ -7,6 +7,7 @@ generators (``countersign.storage.transaction``); ``open_database`` gives the en
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from countersign.storage.database import ConstraintViolated, Database, Statistics, StorageUnavailable, Timeouts
 from countersign.storage.migrate import (
@@ -20,7 +21,7 @@ from countersign.storage.migrate import (
     apply,
     pending,
 )
-from countersign.storage.transaction import Row, Statement, Transaction
+from countersign.storage.transaction import Row, Statement, T, Transaction
 
 __all__ = [
     "ConstraintViolated",
@@ -40,6 +41,7 @@ __all__ = [
     "migrate_database",
     "open_database",
     "pending_migrations",
+    "read_unmigrated",
 ]
 
 _SQLITE = "sqlite://"
@@ -98,6 +100,26 @@ async def pending_migrations(url: str) -> list[str]:
     session = await _schema_session(url, create=False)
     try:
         return await pending(session)
+    finally:
+        await session.close()
+
+
+async def read_unmigrated(url: str, table: str, make: Callable[[], Transaction[T]]) -> T | None:
+    """Run statements that read ``table``, whatever the schema is; ``None`` where there is no such table or no database.
+
+    For what has to be known before anything is migrated. Changes nothing.
+    """
+    session = await _schema_session(url, create=False)
+    try:
+        if not await session.has_table(table):
+            return None
+        transaction = make()
+        statement, arguments = next(transaction)
+        while True:
+            statement, arguments = transaction.send(await session.fetch(statement.sql, arguments))
+    except StopIteration as end:
+        value: T = end.value
+        return value
     finally:
         await session.close()
 
