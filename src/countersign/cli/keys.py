@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import stat
@@ -10,10 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
 
 from countersign.cli.common import Group, read_secret
 from countersign.private_files import new_file
@@ -22,54 +20,11 @@ if TYPE_CHECKING:
     from countersign.cli.customer import Customer
     from countersign.cli.key_formats import HeldKey
 
-T = TypeVar("T")
-
-_PROTOCOLS: Final = {
-    ("ECDSA", "secp256k1"): "CGGMP21",
-    ("ECDSA", "stark"): "CGGMP21",
-    ("EdDSA", "ed25519"): "FROST",
-    ("Schnorr", "secp256k1"): "FROST_BITCOIN",
-    ("DH", "secp256k1"): "GLOW20_DH",
-}
 _WITH_PASSPHRASE: Final = frozenset({"age", "ethereum", "pkcs8"})
 _WARNING: Final = (
     "Warning: the private key is now outside of any key store. Whoever reads the file{} can sign for it, unseen by any "
     "policy or audit log, and nothing takes that back. Keep it offline, and destroy it when it has served."
 )
-
-
-class _Part(msgspec.Struct, frozen=True, rename="camel"):
-    """Part of an answer; members that are not needed are passed over."""
-
-
-class _ShownKey(_Part, frozen=True):
-    id: str
-    scheme: Literal["ECDSA", "EdDSA", "Schnorr", "DH"]
-    curve: Literal["secp256k1", "ed25519", "stark"]
-    public_key: Annotated[str, msgspec.Meta(pattern="^([0-9a-f][0-9a-f])+\\Z")]
-
-
-class _Share(_Part, frozen=True):
-    signer_id: str
-    encrypted_key_share: str
-
-
-class _Exported(_Part, frozen=True):
-    min_signers: int
-    encrypted_key_shares: list[_Share]
-
-
-class _Signer(_Part, frozen=True):
-    signer_id: str
-    encryption_key: str
-
-
-class _Cluster(_Part, frozen=True):
-    signers: list[_Signer]
-
-
-class _Signers(_Part, frozen=True):
-    clusters: Annotated[list[_Cluster], msgspec.Meta(min_length=1)]
 
 
 @click.group(cls=Group)
@@ -177,6 +132,7 @@ def export_command(
     others have to approve, the command says so and waits for them. The passphrase of the file is asked for, or read
     from the descriptor in COUNTERSIGN_PASSPHRASE_FD.
     """
+    from countersign.cli import key_transfer
     from countersign.cli.key_formats import check_form
 
     _require(understood)
@@ -187,10 +143,10 @@ def export_command(
         if not passphrase:
             raise click.ClickException("the passphrase is empty")
     with _told(), _new_file(output) as write:
-        shown = _read(customer.get(f"/keys/{key_id}"), _ShownKey)
+        shown = key_transfer.show(customer, key_id)
         check_form(form, shown.curve)
         request = request or output.with_name(f"{output.name}.request.json")
-        write(_encode(_fetch(customer, shown, request), form, passphrase, testnet))
+        write(_encode(key_transfer.fetch(customer, shown, request), form, passphrase, testnet))
     click.echo(f"{key_id}  {shown.scheme} {shown.curve}  {shown.public_key}  written to {output}")
     click.echo(_WARNING.format(" and knows its passphrase" if passphrase else ""), err=True)
 
@@ -205,12 +161,12 @@ def approve_export_command(request: Path, yes: bool, **way: Any) -> None:
     Compare the fingerprint with the one that the other command shows, by a way that you trust: whoever holds that
     encryption key gets the private key.
     """
-    from countersign.cli import export_approvals
+    from countersign.cli import export_approvals, key_transfer
 
     customer = _Way(**way).open()
     with _told():
         wanted = export_approvals.read(request)
-        shown = _read(customer.get(f"/keys/{wanted.key_id}"), _ShownKey)
+        shown = key_transfer.show(customer, wanted.key_id)
         click.echo(f"{shown.id}  {shown.scheme} {shown.curve}  {shown.public_key}")
         click.echo(f"goes to whoever holds the encryption key  {wanted.fingerprint}")
         if not yes:
@@ -259,6 +215,8 @@ def import_command(
     The server must allow it ('countersign admin keys --enable-import'); it gets the shares encrypted. FILE must be
     readable by its owner only.
     """
+    from countersign.cli import key_transfer
+
     _require(understood)
     customer = _Way(**way).open()
     data, passphrase = _private(file), ""
@@ -267,9 +225,9 @@ def import_command(
     with _told():
         key = _decode(data, form, passphrase, derivation, scheme)
         chosen = key.scheme or scheme or "ECDSA"
-        if scheme not in (None, chosen) or (chosen, key.curve) not in _PROTOCOLS:
+        if scheme not in (None, chosen) or not key_transfer.supported(chosen, key.curve):
             raise click.ClickException(f"the file holds a key for {chosen} on {key.curve}, not for {scheme}")
-        made = _submit(customer, key, chosen, name, master)
+        made = key_transfer.submit(customer, key, chosen, name, master)
     click.echo(f"{made.id}  {made.scheme} {made.curve}  {made.public_key}")
     click.echo(
         f"Warning: {file} and any other copy can still sign for this key. Destroy them when it is known to work.",
@@ -286,88 +244,6 @@ def _require(understood: bool) -> None:
         command = click.get_current_context().command
         flag = next(option for option in command.params if option.name == "understood").opts[0]
         raise click.UsageError(f"a private key outside of its store is a risk that nothing takes back; say {flag}")
-
-
-def _fetch(customer: Customer, shown: _ShownKey, request: Path) -> HeldKey:
-    """Have the server export the key to a decryption key made here, and put it together.
-
-    ``request``: where to say what others are to approve, if they have to; the decryption key waits in memory alone.
-    """
-    from countersign.cli import export_approvals
-    from countersign.cli.key_formats import HeldKey, Unusable
-    from countersign.keystores import Refusal, share_envelope, share_holder
-    from countersign.keystores.memory import wipe
-    from countersign.keystores.sharing import ORDERS
-
-    scalar = bytearray((1 + share_holder.random_below(ORDERS["secp256k1"] - 1)).to_bytes(32, "big"))
-    body = {
-        "encryptionKey": _base64(share_envelope.encryption_key(scalar)),
-        "supportedSchemes": [{"protocol": _PROTOCOLS[shown.scheme, shown.curve], "curve": shown.curve}],
-    }
-    try:
-        answer = _read(export_approvals.export(customer, shown.id, body, request), _Exported)
-        envelopes = tuple(
-            (_bytes(one.signer_id), _bytes(one.encrypted_key_share)) for one in answer.encrypted_key_shares
-        )
-        public = bytes.fromhex(shown.public_key)
-        secret = share_holder.put_together(shown.curve, public, answer.min_signers, envelopes, scalar)
-    finally:
-        wipe(scalar)
-    if isinstance(secret, Refusal):
-        raise Unusable(f"the server's shares are refused: {secret.reason}")
-    return HeldKey(shown.curve, secret, shown.scheme)
-
-
-def _submit(customer: Customer, key: HeldKey, scheme: str, name: str | None, master: bool) -> _ShownKey:
-    """Share the key among the server's signers and send the shares; the server must answer with its public key."""
-    from countersign.cli.key_formats import Unusable
-    from countersign.keystores import Refusal, share_holder
-    from countersign.keystores.sharing import MIN_SIGNERS
-
-    clusters = _read(customer.get("/signers"), _Signers).clusters
-    listed = [(_bytes(one.signer_id), _bytes(one.encryption_key)) for one in clusters[0].signers]
-    shares = share_holder.share(key.scalar, key.curve, listed, chain_code=key.chain_code if master else None)
-    if isinstance(shares, Refusal):
-        raise Unusable(f"the key cannot be shared: {shares.reason}")
-    body: dict[str, Any] = {
-        "protocol": _PROTOCOLS[scheme, key.curve],
-        "curve": key.curve,
-        "minSigners": MIN_SIGNERS,
-        "encryptedKeyShares": [
-            {"signerId": _base64(signer_id), "encryptedKeyShare": _base64(envelope)} for signer_id, envelope in shares
-        ],
-    }
-    if name is not None:
-        body["name"] = name
-    if master:
-        body["masterKey"] = True
-    made = _read(customer.signed("POST", "/keys/import", body), _ShownKey)
-    expected = key.public_key.hex()
-    if made.public_key != ("02" + expected[2:] if scheme == "Schnorr" else expected):
-        raise Unusable(f"the server answers with the public key {made.public_key}, which is not that of the file")
-    return made
-
-
-def _read(answer: Any, kind: type[T]) -> T:
-    from countersign.cli.customer import Refused
-
-    try:
-        return msgspec.convert(answer, kind)
-    except msgspec.ValidationError as error:
-        raise Refused(f"the server's answer is not understood: {error}") from None
-
-
-def _bytes(text: str) -> bytes:
-    from countersign.cli.customer import Refused
-
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise Refused("the server's answer is not understood: what should be base64 is not") from None
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
 
 
 def _encode(key: HeldKey, form: str, passphrase: str, testnet: bool) -> bytes:
