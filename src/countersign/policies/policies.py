@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from countersign.api import UNSET, ApiError, Caller, Effect, PageRequest, encode, not_found, validation
+from countersign.api import ApiError, Caller, Effect, PageRequest, encode, not_found, validation
 from countersign.encoding.dates import to_iso
 from countersign.policies import store, validate
 from countersign.policies.book import renew_revision
@@ -21,7 +21,7 @@ from countersign.policies.change_requests import (
     guard,
     register_change,
 )
-from countersign.policies.types import Policy, PolicyBody, PolicyStatus, RequestApproval
+from countersign.policies.types import Policy, PolicyBody, PolicyStatus, RequestApproval, policy_of
 from countersign.storage import Row, Transaction
 from countersign.storage.pagination import page_of
 from countersign.world import World
@@ -50,7 +50,7 @@ def create(org_id: str, body: PolicyBody, world: World) -> Transaction[Effect[Po
     yield from _require_approvers(org_id, body)
     policy_id, now = world.new_id("plc"), world.now()
     date = to_iso(now)
-    policy = _policy(policy_id, body, "Active", date, date)
+    policy = policy_of(policy_id, body, date_created=date, date_updated=date)
     yield store.INSERT_POLICY, (org_id, policy_id, encode(policy).decode(), now, now)
     yield from renew_revision(org_id, world)
     return Effect(policy, (policy_id,))
@@ -88,7 +88,7 @@ def update(
     current = yield from _hold(caller.org_id, policy_id)
     yield from _require_approvers(caller.org_id, body)
     date = to_iso(world.now())
-    target = _policy(policy_id, body, "Active", current.date_created, date)
+    target = policy_of(policy_id, body, date_created=current.date_created, date_updated=date)
     return (yield from _guarded(caller, target, world))
 
 
@@ -146,11 +146,6 @@ def _hold(org_id: str, policy_id: str) -> Transaction[Policy]:
     return _decode(rows[0][1])
 
 
-def active(policy_id: str, body: PolicyBody) -> Policy:
-    """A policy as it would be in force."""
-    return _policy(policy_id, body, "Active", UNSET, UNSET)
-
-
 def require_approvers(org_id: str, drafts: Sequence[Policy]) -> Transaction[None]:
     """400 for the first of them that names an approver who could not approve."""
     for index, policy in enumerate(drafts):
@@ -166,20 +161,6 @@ def _require_approvers(org_id: str, body: PolicyBody | Policy, at: str = "") -> 
             if not (yield store.IS_POSSIBLE_APPROVER, (org_id, user_id)):
                 path = f"{at}action.approvalGroups[{index}].approvers.userId.in"
                 raise validation(path, f"{user_id} is nobody of this organisation who could approve")
-
-
-def _policy(policy_id: str, body: PolicyBody, status: PolicyStatus, created: Any, updated: Any) -> Policy:
-    return Policy(
-        id=policy_id,
-        name=body.name,
-        activity_kind=body.activity_kind,
-        rule=body.rule,
-        action=body.action,
-        filters=body.filters,
-        status=status,
-        date_created=created,
-        date_updated=updated,
-    )
 
 
 def _view(row: Row) -> Policy:

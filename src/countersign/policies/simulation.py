@@ -24,7 +24,7 @@ from countersign.policies.book import BOOK, read_revision
 from countersign.policies.evaluate import Blocked, Cleared, Outcome, PendingApproval, needed_facts
 from countersign.policies.facts import Facts, NeededFacts
 from countersign.policies.judging import History, judge, no_history
-from countersign.policies.types import ActivityKind, ApprovalGroup, Policy
+from countersign.policies.types import ActivityKind, ApprovalGroup, Policy, policy_of
 from countersign.storage import Transaction
 
 #: What else somebody has to hold who asks about a key or about a signature request.
@@ -165,7 +165,7 @@ def read_drafts(values: Sequence[dict[str, Any]] | UnsetType) -> list[Policy] | 
         if not isinstance(named, str):
             raise validation(f"{at}.id", "an id is a text")
         body = policies.read_body({name: member for name, member in value.items() if name != "id"}, at=f"{at}.")
-        drafts.append(policies.active(named, body))
+        drafts.append(policy_of(named, body))
     if len({policy.id for policy in drafts}) != len(drafts):
         raise validation("policies", "two of them have the same id")
     return drafts

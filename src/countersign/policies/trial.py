@@ -37,7 +37,7 @@ from countersign.policies.scenario import (
     World,
 )
 from countersign.policies.scene import MINUTE_MS
-from countersign.policies.types import Currency, Policy, PolicyBody, PolicyStatus
+from countersign.policies.types import Currency, Policy, PolicyStatus, policy_of
 
 _PROVIDERS: tuple[Provider, ...] = ("Chainalysis", "GlobalLedger", "Notabene")
 
@@ -139,19 +139,7 @@ def _policy(value: Mapping[str, Any], index: int, users: Sequence[str] | None) -
         checked: PolicyStatus = msgspec.convert(status, PolicyStatus)
     except msgspec.ValidationError as error:
         return validate.Invalid((validate.Problem("schema", "status", str(error)),))
-    return _stored(read, str(identity), checked)
-
-
-def _stored(body: PolicyBody, identity: str, status: PolicyStatus) -> Policy:
-    return Policy(
-        id=identity,
-        name=body.name,
-        activity_kind=body.activity_kind,
-        rule=body.rule,
-        action=body.action,
-        filters=body.filters,
-        status=status,
-    )
+    return policy_of(str(identity), read, status=checked)
 
 
 def world_of(scenario: Scenario, case: Case | None = None) -> World:

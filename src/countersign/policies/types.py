@@ -323,6 +323,28 @@ class Policy(Wire):
     pending_change_request: dict[str, Any] | UnsetType = UNSET
 
 
+def policy_of(
+    policy_id: str,
+    body: PolicyBody,
+    *,
+    status: PolicyStatus = "Active",
+    date_created: str | UnsetType = UNSET,
+    date_updated: str | UnsetType = UNSET,
+) -> Policy:
+    """The policy that a body makes."""
+    return Policy(
+        id=policy_id,
+        name=body.name,
+        activity_kind=body.activity_kind,
+        rule=body.rule,
+        action=body.action,
+        filters=body.filters,
+        status=status,
+        date_created=date_created,
+        date_updated=date_updated,
+    )
+
+
 class PolicyEvaluation(Wire):
     """What one policy said of an activity; ``context`` holds the values that it looked at."""
 
