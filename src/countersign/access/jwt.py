@@ -17,8 +17,8 @@ from typing import Any, Literal, assert_never
 
 import msgspec
 from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 
+from countersign.credentials import ed25519
 from countersign.encoding import base64url, strictjson
 
 Algorithm = Literal["EdDSA", "HS256"]
@@ -215,13 +215,7 @@ def _signature_holds(algorithm: Algorithm, key: bytes, message: bytes, signature
     if algorithm == "HS256":
         return hmac.compare_digest(hmac.digest(key, message, "sha256"), signature)
     if algorithm == "EdDSA":
-        if len(signature) != sodium.crypto_sign_BYTES or len(key) != sodium.crypto_sign_PUBLICKEYBYTES:
-            return False
-        try:
-            sodium.crypto_sign_open(signature + message, key)
-        except BadSignatureError:
-            return False
-        return True
+        return ed25519.holds(key, message, signature)
     assert_never(algorithm)
 
 

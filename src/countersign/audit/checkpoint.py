@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 
 from countersign.audit.merkle import HASH_BYTES
+from countersign.credentials import ed25519
 from countersign.encoding import base64url, dates
 
 _NOTE = "countersign.checkpoint.v1"
@@ -98,17 +98,6 @@ def parse_note(text: str) -> Checkpoint:
     return checkpoint
 
 
-def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the Ed25519 ``signature`` over ``message`` holds; ``public_key`` is 32 raw bytes."""
-    if len(public_key) != sodium.crypto_sign_PUBLICKEYBYTES or len(signature) != sodium.crypto_sign_BYTES:
-        return False
-    try:
-        sodium.crypto_sign_open(signature + message, public_key)
-    except BadSignatureError:
-        return False
-    return True
-
-
 def fingerprint(public_key: bytes) -> str:
     """``SHA256:`` and the unpadded standard base64 of SHA-256 over the DER SubjectPublicKeyInfo of 32 raw bytes."""
     digest = hashlib.sha256(_SPKI_ED25519 + public_key).digest()
@@ -159,4 +148,4 @@ def _handed_over(key: PublishedKey, trusted: Mapping[str, bytes]) -> bool:
         signature = base64url.decode(encoded)
     except ValueError:
         return False
-    return verify_signature(trusted[signer], handover_text(key.kid, key.public_key, key.created_at), signature)
+    return ed25519.holds(trusted[signer], handover_text(key.kid, key.public_key, key.created_at), signature)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from countersign.audit.checkpoint import verify_signature
 from countersign.audit.entry import System
+from countersign.credentials import ed25519
 from countersign.encoding import base64url
 from countersign.keystores.statements import VERSION, decode_statement
 
@@ -29,7 +29,7 @@ def refuse_destruction(entry: System) -> str | None:
         )
     except ValueError:
         return "its statement is no base64url"
-    if not verify_signature(key, statement, signature):
+    if not ed25519.holds(key, statement, signature):
         return "the signature of the signer's statement doesn't hold"
     try:
         stated = decode_statement(statement)

@@ -7,10 +7,9 @@ from typing import Any
 
 from coincurve import PublicKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 
 from countersign.audit.entry import Signature
+from countersign.credentials import ed25519
 from countersign.encoding import strictjson
 from countersign.keystores import stark
 
@@ -64,15 +63,14 @@ def _holds(scheme: str, curve: str, public_key: bytes, asked: bytes, tweak: byte
             # The log has no recovery id; that of a low-S signature is 0 or 1.
             return any(stark.recovers(public_key, asked, signature + bytes((recid,))) for recid in (0, 1))
         if scheme == "EdDSA":
-            sodium.crypto_sign_open(signature + asked, public_key)
-            return True
+            return ed25519.holds(public_key, asked, signature)
         if len(asked) != 32:
             return False
         if scheme == "Schnorr":
             return _output_key(public_key, tweak).verify(signature, asked)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         return PublicKey(public_key).verify(encode_dss_signature(r, s), asked, hasher=None)
-    except (BadSignatureError, ValueError):
+    except ValueError:
         return False
 
 

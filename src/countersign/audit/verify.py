@@ -20,13 +20,13 @@ from countersign.audit.checkpoint import (
     fingerprint,
     parse_note,
     trusted_keys,
-    verify_signature,
 )
 from countersign.audit.entry import Entry, EntryError, decode
 from countersign.audit.evidence import MAX_LINE, Chunk, check_chunks, check_lines
 from countersign.audit.facts import Facts, Ids
 from countersign.audit.merkle import Builder, leaf_hash
 from countersign.audit.report import Broken, Finding, Sound, Summary, Unreadable
+from countersign.credentials import ed25519
 from countersign.encoding import base64url
 from countersign.encoding.counted import counted
 
@@ -74,7 +74,7 @@ def read_saved(data: bytes) -> lines.SavedCheckpoint:
         raise ValueError(f"not a saved checkpoint of format {lines.CHECKPOINT_FORMAT}")
     parse_note(saved.note)
     key, signature = base64url.decode(saved.public_key), base64url.decode(saved.signature)
-    if not verify_signature(key, saved.note.encode("utf-8"), signature):
+    if not ed25519.holds(key, saved.note.encode("utf-8"), signature):
         raise ValueError("the saved checkpoint's signature doesn't hold")
     return saved
 
@@ -229,7 +229,7 @@ def _take_checkpoint(state: _Pass, line: lines.CheckpointLine, number: int, file
         raise _DefectError(
             Broken(f"the checkpoint is signed with key {line.kid}, which the header doesn't name", number)
         )
-    if not verify_signature(key.public_key, line.note.encode("utf-8"), signature):
+    if not ed25519.holds(key.public_key, line.note.encode("utf-8"), signature):
         raise _DefectError(
             Broken(f"the signature of the checkpoint over {_entries(checkpoint.size)} doesn't hold", number)
         )

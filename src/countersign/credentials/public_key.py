@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from nacl import bindings as sodium
-from nacl.exceptions import BadSignatureError
 
+from countersign.credentials import ed25519
 from countersign.credentials.outcome import Refused
 from countersign.credentials.strict_der import der, ecdsa_signature
 
@@ -95,13 +95,7 @@ class PublicKey:
             return False
         key = self._key
         if isinstance(key, bytes):
-            if len(signature) != sodium.crypto_sign_BYTES:
-                return False
-            try:
-                sodium.crypto_sign_open(signature + message, key)
-            except BadSignatureError:
-                return False
-            return True
+            return ed25519.holds(key, message, signature)
         digest = _DIGESTS[algorithm or "SHA256"]
         try:
             if isinstance(key, rsa.RSAPublicKey):
