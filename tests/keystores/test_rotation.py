@@ -215,7 +215,7 @@ async def test_k4_a_record_that_does_not_open_is_named_and_keeps_the_old_root(ho
     kept = GeneratedKey(good.public_key, good.record, 1, good.generation, good.secret_kind)
     bad = dataclasses.replace(kept, record=good.record[:-1] + bytes([good.record[-1] ^ 1]))
     await house.database.write(lambda: rotation_store.swap_records([(good, bad)]))
-    with pytest.raises(rotation_store.RotationConflict, match=r"1 records.*key ke-00002 of .*does not belong"):
+    with pytest.raises(rotation_store.RotationConflict, match=r"1 record .*key ke-00002 of .*does not belong"):
         await house.rotate()
     states = await rotation.describe(house.database, STORE)
     assert [(root.state, root.records) for root in states] == [("Active", 1), ("Active", 4)]
