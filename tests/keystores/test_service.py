@@ -133,7 +133,7 @@ def test_nothing_of_a_private_key_stays_in_the_page_after_an_order() -> None:
 
 def test_a_wrong_key_encryption_key_is_said_clearly() -> None:
     bench = Bench(kek=CHEAPEST)
-    bench.service._kek = FixedKek(b"x" * 32)
+    bench.service.roots._kek = FixedKek(b"x" * 32)
     state = bench.load([create_root(FixedKek(), STORE, bench.authoriser.public_key)])
     assert (state.state, state.reason) == ("sealed", "the key-encryption key is not the one that wrapped root 1")
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from countersign.keystores import record, roots
+from countersign.keystores import record
 from countersign.keystores.kek import KekProvider
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.pkcs11_token import Token, TokenTrouble, Unsupported
-from countersign.keystores.protocol import DIGEST32, MAX_MESSAGE, MESSAGE, Buffer, Generated, Order, State
+from countersign.keystores.protocol import DIGEST32, MAX_MESSAGE, MESSAGE, Generated, Order, State
 from countersign.keystores.service import SignerService
 
 PAIRS: Final = {("ECDSA", "secp256k1"): DIGEST32, ("EdDSA", "ed25519"): MESSAGE}
@@ -116,20 +116,19 @@ class Pkcs11Service(SignerService):
         return record.unseal_handle(self.page, self.page.root(slot), self.binding(order), order.record)
 
     def _sealed(self, order: Order, handle: bytes, generation: int) -> bytes:
-        version = max(self._slots)
+        version = self.roots.newest
         order.root_version, order.generation = version, generation
-        sealed = record.seal_handle(self.page, self.page.root(self._slots[version]), self.binding(order), handle)
+        sealed = record.seal_handle(self.page, self.page.root(self.roots.slots[version]), self.binding(order), handle)
         return _encode(Generated(order.public_key, sealed, version, generation, self._secret_kind))
 
-    def _open_root(self, version: int, secret: Buffer, root_key: memoryview) -> roots.OpenedRoot | Refusal:
-        # The key-encryption key may be in the same token, where a second login would be refused.
+    def _before_opening_a_root(self) -> None:
+        """The key-encryption key may be in the same token, where a second login would be refused."""
         self._token.close()
-        return super()._open_root(version, secret, root_key)
 
     def _state(self) -> bytes:
         """As if sealed while the token can't be used, so that no consent is spent for nothing."""
         encoded = super()._state()
-        if not self._slots:
+        if not self.roots.slots:
             return encoded
         try:
             self._token.ready()

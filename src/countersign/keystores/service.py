@@ -6,11 +6,9 @@ lasts, one private key, both in the locked page only.
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -19,7 +17,8 @@ from countersign.keystores import derivation, record, roots, roster_orders, sche
 from countersign.keystores.grants import GrantBook, payload_hash
 from countersign.keystores.kek import KekProvider, MoreShares
 from countersign.keystores.ledger import Ledger
-from countersign.keystores.memory import MAX_ROOTS, LockedPage, wipe
+from countersign.keystores.memory import MAX_ROOTS, LockedPage
+from countersign.keystores.open_roots import OpenRoots
 from countersign.keystores.outcome import Refusal
 from countersign.keystores.protocol import MALFORMED, Buffer, Generated, Order, State, read_order, reply_to
 from countersign.keystores.recovery_copy import seal_copy
@@ -40,10 +39,6 @@ G3: G1, and the consent of a credential in the signer's own roster to exactly th
 names no first credentials is served as G1 until its operator begins the roster, and never again once it is begun.
 """
 
-_NOT_APART: Final = (
-    "level G2 takes a root that names an authoriser of its own, root {} names the server's:"
-    " countersign keystore rotate-root --authoriser FILE"
-)
 _FIRST_GENERATION: Final = 1
 _MAX_NAME: Final = 256
 
@@ -76,12 +71,9 @@ class SignerService:
         self._notes = (*notes, *self.page.notes, *provider_note)
         self._grants = GrantBook(self.boot_id)
         self._registrar = Registrar(ledger or Ledger(None), clock, endorses_by_itself=endorses_by_itself)
-        self._store_id = ""
-        self._waiting: list[roots.WrappedRoot] = []
-        self._slots: dict[int, int] = {}
-        self._retired: set[int] = set()
-        self._authorisers: tuple[bytes, ...] = ()
-        self._recovery_recipients: tuple[str, ...] = ()
+        self.roots = OpenRoots(
+            self.page, kek, only_apart=grant_level == "G2", before_opening=self._before_opening_a_root
+        )
         self._reason = "no store root was handed over yet"
         self._sealed_by_order = False
         self._usable: Order | None = None
@@ -113,15 +105,14 @@ class SignerService:
     @property
     def store_id(self) -> str:
         """Of the store that is unsealed; empty before."""
-        return self._store_id
+        return self.roots.store_id
 
     def seal(self) -> None:
         """Wipe every secret."""
         self.page.wipe_all()
         self._kek.forget()
-        self._slots.clear()
+        self.roots.close()
         self._registrar.close()
-        self._authorisers = ()
 
     def _carry_out(self, order: Order) -> bytes | Refusal:
         match order.op:
@@ -202,7 +193,7 @@ class SignerService:
 
     def seal_new(self, order: Order, secret_kind: str, public_key: bytes) -> bytes:
         """Seal the secret in the page as the first generation of the key that ``order`` names; data of the reply."""
-        version = max(self._slots)
+        version = self.roots.newest
         order.secret_kind, order.public_key = secret_kind, public_key
         order.root_version, order.generation = version, _FIRST_GENERATION
         return self._seal(order)
@@ -212,17 +203,17 @@ class SignerService:
 
         It takes no grant: what comes out opens for the same key only, here only, as what went in did.
         """
-        version = max(self._slots)
+        version = self.roots.newest
         order.root_version, order.generation = version, order.generation + 1
         return self._seal(order)
 
     def _seal(self, order: Order) -> bytes:
         binding = self.binding(order)
         copy = b""
-        if self._recovery_recipients:
+        if self.roots.recovery_recipients:
             secret = self.page.secret_area[: SECRET_BYTES[order.secret_kind]]
-            copy = seal_copy(binding, secret, self._recovery_recipients)
-        sealed = record.seal(self.page, self.page.root(self._slots[order.root_version]), binding)
+            copy = seal_copy(binding, secret, self.roots.recovery_recipients)
+        sealed = record.seal(self.page, self.page.root(self.roots.slots[order.root_version]), binding)
         made = Generated(order.public_key, sealed, order.root_version, order.generation, order.secret_kind, copy)
         return _encode(made)
 
@@ -238,14 +229,16 @@ class SignerService:
             return None
         if order.op == "sign" and order.evidence is None:
             return Refusal("Denied", "an order to sign carries the evidence of consent")
-        if self.grant_level == "G3" and (refusal := self._registrar.judge(order, self._store_id)) is not None:
+        if self.grant_level == "G3" and (refusal := self._registrar.judge(order, self.roots.store_id)) is not None:
             return refusal
         expected = payload_hash(order.payload_kind, order.payload, order.tweak)
-        return self._grants.accept(order.grant, order, expected, self._store_id, self._authorisers, self._clock())
+        return self._grants.accept(
+            order.grant, order, expected, self.roots.store_id, self.roots.authorisers, self._clock()
+        )
 
     def _unusable(self, order: Order) -> Refusal | None:
         """Why nothing is done with the order's key: a sealed store, or an ended key. Looked up once for each order."""
-        if not self._slots:
+        if not self.roots.slots:
             return Refusal("Sealed", self._reason)
         if self._usable is order:
             return None
@@ -260,7 +253,7 @@ class SignerService:
         return "G1" if self._grant_level == "G3" and not self._registrar.adopted else self._grant_level
 
     def _change_roster(self, order: Order) -> bytes | Refusal:
-        if not self._slots:
+        if not self.roots.slots:
             return Refusal("Sealed", self._reason)
         if order.evidence is not None and (defect := order.evidence.defect()) is not None:
             return Refusal("Denied", defect)
@@ -277,19 +270,12 @@ class SignerService:
         """Where in the page the root of the order's record is; a refusal if it is not open or the key has ended."""
         if (refusal := self._unusable(order)) is not None:
             return refusal
-        slot = self._slots.get(order.root_version)
-        if slot is None and order.root_version in self._retired:
-            return Refusal("Unavailable", f"root version {order.root_version} is retired; the record was sealed anew")
-        if slot is None and any(wrapped.root_version == order.root_version for wrapped in self._waiting):
-            return Refusal("Unavailable", f"root version {order.root_version} is not open yet: {self._reason}")
-        if slot is None:
-            return Refusal("NotFound", f"root version {order.root_version} is not loaded")
-        return slot
+        return self.roots.slot_of(order.root_version, self._reason)
 
     def binding(self, order: Order) -> record.Binding:
         """What the order's record is bound to."""
         return record.Binding(
-            self._store_id,
+            self.roots.store_id,
             order.org_id,
             order.key_id,
             order.scheme,
@@ -309,27 +295,20 @@ class SignerService:
         # Two of each version while the key-encryption key is exchanged.
         if not 0 < len(blobs) <= 2 * MAX_ROOTS:
             return Refusal("Unsupported", f"load takes 1 to {2 * MAX_ROOTS} wrapped roots")
-        parsed: list[roots.WrappedRoot] = []
-        for blob in blobs:
-            wrapped = roots.parse_root(blob)
-            if isinstance(wrapped, Refusal):
-                return wrapped
-            parsed.append(wrapped)
-        stores = {wrapped.store_id for wrapped in parsed} | ({self._store_id} if self._slots else set())
-        if len(stores) != 1:
-            return Refusal("Denied", f"the signer serves one store, not {sorted(stores)}")
-        self._waiting = [wrapped for wrapped in parsed if wrapped.root_version not in self._retired]
+        listed = self.roots.hand_over(blobs)
+        if isinstance(listed, Refusal):
+            return listed
         if self._sealed_by_order:
             return self._state()
         if (refusal := self._open_roots(b"")) is not None:
             self._reason = refusal.reason
             if not self._kek.needs_secret:
                 log.error("store can't be unsealed: %s", refusal.reason)
-        self._retire({wrapped.root_version for wrapped in parsed})
+        self.roots.retire(listed)
         return self._state()
 
     def _unseal(self, order: Order) -> bytes | Refusal:
-        if not self._waiting:
+        if not self.roots.handed_over:
             return Refusal("Sealed", "no store root was handed over yet; start the API process first")
         refusal = self._open_roots(order.payload)
         if isinstance(refusal, MoreShares):
@@ -337,41 +316,19 @@ class SignerService:
             return self._state()
         if refusal is not None:
             log.warning("unseal refused: %s", refusal.reason)
-            if not self._slots:
+            if not self.roots.slots:
                 self._reason = refusal.reason
             return refusal
         self._sealed_by_order = False
         return self._state()
 
     def _open_roots(self, secret: Buffer) -> Refusal | None:
-        """Open those waiting roots that are not open yet; an open one stays as it is. All or nothing."""
-        opened: dict[int, roots.OpenedRoot] = {}
-        slots = dict(self._slots)
-        for version in sorted({wrapped.root_version for wrapped in self._waiting} - slots.keys()):
-            slot = next(free for free in range(MAX_ROOTS + 1) if free not in slots.values())
-            full = Refusal("Unsupported", f"a store has at most {MAX_ROOTS} roots")
-            result = full if slot == MAX_ROOTS else self._open_root(version, secret, self.page.root(slot))
-            if isinstance(result, Refusal):
-                for unused in opened:
-                    wipe(self.page.root(slots[unused]))
-                return result
-            slots[version], opened[version] = slot, result
-        newest = opened.get(max(slots))
-        refusal = self._unvouched(slots, opened)
-        if refusal is None and self._grant_level == "G2" and newest is not None and not newest.authoriser_apart:
-            refusal = Refusal("Denied", _NOT_APART.format(max(slots)))
-        if refusal is not None:
-            for version in opened:
-                wipe(self.page.root(slots[version]))
-            return refusal
-        if newest is not None:
-            # The newest root says whose grants count.
-            self._authorisers = newest.authorisers
-            self._recovery_recipients = newest.recovery_recipients
-            self._store_id = newest.store_id
-            log.info("unsealed store %s, root version %d", self._store_id, max(slots))
-        self._slots, self._reason = slots, ""
-        if opened and (refusal := self._open_roster(newest)) is not None:
+        """Open the roots that were handed over, and with new ones the roster; without it the store stays sealed."""
+        opened = self.roots.open(secret)
+        if isinstance(opened, Refusal):
+            return opened
+        self._reason = ""
+        if opened and (refusal := self._open_roster(opened.get(self.roots.newest))) is not None:
             log.error("store stays sealed: %s", refusal.reason)
             self.seal()
             self._reason = refusal.reason
@@ -379,55 +336,23 @@ class SignerService:
         self._kek.forget()
         return None
 
-    def _unvouched(self, slots: dict[int, int], opened: dict[int, roots.OpenedRoot]) -> Refusal | None:
-        """Why one of the roots just opened does not follow from the one before it; the oldest of all need not."""
-        for before, version in pairwise(sorted(slots)):
-            if version not in opened and before in opened:
-                return Refusal("Denied", f"root {before} is older than root {version}, which was open before it came")
-            if version in opened:
-                root = opened[version]
-                expected = roots.vouch_for(self.page.root(slots[before]), root.store_id, root.substance)
-                if not hmac.compare_digest(expected, root.vouch):
-                    return Refusal("Denied", f"root {version} does not follow from root {before}: it is a stranger's")
-        return None
-
-    def _open_root(self, version: int, secret: Buffer, root_key: memoryview) -> roots.OpenedRoot | Refusal:
-        """Open one root by whichever of its wraps is this provider's."""
-        wraps = [wrapped for wrapped in self._waiting if wrapped.root_version == version]
-        mine = [wrapped for wrapped in wraps if wrapped.provider == self._kek.name]
-        refusals: list[Refusal] = []
-        for wrapped in mine or wraps[:1]:
-            result = roots.open_root(wrapped, self._kek, secret, root_key, self.page.scratch)
-            if not isinstance(result, Refusal):
-                return result
-            refusals.append(result)
-        return next((each for each in refusals if isinstance(each, MoreShares)), refusals[0])
+    def _before_opening_a_root(self) -> None:
+        """For those whose key-encryption key may be where they have a login of their own."""
 
     def _open_roster(self, newest: roots.OpenedRoot | None) -> Refusal | None:
         installation_id, founders = (newest.installation_id, newest.founders) if newest is not None else ("", ())
-        return self._registrar.open(Roots(self.page, self._slots, self._store_id), installation_id, founders)
-
-    def _retire(self, listed: set[int]) -> None:
-        """Wipe the roots that a newer one has replaced: they are no longer handed over, and it is open."""
-        newest = max(listed)
-        if newest not in self._slots:
-            return
-        for version in [each for each in self._slots if each < newest and each not in listed]:
-            wipe(self.page.root(self._slots.pop(version)))
-            # Until the next start: who kept the old wrap can't bring it back in.
-            self._retired.add(version)
-            log.info("wiped retired root version %d", version)
+        return self._registrar.open(Roots(self.page, self.roots.slots, self.roots.store_id), installation_id, founders)
 
     def _roster_notes(self) -> tuple[str, ...]:
-        if self._grant_level != "G3" or not self._slots:
+        if self._grant_level != "G3" or not self.roots.slots:
             return ()
         if not self._registrar.adopted:
             return ("grants alone are checked (G1): begin the roster with 'countersign keystore roster adopt'",)
         return () if self._registrar.ledger.lasting else ("the roster is forgotten when the signer stops: no --state",)
 
     def _state(self) -> bytes:
-        state = "unsealed" if self._slots else "sealed"
-        versions = tuple(sorted(self._slots))
+        state = "unsealed" if self.roots.slots else "sealed"
+        versions = tuple(sorted(self.roots.slots))
         return _encode(
             State(
                 state,
@@ -436,12 +361,12 @@ class SignerService:
                 self.boot_id,
                 self._clock(),
                 self.grant_level,
-                self._store_id,
+                self.roots.store_id,
                 versions,
                 self._registrar.ledger.count,
                 self._registrar.ledger.head,
-                roster_orders.statement_key(self._registrar) if self._slots else b"",
-                self._authorisers,
+                roster_orders.statement_key(self._registrar) if self.roots.slots else b"",
+                self.roots.authorisers,
             )
         )
 

@@ -164,7 +164,7 @@ class Hands(SignerService):
         """Carry out an order as ``_Line.send`` wrote it; the ticket and the encoded reply."""
         ticket, self._slot, length = _HEADER.unpack_from(view)
         start = _HEADER.size + length
-        self._store_id = bytes(view[_HEADER.size : start]).decode()
+        self.roots.store_id = bytes(view[_HEADER.size : start]).decode()
         order = _decode_order(view[start:])
         outcome = self.guarded(order, self._carry_out)
         if isinstance(outcome, Refusal):
