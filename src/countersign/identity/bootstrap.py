@@ -11,9 +11,9 @@ from countersign.access.keyring import KeyRing
 from countersign.audit.entry import Enrolled, System
 from countersign.audit.log import append
 from countersign.credentials.public_key import PublicKey
-from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import store
+from countersign.identity.key_credentials import insert_key
 from countersign.identity.sessions import open_session
 from countersign.identity.usernames import username_key
 from countersign.keystores import Founder
@@ -101,7 +101,6 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     app_id = world.new_id("ap")
     founder = plan.founder or founding_credential(plan.administrator_key, world.new_id("or"), world)
     org_id, user_id, uuid = founder.org_id, founder.user_id, founder.credential_uuid
-    credential_id = base64url.encode(world.new_id("ci").encode())
     yield store.INSERT_ORGANISATION, (org_id, plan.organisation, now)
     yield store.INSERT_APPLICATION, (org_id, app_id, "Default", plan.relying_party, plan.origin, now)
     yield store.INSERT_APPLICATION_ID, (app_id, org_id)
@@ -109,20 +108,9 @@ def found(plan: Plan, world: World) -> Transaction[Founded]:
     for owner in ("", app_id):
         yield store.INSERT_ORIGIN, (org_id, owner, plan.relying_party, plan.origin, now)
     yield store.INSERT_USER, (org_id, user_id, 0, plan.administrator, key, None, now)
-    fingerprint = plan.administrator_key.fingerprint
-    credential = (
-        org_id,
-        uuid,
-        user_id,
-        "",
-        credential_id,
-        credential_id,
-        "First credential",
-        plan.administrator_key.pem,
-        fingerprint,
-        now,
-    )
-    yield store.INSERT_CREDENTIAL, credential
+    pem, fingerprint = plan.administrator_key.pem, plan.administrator_key.fingerprint
+    credential_id = yield from insert_key(org_id, user_id, uuid, "First credential", pem, fingerprint, now, world)
+    assert credential_id is not None
     admin_permission = yield from permissions.create_managed(org_id, world)
     for identity in (user_id, app_id):
         yield from permissions.grant(org_id, admin_permission, identity, world)
@@ -168,22 +156,11 @@ def sandbox_account(
     key = username_key(name)
     org_id, user_id, uuid = founder.org_id, founder.user_id, founder.credential_uuid
     token_id = world.new_id("to")
-    credential_id = base64url.encode(world.new_id("ci").encode())
     now = world.now()
     yield store.INSERT_USER, (org_id, user_id, 1, name, key, None, now)
-    credential = (
-        org_id,
-        uuid,
-        user_id,
-        "",
-        credential_id,
-        credential_id,
-        name,
-        public_key.pem,
-        public_key.fingerprint,
-        now,
-    )
-    yield store.INSERT_CREDENTIAL, credential
+    pem, fingerprint = public_key.pem, public_key.fingerprint
+    credential_id = yield from insert_key(org_id, user_id, uuid, name, pem, fingerprint, now, world)
+    assert credential_id is not None
     token, digest = keyring.mint(
         ring,
         org_id=org_id,

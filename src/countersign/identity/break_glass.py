@@ -14,10 +14,10 @@ from countersign.access import keyring
 from countersign.access.keyring import KeyRing
 from countersign.audit.entry import Enrolled
 from countersign.credentials.public_key import PublicKey
-from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
-from countersign.identity import break_glass_store, renewal, store
+from countersign.identity import break_glass_store, renewal
 from countersign.identity.administration import find_person
+from countersign.identity.key_credentials import insert_key
 from countersign.identity.local_commands import FOR_EVER, Impossible, ready_at, tell, why_not
 from countersign.keystores import outgoing
 from countersign.storage import Row, Transaction
@@ -119,9 +119,9 @@ def complete(request_id: str, ring: KeyRing, lifetime: int, world: World) -> Tra
     ended = yield from renewal.end_everything(org_id, user_id, 0, lift_hold=True)
     if ended is None:
         raise Impossible(f"{found.username} is not active any more: activate the user first, or cancel the request")
-    uuid, credential_id = world.new_id("cr"), base64url.encode(world.new_id("ci").encode())
-    names = (org_id, uuid, user_id, "", credential_id, credential_id, "Break-glass credential")
-    if not (yield store.INSERT_CREDENTIAL, (*names, found.public_key, found.fingerprint, now)):
+    uuid, pem, fingerprint = world.new_id("cr"), found.public_key, found.fingerprint
+    credential_id = yield from insert_key(org_id, user_id, uuid, "Break-glass credential", pem, fingerprint, now, world)
+    if credential_id is None:
         raise Impossible("the public key was enrolled meanwhile: cancel the request, and make another with a new key")
     yield from outgoing.enrol(org_id, uuid, None, world)
     token_id = world.new_id("uj")

@@ -16,9 +16,9 @@ from countersign.access import keyring
 from countersign.api import UNSET, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.credentials.public_key import PublicKey
-from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import grants, store, user_store
+from countersign.identity.key_credentials import insert_key
 from countersign.identity.types import AccessToken, PermissionAssignment
 from countersign.identity.usernames import username_key
 from countersign.storage import Row, Transaction
@@ -66,9 +66,9 @@ def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Tran
         yield from permissions.require_subset(caller, new.permission_id)
     yield from _require_free_name(org_id, user_id, new.name, token_id)
     now, uuid = world.now(), world.new_id("cr")
-    credential_id = base64url.encode(world.new_id("ci").encode())
-    names = (org_id, uuid, user_id, token_id, credential_id, credential_id, new.name)
-    if not (yield store.INSERT_CREDENTIAL, (*names, new.public_key.pem, new.public_key.fingerprint, now)):
+    pem, fingerprint = new.public_key.pem, new.public_key.fingerprint
+    made_id = yield from insert_key(org_id, user_id, uuid, new.name, pem, fingerprint, now, world, token_id=token_id)
+    if made_id is None:
         raise conflict("Conflicting credential with same public key")
     secret, digest = mint(token_id, new.lifetime)
     yield from keyring.insert(
@@ -82,7 +82,7 @@ def create(caller: Caller, new: NewToken, mint: MintToken, world: World) -> Tran
     rows = yield user_store.GET_PERSONAL_TOKEN, (org_id, user_id, token_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, token_id)
     made = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], secret)
-    return Effect(made, (token_id, uuid), (Enrolled(uuid, user_id, "Key", new.public_key.fingerprint),))
+    return Effect(made, (token_id, uuid), (Enrolled(uuid, user_id, "Key", fingerprint),))
 
 
 def get(org_id: str, user_id: str, token_id: str, *, archived: bool = False) -> Transaction[AccessToken | None]:

@@ -9,9 +9,9 @@ from countersign import permissions
 from countersign.api import UNSET, ApiError, Caller, Effect, Enrolled, conflict, not_found, validation
 from countersign.api.idempotency import Repeat, Taken, bind
 from countersign.credentials.public_key import PublicKey
-from countersign.encoding import base64url
 from countersign.encoding.dates import to_iso
 from countersign.identity import grants, sessions, store
+from countersign.identity.key_credentials import insert_key
 from countersign.identity.types import AccessToken, PermissionAssignment, ServiceAccount, UserInfo
 from countersign.identity.usernames import username_key
 from countersign.storage import Row, Transaction
@@ -116,23 +116,8 @@ def create(
         taken = yield store.FIND_USERNAME, (org_id, 1, key)
         raise conflict("Conflicting service account with same name", entity_id=taken[0][0] if taken else None)
     uuid, token_id = world.new_id("cr"), world.new_id("to")
-    credential_id = base64url.encode(world.new_id("ci").encode())
-    inserted = yield (
-        store.INSERT_CREDENTIAL,
-        (
-            org_id,
-            uuid,
-            user_id,
-            "",
-            credential_id,
-            credential_id,
-            new.name,
-            new.public_key.pem,
-            new.public_key.fingerprint,
-            now,
-        ),
-    )
-    if not inserted:
+    pem, fingerprint = new.public_key.pem, new.public_key.fingerprint
+    if (yield from insert_key(org_id, user_id, uuid, new.name, pem, fingerprint, now, world)) is None:
         raise conflict("Conflicting credential with same public key")
     token, digest = mint(token_id, user_id, new.name, new.lifetime)
     yield from insert_token(org_id, token_id, user_id, new.name, digest, uuid, now, now + new.lifetime * 1000)
@@ -143,7 +128,7 @@ def create(
     rows = yield store.GET_SERVICE_ACCOUNT, (org_id, user_id)
     assignments = yield store.LIST_ASSIGNMENTS_OF, (org_id, user_id)
     account = _view(org_id, rows[0], [grants.assignment(row) for row in assignments], token)
-    enrolled = Enrolled(uuid, user_id, "Key", new.public_key.fingerprint)
+    enrolled = Enrolled(uuid, user_id, "Key", fingerprint)
     return Effect(account, (user_id, token_id, uuid, *assigned), (enrolled,))
 
 
