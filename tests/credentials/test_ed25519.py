@@ -12,6 +12,7 @@ def test_bytes_that_moved_between_signature_and_message_do_not_hold() -> None:
     public_key, message = key.public_key().public_bytes_raw(), b"a message"
     signature = key.sign(message)
     assert holds(public_key, message, signature)
+    assert not holds(public_key, b"another", signature)
     assert not holds(public_key, message[1:], signature + message[:1])
     assert not holds(public_key, signature[-1:] + message, signature[:-1])
     assert not holds(public_key, signature + message, b"")
