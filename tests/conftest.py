@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ _POSTGRES = pytest.StashKey[PostgresForTests]()
 
 def pytest_configure(config: pytest.Config) -> None:
     tls_trust.share()
+    # Drivers offer TLS first, and make ready for it with each connection; no server of the tests has it.
+    os.environ["PGSSLMODE"] = "disable"
     config.stash[_POSTGRES] = PostgresForTests()
 
 

@@ -80,7 +80,7 @@ class House:
     def letter_to(self, username: str, origin: str = "") -> mail.Mail:
         """The newest letter with a code to somebody; ``origin``: of the console that its link leads to."""
         console = f"{origin or self.origin}/console"
-        letters = aside(lambda: self.tenants.run(lambda ring: lambda: mail.newest(ring, console)))
+        letters = aside(lambda: self.tenants.run_with_keys(lambda ring: mail.newest(ring, console)))
         return next(each for each in reversed(letters) if each.recipient == username and each.code)
 
     def execute(self, sql: str, *arguments: Any) -> list[Any]:

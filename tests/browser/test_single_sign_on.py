@@ -30,10 +30,10 @@ def provider(running_house: House) -> Iterator[IdentityProvider]:
             secret=SECRET,
             redirect_uris=(console,),
         )
-        world, run = World(), running_house.tenants.run
-        added = aside(lambda: run(lambda ring: lambda: provider_administration.add(new, RULES, ring, world)))
+        world, tenants = World(), running_house.tenants
+        added = aside(lambda: tenants.run_with_keys(lambda ring: provider_administration.add(new, RULES, ring, world)))
         yield running
-        aside(lambda: run(lambda ring: lambda: provider_administration.remove(added, world)))
+        aside(lambda: tenants.run(lambda: provider_administration.remove(added, world)))
 
 
 def known(provider: IdentityProvider, username: str) -> str:

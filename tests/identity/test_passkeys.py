@@ -274,7 +274,7 @@ def test_threat_29_of_two_answers_judged_by_one_counter_one_is_stored(
         def work() -> Transaction[bool]:
             return bool((yield ADVANCE_COUNTER, (to, accepted, person.org_id, uuid, over, marks)))
 
-        return shared_tenants.run(lambda _ring: work)
+        return shared_tenants.run(work)
 
     assert not advance(9, count - 1, accepted)
     assert not advance(9, count, "other answers")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,9 @@ from countersign.identity.usernames import username_key
 from countersign.keystores import Authoriser, SignerClient, outgoing
 from countersign.keystores.store import list_roots
 from countersign.permissions import store as permission_store
-from countersign.storage import Statement, Transaction, open_database
+from countersign.storage import Database, Statement, Transaction
+from countersign.storage.postgresql import PostgresqlDatabase
+from countersign.storage.sqlite import SqliteDatabase
 from countersign.world import World
 from tests.clients.connection import Connection
 from tests.support import aio
@@ -65,19 +68,41 @@ class Tenants:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._number = itertools.count(1)
 
-    def run(self, make: Callable[[KeyRing], Callable[[], Transaction[T]]]) -> T:
-        """One transaction on a connection of its own."""
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Database]:
+        """A connection of its own, without a look at the schema: the server beside has had one."""
+        database: Database
+        if self.url.startswith("sqlite://"):
+            database = SqliteDatabase.open(self.url.removeprefix("sqlite://"))
+        else:
+            database = await PostgresqlDatabase.open(self.url)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    async def _ring(self, database: Database, installation: Mapping[str, str]) -> KeyRing:
+        secret = read_server_secret(self.server_secret)
+        ring = KeyRing(database, secret, installation["installation_id"], self.world)
+        await ring.load()
+        return ring
+
+    def run(self, make: Callable[[], Transaction[T]]) -> T:
+        """One transaction."""
 
         async def work() -> T:
-            database = await open_database(self.url, migrate=False)
-            try:
-                installation = await database.read(read_installation)
-                secret = read_server_secret(self.server_secret)
-                ring = KeyRing(database, secret, installation["installation_id"], self.world)
-                await ring.load()
-                return await database.write(make(ring))
-            finally:
-                await database.close()
+            async with self._opened() as database:
+                return await database.write(make)
+
+        return aio.run(work())
+
+    def run_with_keys(self, make: Callable[[KeyRing], Transaction[T]]) -> T:
+        """One transaction that needs the server's own keys."""
+
+        async def work() -> T:
+            async with self._opened() as database:
+                ring = await self._ring(database, await database.read(read_installation))
+                return await database.write(lambda: make(ring))
 
         return aio.run(work())
 
@@ -85,13 +110,9 @@ class Tenants:
         """Have the sandbox's signer take their credentials into its roster, so that their consent moves keys."""
 
         async def work() -> None:
-            database = await open_database(self.url, migrate=False)
-            try:
+            async with self._opened() as database:
                 installation = await database.read(read_installation)
-                ring = KeyRing(
-                    database, read_server_secret(self.server_secret), installation["installation_id"], self.world
-                )
-                await ring.load()
+                ring = await self._ring(database, installation)
                 store_id = installation["store_id"]
                 signer = SignerClient(
                     str(self.server_secret.with_name("signer") / "signer.sock"),
@@ -108,8 +129,6 @@ class Tenants:
                 await keeper.deliver()
                 await keeper.settle()
                 await signer.close()
-            finally:
-                await database.close()
 
         aio.run(work())
 
@@ -119,22 +138,17 @@ class Tenants:
         def work() -> Transaction[list[Any]]:
             return list((yield Statement("of_a_test", sql), arguments))
 
-        return self.run(lambda ring: work)
+        return self.run(work)
 
     @property
     def ring(self) -> KeyRing:
         """The server's own keys, as someone sees them who holds the server secret."""
-        kept: list[KeyRing] = []
 
-        def nothing() -> Transaction[None]:
-            yield Statement("of_a_test", "SELECT 1"), ()
+        async def work() -> KeyRing:
+            async with self._opened() as database:
+                return await self._ring(database, await database.read(read_installation))
 
-        def keep(ring: KeyRing) -> Callable[[], Transaction[None]]:
-            kept.append(ring)
-            return nothing
-
-        self.run(keep)
-        return kept[0]
+        return aio.run(work())
 
     def organisation(self, name: str = "Other") -> Identity:
         """A further organisation; its administrator."""
@@ -147,7 +161,7 @@ class Tenants:
             permission = (org_id, self.world.new_id("pm"), catalogue.FULL_ADMIN, everything, 1, now, now)
             assert (yield permission_store.INSERT_PERMISSION, permission)
 
-        self.run(lambda ring: work)
+        self.run(work)
         return self.session(org_id, everything=True)
 
     def permission(self, org_id: str, operations: Iterable[str], name: str | None = None) -> str:
@@ -160,7 +174,7 @@ class Tenants:
             now = self.world.now()
             assert (yield permission_store.INSERT_PERMISSION, (org_id, permission_id, named, listed, 0, now, now))
 
-        self.run(lambda ring: work)
+        self.run(work)
         return permission_id
 
     def grant(self, permission_id: str, operations: Iterable[str]) -> None:
@@ -199,7 +213,7 @@ class Tenants:
         assert isinstance(loaded, public_key.PublicKey), loaded
         identifier = credential_id or base64url.encode(self.world.new_id("ci").encode())
         _, insertion = self._insert_credential(of.org_id, of.user_id, loaded, identifier, "")
-        self.run(lambda ring: lambda: insertion)
+        self.run(lambda: insertion)
         return identifier
 
     def _identity(
@@ -222,7 +236,7 @@ class Tenants:
             yield from self._assign(org_id, user_id, permissions, everything)
             made.update(token=text, uuid=uuid)
 
-        self.run(lambda ring: lambda: work(ring))
+        self.run_with_keys(work)
         connection = self._connection(org_id, made["token"], credential_id, path)
         return Identity(connection, user_id, token_id, made["uuid"])
 
@@ -244,7 +258,7 @@ class Tenants:
             if kind == "Pat":
                 yield from self._assign(of.org_id, token_id, permissions, everything=not permissions)
 
-        self.run(lambda ring: lambda: work(ring))
+        self.run_with_keys(work)
         connection = self._connection(of.org_id, made["token"], credential_id, path)
         return Identity(connection, of.user_id, token_id, made["uuid"])
 
