@@ -93,7 +93,8 @@ for (const sign of ["pointerdown", "keydown", "wheel", "touchmove"]) {
   addEventListener(sign, () => document.body.classList.contains("busy") || say(""), { passive: true })
 }
 
-addEventListener("hashchange", () => void render(false))
+// Of several changes at once the last one counts: what an earlier one would show, a page of it has taken out already.
+addEventListener("hashchange", ({ newURL }) => void (newURL === location.href && render(false)))
 void render(true)
 
 readSettings().then(

@@ -375,6 +375,7 @@ OPEN: dict[str, str] = {
     "healthz": "says nothing but that the process answers",
     "readyz": "the same for database and signer",
     "jwks": "public keys",
+    "webauthn": "what browsers ask for themselves, of nobody in particular",
     "openapi": "the same for everyone",
     "console": "the same for everyone",
     "consoleFile": "the same for everyone",

@@ -206,5 +206,5 @@ async function sign(action: Parameters<typeof countersign>[0], why: string, done
 }
 
 function reload(): void {
-  dispatchEvent(new HashChangeEvent("hashchange"))
+  dispatchEvent(new HashChangeEvent("hashchange", { newURL: location.href }))
 }
