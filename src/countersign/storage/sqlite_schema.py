@@ -42,7 +42,7 @@ _CANNOT = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "the database is read-only",
     sqlite3.SQLITE_IOERR: "the disk answers with an I/O error",
-    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+    sqlite3.SQLITE_CANTOPEN: "the database file, or one beside it, cannot be opened or made",
     sqlite3.SQLITE_PERM: "the database file may not be accessed",
     sqlite3.SQLITE_BUSY: "another process holds the database",
     sqlite3.SQLITE_LOCKED: "another connection holds the database",
