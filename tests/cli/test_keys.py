@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -11,17 +12,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyrage
 import pytest
 from click import ClickException
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from countersign.cli import key_formats
+from countersign.cli import export_approvals, key_formats, main
 from countersign.cli.common import handed_in
 from countersign.cli.customer import Customer, Refused, signing_key
 from countersign.cli.key_formats import HeldKey
 from countersign.cli.keys import _new_file
+from countersign.encoding import strictjson
 from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
 from tests.support import age_files
 from tests.support.caller import Caller
@@ -307,3 +311,63 @@ def test_a_full_disk_says_what_became_of_the_key(tmp_path: Path, monkeypatch: py
     with pytest.raises(ClickException, match=told), _new_file(tmp_path / "key.age") as write:
         write(b"secret")
     assert not (tmp_path / "key.age").exists()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "token"),
+    [
+        ("http://127.0.0.1:1", "first-secret\nsecond-secret"),
+        ("http://127.0.0.1:1", "secret-käse"),
+        ("http://127.0.0.1:99999", "secret"),
+        ("http://[::1", "secret"),
+    ],
+)
+def test_a_token_or_address_that_cannot_be_sent_is_refused_without_being_shown(base_url: str, token: str) -> None:
+    with pytest.raises(Refused) as refused:
+        Customer(base_url, token, "cred", Ed25519PrivateKey.generate())
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "no json", '{"authToken": 7}'])
+def test_a_connection_file_that_is_none_is_told_in_one_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "connection.json"
+    file.write_text(content)
+    file.chmod(0o600)
+    done = CliRunner().invoke(main, ["keys", "approve-export", str(file), "--connection", str(file)])
+    assert (done.exit_code, "is no connection file" in done.output) == (1, True)
+
+
+class _Busy:
+    """A server that is restarted while an export waits; ``approved`` from its third answer on."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.body: dict[str, Any] = {}
+
+    def get(self, path: str) -> Any:
+        self.asked.append("approvals")
+        if self.asked.count("approvals") == 2:
+            raise Refused("too much to do", "RATE_LIMITED", passing=True)
+        hashed = hashlib.sha256(strictjson.canonical(self.body)).hexdigest()
+        items = [{"userId": "us-1", "requestHash": hashed}] if self.asked.count("approvals") == 3 else []
+        return {"items": items, "approvers": ["us-1"], "quorum": 1}
+
+    def signed(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        self.asked.append("export")
+        self.body = body
+        if self.asked.count("export") == 1:
+            raise Refused("takes approvals", "EXPORT_NEEDS_APPROVAL")
+        if self.asked.count("export") == 2:
+            raise Refused("starting", "UNAVAILABLE", passing=True)
+        return "the shares"
+
+
+def test_an_export_that_others_approved_outlives_a_restart_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decryption key is in this process alone: whoever gave up would have to ask all approvers once more."""
+    monkeypatch.setattr(export_approvals, "_SECONDS_BETWEEN", 0)
+    busy, body = _Busy(), {"encryptionKey": "AAAA"}
+    shares = export_approvals.export(cast("Customer", busy), "key-1", body, tmp_path / "request.json")
+    assert (shares, busy.asked) == ("the shares", ["export", *["approvals"] * 3, "export", "export"])
+    assert not (tmp_path / "request.json").exists()

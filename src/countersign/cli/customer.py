@@ -29,6 +29,8 @@ from countersign.encoding import base64url
 
 _SECONDS: Final = 60
 _MAX_ANSWER: Final = 4 << 20
+#: Statuses of a server, or of what stands before it, that has no time now.
+_PASSING: Final = frozenset({429, 502, 503, 504})
 
 SigningKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 
@@ -36,19 +38,22 @@ SigningKey = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 class Refused(Exception):
     """The server refused, or is no such server; the text is for whoever runs the command.
 
-    ``code``: the stable one of the server's error, empty where it sent none.
+    ``code``: the stable one of the server's error, empty where it sent none. ``passing``: the same may go through a
+    moment later, because the server did not answer, is being started, or has too much to do.
     """
 
-    def __init__(self, text: str, code: str = "") -> None:
+    def __init__(self, text: str, code: str = "", *, passing: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
     """``base_url`` with or without a path before the API's; ``certificates`` a PEM file beside the system's own.
 
-    ``installation_id``: of the server, where it does not say it itself.
+    ``installation_id``: of the server, where it does not say it itself. Raises ``Refused`` for a token that no header
+    can hold, and an address that is no URL.
     """
 
     base_url: str
@@ -57,6 +62,15 @@ class Customer:
     key: SigningKey
     certificates: Path | None = None
     installation_id: str | None = None
+
+    def __post_init__(self) -> None:
+        # What sends the header would name the token in its own complaint.
+        if not (self.token.isascii() and self.token.isprintable()):
+            raise Refused("what should be the token is not one line of plain characters")
+        try:
+            _ = urlsplit(self.base_url).port
+        except ValueError as error:
+            raise Refused(f"{self.base_url!r} is no address of a server: {error}") from None
 
     def get(self, path: str) -> Any:
         """The decoded answer to a reading request."""
@@ -131,13 +145,15 @@ class Customer:
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
-            raise Refused(f"{self.base_url} does not answer: {error}") from None
+            raise Refused(f"{self.base_url} does not answer: {error}", passing=True) from None
         try:
             decoded: Any = json.loads(data)
         except ValueError:
-            raise Refused(f"{method} {path}: status {status}, and the answer is no JSON") from None
+            said = f"{method} {path}: status {status}, and the answer is no JSON"
+            raise Refused(said, passing=status in _PASSING) from None
         if status != 200:
-            raise Refused(f"{method} {path}: {_reason(status, decoded)}", _code(decoded))
+            reason = _reason(status, decoded)
+            raise Refused(f"{method} {path}: {reason}", _code(decoded), passing=status in _PASSING)
         return decoded
 
     def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:

@@ -7,17 +7,38 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
+import msgspec
 
+from countersign.cli.common import printable
 from countersign.cli.customer import Customer, Refused
 from countersign.encoding import base64url, strictjson
 from countersign.keys.export_approvals import fingerprint
 
+T = TypeVar("T")
+
 _NEEDED: Final = "EXPORT_NEEDS_APPROVAL"
 _SECONDS_BETWEEN: Final = 2
 _MAX_FILE: Final = 64 * 1024
+
+
+class _Given(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: str
+    request_hash: str
+
+
+class _Approvals(msgspec.Struct, frozen=True, rename="camel"):
+    """What a server says of the approvals that an export takes."""
+
+    items: list[_Given]
+    approvers: list[str]
+    quorum: int
+
+
+class _Approved(msgspec.Struct, frozen=True, rename="camel"):
+    date_expires: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,15 @@ def read(path: Path) -> Wanted:
 def approve(customer: Customer, wanted: Wanted) -> str:
     """Sign and send the approval; until when it counts."""
     answer = customer.signed("POST", f"/keys/{wanted.key_id}/export/approvals", wanted.body)
-    return str(answer.get("dateExpires"))
+    return read_answer(answer, _Approved).date_expires
+
+
+def read_answer(answer: Any, kind: type[T]) -> T:
+    """An answer as what it should be. Raises ``Refused`` for anything else."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the server's answer is not understood: {error}") from None
 
 
 def export(customer: Customer, key_id: str, body: dict[str, Any], request: Path) -> Any:
@@ -69,7 +98,14 @@ def export(customer: Customer, key_id: str, body: dict[str, Any], request: Path)
         raise Refused(f"the export waits for approvals, and {request} cannot be written: {error.strerror}") from None
     try:
         _wait(customer, wanted, request)
-        return customer.signed("POST", path, body)
+        while True:
+            # One that went through unheard has used the approvals up, so that the next is refused: it ends.
+            try:
+                return customer.signed("POST", path, body)
+            except Refused as error:
+                if not error.passing:
+                    raise
+            time.sleep(_SECONDS_BETWEEN)
     finally:
         request.unlink(missing_ok=True)
 
@@ -79,21 +115,21 @@ def _wait(customer: Customer, wanted: Wanted, request: Path) -> None:
     told = False
     while True:
         try:
-            listed = customer.get(f"/keys/{wanted.key_id}/export/approvals")
+            listed = read_answer(customer.get(f"/keys/{wanted.key_id}/export/approvals"), _Approvals)
         except Refused as error:
-            # A server that is started anew meanwhile is no reason to begin again.
-            if error.code or not told:
+            # A server that is started anew meanwhile, or has too much to do, is no reason to begin again.
+            if not (told and error.passing):
                 raise
             time.sleep(_SECONDS_BETWEEN)
             continue
-        given = [item["userId"] for item in listed["items"] if item["requestHash"] == hashed]
-        if len(given) >= listed["quorum"]:
+        if len({each.user_id for each in listed.items if each.request_hash == hashed}) >= listed.quorum:
             return
         if not told:
             told = True
+            approvers = printable(", ".join(listed.approvers))
             click.echo(
-                f"This export takes the approval of {listed['quorum']} of {', '.join(listed['approvers'])}, yours not "
-                f"counted. Give them {request} (it holds no secret), and by another way the fingerprint\n"
+                f"This export takes the approval of {listed.quorum} of {approvers}, yours not counted. Give them "
+                f"{request} (it holds no secret), and by another way the fingerprint\n"
                 f"  {wanted.fingerprint}\n"
                 f"Each of them runs: countersign keys approve-export {request.name}\n"
                 "Waiting for them. The decryption key is in this process alone: stopped, it has to begin again.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import msgspec
 
-from countersign.cli.common import Group, read_secret
+from countersign.cli.common import Group, printable, read_secret
 from countersign.private_files import new_file
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ _WARNING: Final = (
     "Warning: the private key is now outside of any key store. Whoever reads the file{} can sign for it, unseen by any "
     "policy or audit log, and nothing takes that back. Keep it offline, and destroy it when it has served."
 )
+
+
+class _Connection(msgspec.Struct, frozen=True, rename="camel"):
+    """What a server wrote for its clients, as far as it is needed."""
+
+    auth_token: str = ""
+    base_url: str = ""
+    credential_id: str = ""
+    private_key_path: str = ""
 
 
 @click.group(cls=Group)
@@ -47,27 +56,26 @@ class _Way:
     def open(self) -> Customer:
         from countersign.cli.customer import Customer, Refused, signing_key
 
-        values: dict[str, Any] = {}
+        values = _Connection()
         if self.connection is not None:
             try:
-                values = json.loads(_private(self.connection))
-            except ValueError:
-                raise click.ClickException(f"{self.connection} is no connection file: it holds no JSON") from None
-        key_path = self.credential_key or (Path(values["privateKeyPath"]) if "privateKeyPath" in values else None)
-        token = values.get("authToken") if self.token_file is None else _private(self.token_file).decode().strip()
-        base_url, credential_id = (
-            self.base_url or values.get("baseUrl"),
-            self.credential_id or values.get("credentialId"),
-        )
+                values = msgspec.json.decode(_private(self.connection), type=_Connection)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise click.ClickException(f"{self.connection} is no connection file: {error}") from None
+        key_path = self.credential_key or (Path(values.private_key_path) if values.private_key_path else None)
+        token = values.auth_token
+        if self.token_file is not None:
+            token = _private(self.token_file).decode(errors="replace").strip()
+        base_url, credential_id = self.base_url or values.base_url, self.credential_id or values.credential_id
         if not (key_path and token and base_url and credential_id):
             raise click.UsageError(
                 "name the server with --connection, or with --base-url, --token-file, --credential-id, --credential-key"
             )
         try:
             key = signing_key(_private(key_path))
+            return Customer(base_url, token, credential_id, key, self.certificates, self.installation)
         except Refused as error:
             raise click.ClickException(str(error)) from None
-        return Customer(base_url, token, credential_id, key, self.certificates, self.installation)
 
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -172,7 +180,7 @@ def approve_export_command(request: Path, yes: bool, **way: Any) -> None:
         if not yes:
             click.confirm("Approve that this key leaves its store?", abort=True)
         until = export_approvals.approve(customer, wanted)
-    click.echo(f"approved, for one export until {until}")
+    click.echo(f"approved, for one export until {printable(until)}")
 
 
 @keys.command("import")
@@ -320,4 +328,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (Refused, Unusable) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
