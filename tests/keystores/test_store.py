@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from countersign.keystores import GeneratedKey, KeyRecord, store
+from countersign.keystores import GeneratedKey, KeyRecord, registration, store
 from countersign.storage import ConstraintViolated, Database
 from countersign.storage.transaction import Statement, Transaction
 
@@ -50,3 +50,18 @@ def test_a_root_is_never_replaced(runner: asyncio.Runner, database: Database) ->
     with pytest.raises(ConstraintViolated):
         runner.run(database.write(lambda: store.insert_root("ks-1", 1, "sealed", b"second", 8)))
     assert runner.run(database.read(lambda: store.list_roots("ks-1"))) == [b"first"]
+
+
+def test_one_store_is_primary_and_a_name_that_is_none_changes_nothing(
+    runner: asyncio.Runner, database: Database
+) -> None:
+    async def play() -> list[str]:
+        for store_id in ("ks-1", "ks-2", "ks-3"):
+            await database.write(lambda s=store_id: store.insert_store(s, "sealed", s, 7, primary=s == "ks-1"))
+        assert not await database.write(lambda: registration.make_primary("ks-4"))
+        assert [each.is_primary for each in await database.read(registration.stores)] == [True, False, False]
+        wanted = ("ks-2", "ks-3") * 10
+        await asyncio.gather(*(database.write(lambda s=s: registration.make_primary(s)) for s in wanted))
+        return [each.store_id for each in await database.read(registration.stores) if each.is_primary]
+
+    assert runner.run(play()) in (["ks-2"], ["ks-3"])

@@ -114,16 +114,15 @@ def list_stores(data: Path | None, config: Path | None, as_json: bool) -> None:
 @click.command("primary")
 @data_option
 @config_option
-@click.argument("store_id")
+@click.argument("store_id", metavar="STORE")
 def make_primary(data: Path | None, config: Path | None, store_id: str) -> None:
-    """Make keys in this store that name none, from the next start of the server on."""
+    """Make keys that name no store in STORE (ks-...), from the next start of the server on."""
 
     async def work(database: Database, _secret: bytes, _world: World) -> None:
         from countersign.keystores import registration
 
-        if store_id not in {store.store_id for store in await database.read(registration.stores)}:
-            raise click.ClickException(f"there is no key store {store_id}")
-        await database.write(lambda: registration.make_primary(store_id))
+        if not await database.write(lambda: registration.make_primary(store_id)):
+            raise click.ClickException(f"there is no key store {store_id}; see 'countersign keystore list'")
 
     run_local(installation_settings(config, data), work)
     click.echo(f"{store_id} is the primary key store; restart the server.")

@@ -15,7 +15,12 @@ PUT_AUTHORISER: Final = Statement(
     "INSERT INTO installation (name, value) VALUES ('authoriser_id', ?)"
     " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 )
-MAKE_PRIMARY: Final = Statement("registration_make_primary", "UPDATE key_stores SET is_primary = 1 WHERE store_id = ?")
+# All of them at once, so that two commands at the same moment leave one primary store; none where there is no such one.
+MAKE_PRIMARY: Final = Statement(
+    "registration_make_primary",
+    "UPDATE key_stores SET is_primary = CASE WHEN store_id = ? THEN 1 ELSE 0 END"
+    " WHERE EXISTS (SELECT 1 FROM key_stores AS wanted WHERE wanted.store_id = ?) RETURNING store_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,6 @@ def put_authoriser(authoriser_id: str, first_store_id: str) -> Transaction[None]
     yield COPY_ROSTER_ORDERS, (authoriser_id, first_store_id)
 
 
-def make_primary(store_id: str) -> Transaction[None]:
-    """Let keys that name no store be made in this one from the next start of the server on."""
-    yield NO_PRIMARY, ()
-    yield MAKE_PRIMARY, (store_id,)
+def make_primary(store_id: str) -> Transaction[bool]:
+    """Let keys that name no store be made in this one from the next start of the server on; False: there is no such."""
+    return bool((yield MAKE_PRIMARY, (store_id, store_id)))
