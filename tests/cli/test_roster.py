@@ -10,8 +10,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from countersign.cli.roster import Shown, differences
+from countersign.cli.roster import Shown, differences, vouch
+from countersign.keystores import Founder
 from countersign.keystores.roster import Listed
+from countersign.server.settings import Settings
+from countersign.storage import Database
 from tests.faults.waiting import until
 from tests.support.caller import Caller
 from tests.support.commands import Done, countersign
@@ -87,3 +90,9 @@ def _records(sandbox: Sandbox) -> int:
 def _marked(sandbox: Sandbox) -> int:
     with closing(sqlite3.connect(sandbox.directory / "countersign.db")) as database:
         return int(database.execute("SELECT records FROM roster_marks").fetchone()[0])
+
+
+async def test_what_keeps_a_signer_from_being_told_undoes_nothing_of_what_was_done(database: Database) -> None:
+    """The token that follows a break-glass is shown once: no trouble of afterwards may take its place."""
+    founder = Founder("or-1", "us-1", "cr-1", "Key", "no key")
+    assert not await vouch(Settings(), database, founder)

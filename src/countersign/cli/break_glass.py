@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli import waiting
-from countersign.cli.common import Group, config_option, data_option, installation_settings, run_local, write_local
+from countersign.cli.common import (
+    Group,
+    config_option,
+    data_option,
+    installation_settings,
+    printable,
+    run_local,
+    write_local,
+)
 from countersign.cli.kek_secrets import prove
 
 if TYPE_CHECKING:
@@ -126,7 +134,7 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
         click.echo(json.dumps(document, indent=2))
         return
     for name, value in document.items():
-        click.echo(f"{name:<15} {value}")
+        click.echo(f"{name:<15} {printable(value)}")
     if not counts:
         named = f"{done.credential_uuid} --public-key {done.request.fingerprint}"
         click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}")

@@ -77,7 +77,7 @@ def request_command(policy_id: str, config: Path | None, data: Path | None, as_j
         return await database.write(lambda: policy_unlocks.request(policy_id, allowed, world))
 
     made = run_local(settings, work)
-    waiting.show_made(made, f"the end of {printable(made.policy_name)}", "unlock-policy", as_json)
+    waiting.show_made(made, f"the end of {made.policy_name}", "unlock-policy", as_json)
 
 
 @unlock_policy.command("list")
@@ -90,7 +90,7 @@ def list_command(config: Path | None, data: Path | None, ended_too: bool, as_jso
     from countersign.identity import policy_unlocks
 
     found = write_local(config, data, lambda _world: policy_unlocks.list_requests())
-    waiting.show_all(found, lambda item: f"{item.policy_id}  {printable(item.policy_name)}", ended_too, as_json)
+    waiting.show_all(found, lambda item: f"{item.policy_id}  {item.policy_name}", ended_too, as_json)
 
 
 @unlock_policy.command()

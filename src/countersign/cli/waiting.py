@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from countersign.cli.common import printable
+
 
 class Waits(Protocol):
     """A request of an operator; ``ready_at`` in milliseconds since the epoch."""
@@ -42,7 +44,7 @@ def show_made(made: Waits, what: str, command: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(made.document(), indent=2))
         return
-    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: {what}")
+    click.echo(f"{made.id} waits until {to_iso(made.ready_at)}: {printable(what)}")
     click.echo(f"then:    countersign admin {command} complete {made.id}")
     click.echo(f"to stop: countersign admin {command} cancel {made.id}")
 
@@ -56,6 +58,6 @@ def show_all(requests: Sequence[W], what: Callable[[W], str], ended_too: bool, a
         click.echo(json.dumps([item.document() for item in found], indent=2))
         return
     for item in found:
-        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {what(item)}")
+        click.echo(f"{item.id}  {item.state:<9}  {to_iso(item.ready_at)}  {printable(what(item))}")
     if not found:
         click.echo("no request waits")
