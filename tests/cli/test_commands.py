@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,32 @@ def test_documents_name_commands_and_options_that_exist() -> None:
                 unknown.append(f"{document.name}: countersign{found[1]}: {word}")
     assert unknown == []
     assert named > 100
+
+
+def find(path: tuple[str, ...]) -> click.Command:
+    """The command of a path."""
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+def test_a_command_that_needs_options_shows_how_it_is_typed_and_the_example_fits() -> None:
+    for path in commands(main):
+        command = find(path)
+        _, _, shown = (command.epilog or "").partition("Example:\n")
+        needed = [each.name for each in command.params if isinstance(each, click.Option) and each.required]
+        if not shown:
+            assert needed == [], f"{' '.join(path)} has no example"
+            continue
+        assert max(len(line) for line in shown.splitlines()) <= 78, path
+        words = shlex.split(shown.replace("\\\n", " "))
+        assert tuple(words[: len(path) + 1]) == ("countersign", *path)
+        with click.Context(command) as context:
+            given, rest, _ = command.make_parser(context).parse_args(words[len(path) + 1 :])
+        assert rest == []
+        assert {*needed, *(each.name for each in command.params if isinstance(each, click.Argument))} <= set(given)
 
 
 def test_version_and_unknown_commands() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from countersign.cli.common import Group, config_option, data_option, installation_settings
+from countersign.cli.common import Group, config_option, data_option, example, installation_settings
 from countersign.cli.progress import progress_bar
 from countersign.encoding.counted import counted
 from countersign.private_files import whole
@@ -43,7 +43,12 @@ def _database_options(command: _F) -> _F:
     return config_option(data_option(url(command)))
 
 
-@audit.command("export")
+@audit.command(
+    "export",
+    epilog=example(
+        "countersign audit export --config config.toml --output log.jsonl",
+    ),
+)
 @_database_options
 @click.option(
     "--server-secret",
@@ -159,7 +164,12 @@ async def _opener(database: Database, server_secret: Path) -> OpenPayload:
     return server_keys.PayloadSeal(keys.of("payload"), keys.active("payload"), World()).open
 
 
-@audit.command("verify")
+@audit.command(
+    "verify",
+    epilog=example(
+        "countersign audit verify log.jsonl --trust SHA256:...",
+    ),
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--trust", metavar="FINGERPRINT", help="Fingerprint of the server's checkpoint key, learnt out of band.")
 @click.option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, read_settings
+from countersign.cli.common import config_option, data_option, example, installation_settings, read_settings
 from countersign.cli.progress import progress_bar
 from countersign.encoding.counted import counted
 from countersign.private_files import new_file, write_whole
@@ -53,7 +53,11 @@ def saved_files(values: Settings) -> dict[str, Path]:
     }
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign backup backup.age --config config.toml --recipient age1...",
+    ),
+)
 @click.argument("output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @config_option
 @data_option
@@ -103,7 +107,12 @@ def backup(output: Path, config: Path | None, data: Path | None, recipients: tup
     click.echo("  without the key-encryption key, which has to be kept elsewhere, nothing in it signs")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign restore backup.age --identity backup-identity.txt \\",
+        "  --config config.toml",
+    ),
+)
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @identity_option
 @config_option
@@ -195,11 +204,19 @@ def refusals(*more: type[Exception]) -> Iterator[None]:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign drill backup.age --identity backup-identity.txt \\",
+        "  --kek file:/run/keys/kek --trust SHA256:...",
+    ),
+)
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @identity_option
 @click.option(
-    "--kek", required=True, help="The key-encryption key, as in the setting signer_kek: file:PATH, passphrase."
+    "--kek",
+    metavar="PROVIDER",
+    required=True,
+    help="The key-encryption key, as in the setting signer_kek: file:PATH, passphrase, quorum:M-of-N, ...",
 )
 @click.option("--trust", metavar="FINGERPRINT", help="Fingerprint of the checkpoint key, learnt out of band.")
 @click.option(

@@ -13,6 +13,7 @@ from countersign.cli.common import (
     Group,
     config_option,
     data_option,
+    example,
     installation_settings,
     printable,
     run_local,
@@ -35,7 +36,13 @@ def break_glass() -> None:
     """
 
 
-@break_glass.command("request")
+@break_glass.command(
+    "request",
+    epilog=example(
+        "countersign admin break-glass request alice@example.com \\",
+        "  --public-key new-key.pem",
+    ),
+)
 @click.argument("person", metavar="USER")
 @click.option(
     "--public-key",

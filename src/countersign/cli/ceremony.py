@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.backup import read_identities, refusals, saved_files
-from countersign.cli.common import config_option, data_option, installation_settings
+from countersign.cli.common import config_option, data_option, example, installation_settings
 from countersign.private_files import new_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 _PERSON = "NAME=KEY.pem"
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign keystore ceremony --config config.toml \\",
+        "  --operator alice=alice.pem --operator bob=bob.pem \\",
+        "  --witness carol=carol.pem \\",
+        "  --backup ceremony.age --identity backup-identity.txt \\",
+        "  --transcript ceremony.jsonl",
+    ),
+)
 @config_option
 @data_option
 @click.option("--operator", "operators", metavar=_PERSON, multiple=True, help="An operator; at least two.")

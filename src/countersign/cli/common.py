@@ -35,6 +35,11 @@ class Group(click.Group):
             formatter.write_dl(rows)
 
 
+def example(*lines: str) -> str:
+    """What stands below the help of a command: how it is typed. A line that goes on ends in a backslash."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -12,6 +12,7 @@ from countersign.cli.common import (
     Group,
     config_option,
     data_option,
+    example,
     installation_settings,
     printable,
     write_local,
@@ -32,7 +33,15 @@ def identity_providers() -> None:
     """Say which identity providers (OpenID Connect) are trusted, and where they may send people back to."""
 
 
-@identity_providers.command("add")
+@identity_providers.command(
+    "add",
+    epilog=example(
+        "countersign admin identity-providers add --kind sso \\",
+        "  --issuer https://login.example.com --client-id countersign \\",
+        "  --client-secret-file client-secret \\",
+        "  --redirect-uri https://app.example.com/sso",
+    ),
+)
 @config_option
 @data_option
 @click.option("--org", "org_id", help="Id of the organisation [default: the only one].")

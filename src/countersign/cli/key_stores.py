@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, run_local
+from countersign.cli.common import config_option, data_option, example, installation_settings, run_local
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
 from countersign.cli.signers import first_root
 from countersign.storage import Database
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from countersign.keystores.registration import RegisteredStore
 
 
-@click.command("add")
+@click.command(
+    "add",
+    epilog=example(
+        "countersign keystore add --config config.toml --kek file:/run/keys/kek-2 \\",
+        '  --pkcs11 "pkcs11:token=T?module-path=/lib/p11.so&pin-source=/run/pin"',
+    ),
+)
 @data_option
 @config_option
 @click.option(

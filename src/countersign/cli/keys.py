@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from countersign.cli.common import Group, printable, read_secret
+from countersign.cli.common import Group, example, printable, read_secret
 from countersign.private_files import new_file
 
 if TYPE_CHECKING:
@@ -97,7 +97,13 @@ def _way_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@keys.command("export")
+@keys.command(
+    "export",
+    epilog=example(
+        "countersign keys export key-... --output key.age \\",
+        "  --i-understand-that-the-key-leaves-its-store --connection connection.json",
+    ),
+)
 @click.argument("key_id", metavar="KEY_ID")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="New file for the key, mode 0600.")
 @click.option(
@@ -159,7 +165,13 @@ def export_command(
     click.echo(_WARNING.format(" and knows its passphrase" if passphrase else ""), err=True)
 
 
-@keys.command("approve-export")
+@keys.command(
+    "approve-export",
+    epilog=example(
+        "countersign keys approve-export key.age.request.json \\",
+        "  --connection connection.json",
+    ),
+)
 @click.argument("request", type=_file)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_way_options
@@ -183,7 +195,13 @@ def approve_export_command(request: Path, yes: bool, **way: Any) -> None:
     click.echo(f"approved, for one export until {printable(until)}")
 
 
-@keys.command("import")
+@keys.command(
+    "import",
+    epilog=example(
+        "countersign keys import key.age --i-understand-that-copies-may-exist \\",
+        "  --connection connection.json",
+    ),
+)
 @click.argument("file", type=_file)
 @click.option(
     "--format",

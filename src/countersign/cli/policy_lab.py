@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import as_date, config_option, data_option, installation_settings, printable, run_local
+from countersign.cli.common import (
+    as_date,
+    config_option,
+    data_option,
+    example,
+    installation_settings,
+    printable,
+    run_local,
+)
 
 if TYPE_CHECKING:
     from countersign.policies.evaluate import Outcome
@@ -20,7 +28,12 @@ if TYPE_CHECKING:
 org_option = click.option("--org", "org_id", help="Id of the organisation [default: the only one there is].")
 
 
-@click.command("replay")
+@click.command(
+    "replay",
+    epilog=example(
+        "countersign policy replay draft.yaml --since 2026-01-01 --add",
+    ),
+)
 @click.argument("draft", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @config_option
 @data_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli.backup import identity_option, put_files, read_identities, refusals, restore_target, saved_files
-from countersign.cli.common import config_option
+from countersign.cli.common import config_option, example
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, shares_option
 from countersign.cli.progress import progress_bar
 from countersign.encoding.counted import counted
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign keystore recover backup.age --identity backup-identity.txt \\",
+        "  --recovery-identity recovery-identity.txt --config new.toml",
+    ),
+)
 @click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @identity_option
 @click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from countersign.cli.common import Group, config_option, data_option, installation_settings, start_refusals
+from countersign.cli.common import Group, config_option, data_option, example, installation_settings, start_refusals
 from countersign.cli.kek_secrets import Secrets, last
 from countersign.cli.signers import (
     ServedStore,
@@ -362,7 +362,11 @@ def confirm(data: Path | None, config: Path | None, store_id: str | None) -> Non
     click.echo(f"the roster of {counted(_run_one(config, data, store_id, work), 'record')} is taken for the newest")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign admin endorse cr-... --public-key SHA256:...",
+    ),
+)
 @click.argument("credential_uuid", metavar="CREDENTIAL")
 @click.option("--public-key", "fingerprint", required=True, help="Fingerprint of its public key (SHA256:...).")
 @data_option

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countersign.cli.common import config_option, data_option, installation_settings, start_refusals
+from countersign.cli.common import config_option, data_option, example, installation_settings, start_refusals
 from countersign.cli.kek_secrets import Secrets, custodians_option, for_new, last, shares_option
 from countersign.cli.progress import progress_bar
 from countersign.cli.signers import ServedStore, kek_at_hand, one_store_option, served_stores, signer_of
@@ -26,7 +26,12 @@ _SETTLE_S = 15
 _UNSEAL = "unseal it with 'countersign keystore unseal', then go on with 'countersign keystore rotate-root --resume'"
 
 
-@click.command("rotate-kek")
+@click.command(
+    "rotate-kek",
+    epilog=example(
+        "countersign keystore rotate-kek --config config.toml --to file:/run/keys/new",
+    ),
+)
 @data_option
 @config_option
 @click.option("--to", "target", metavar="PROVIDER", help="The new key-encryption key, as signer_kek names it.")
@@ -93,7 +98,12 @@ def rotate_kek(
     _carry_out(work)
 
 
-@click.command("rotate-root")
+@click.command(
+    "rotate-root",
+    epilog=example(
+        "countersign keystore rotate-root --config config.toml",
+    ),
+)
 @data_option
 @config_option
 @one_store_option

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from countersign.cli.common import Group, config_option, read_settings, sandbox_files, start_refusals
+from countersign.cli.common import Group, config_option, example, read_settings, sandbox_files, start_refusals
 from countersign.cli.listening import listen
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ data_option = click.option(
 )
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign up --data ./sandbox --port 8170",
+    ),
+)
 @data_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 picks a free one [default: 8170].")
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")

@@ -14,6 +14,7 @@ from countersign.cli.common import (
     Group,
     config_option,
     data_option,
+    example,
     installation_settings,
     read_settings,
     run_local,
@@ -75,7 +76,12 @@ def migrate(config: Path | None, data: Path | None, dry_run: bool) -> None:
         click.echo("the schema is up to date")
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign init --config /etc/countersign/config.toml --org Acme \\",
+        "  --owner alice@example.com --public-key alice.pem",
+    ),
+)
 @config_option
 @click.option("--org", "organisation", required=True, help="Name of the organisation.")
 @click.option("--owner", required=True, help="Username of the first administrator, such as a mail address.")
@@ -241,7 +247,11 @@ def _make_server_secret(path: Path) -> bytes:
     return read_server_secret(path)
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "countersign serve --config /etc/countersign/config.toml",
+    ),
+)
 @config_option
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")

@@ -15,6 +15,7 @@ from countersign.cli.common import (
     as_date,
     config_option,
     data_option,
+    example,
     installation_settings,
     printable,
     run_local,
@@ -59,7 +60,12 @@ def list_command(config: Path | None, data: Path | None, as_json: bool) -> None:
         click.echo("no webhook yet")
 
 
-@webhooks.command("resend")
+@webhooks.command(
+    "resend",
+    epilog=example(
+        "countersign admin webhooks resend wh-... --since 2026-01-01T12:00:00.000Z",
+    ),
+)
 @click.argument("webhook_id", metavar="WEBHOOK")
 @click.option("--since", required=True, help="Of the attempts since this date, such as 2026-01-01.")
 @config_option
