@@ -138,6 +138,8 @@ def test_an_id_and_a_key_are_enrolled_once_even_after_deletion(caller: Caller, s
         assert answer.json()["error"]["details"]["duplicate"]["id"] == made["credentialUuid"]
     assert caller.signed("DELETE", f"/auth/credentials/{made['credentialUuid']}").json() == {}
     assert code_of(enrol(caller, first)) == (409, "CREDENTIAL_EXISTS")
+    gone = {"credentialUuid": made["credentialUuid"]}
+    assert code_of(caller.signed("PUT", "/auth/credentials/activate", gone)) == (404, "NOT_FOUND")
     org_id = caller.connection["orgId"]
     with Caller(shared_tenants.session(org_id, everything=True).connection) as other:
         answer = enrol(other, first)

@@ -9,9 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import astuple, replace
 
+from countersign.api import ApiError, Epochs, Superseded
+from countersign.api import Caller as Identified
+from countersign.keys import creation
+from countersign.keys.rows import NewKey, StoredKey
 from countersign.keys.signing import SUPPORTED
-from countersign.keystores import stark
+from countersign.keystores import GeneratedKey, stark
+from countersign.storage import Transaction
+from countersign.world import World
 from tests.clients.signatures import check_ecdsa, check_eddsa, check_schnorr, raw, taproot_output_key
 from tests.support.answers import refusal
 from tests.support.caller import Caller
@@ -224,3 +231,53 @@ def test_two_active_keys_of_an_organisation_never_have_one_public_key(caller: Ca
     tenants.execute("UPDATE keys SET derivation_path = 'm/9' WHERE key_id = ?", child["id"])
     again = post(caller, "ECDSA", "secp256k1", deriveFrom={"keyId": master, "path": "m/0"})
     assert (again.status_code, again.json()["error"]["details"]["duplicate"]["id"]) == (409, child["id"])
+
+
+MASTER = StoredKey(
+    "key-1", "ECDSA", "secp256k1", "02ab", None, "Active", 1, "ks-1", 0, None, 1, 0, None, None, 0, None, 0, None, None
+)
+CHILD = NewKey("or-1", "key-2", "ECDSA", "secp256k1", "ks-1", master_key_id="key-1", derivation_path="m/0")
+GENERATED = GeneratedKey(b"\2" * 33, b"record", 1, 1, "secp256k1.scalar")
+DERIVING = frozenset({"Keys:Create", "Keys:ChildKeys:Create"})
+
+
+def identified(operations: frozenset[str]) -> Identified:
+    return Identified(
+        "or-1", "us-1", "alice", "CustomerEmployee", False, "to-1", "Token", None, Epochs(0, 0, 0), 1, operations, 2**40
+    )
+
+
+def play(transaction: Transaction[Any], rows: list[list[Any]]) -> None:
+    """Answer its statements with these rows, and nothing further."""
+    next(transaction)
+    for each in rows:
+        transaction.send([astuple(row) if isinstance(row, StoredKey) else row for row in each])
+    pytest.fail("it asked for more")
+
+
+@pytest.mark.parametrize(
+    ("operations", "given", "rows", "refused"),
+    [
+        (frozenset({"Keys:Create"}), False, [], "FORBIDDEN"),
+        (DERIVING, False, [[("key-1",)], []], "NOT_FOUND"),
+        (DERIVING, False, [[("key-1",)], [replace(MASTER, status="Archived")]], "KEY_ARCHIVED"),
+        (DERIVING, False, [[("key-1",)], [replace(MASTER, delegated_to="us-2")]], "KEY_DELEGATED"),
+        (DERIVING, False, [[("key-1",)], [replace(MASTER, delegated_to="us-1")], []], "KEY_DELEGATED"),
+        (DERIVING, False, [[]], Superseded),
+        (DERIVING, False, [[("key-1",)], [MASTER], [("key-9",)]], Superseded),
+        (DERIVING, True, [[], [MASTER], [("key-9",)]], "CONFLICT"),
+    ],
+    ids=["permission", "gone", "archived", "delegated", "delegated-to-caller", "index", "path", "given-path"],
+)
+def test_what_was_looked_at_before_deriving_is_looked_at_again_where_the_child_is_stored(
+    operations: frozenset[str], given: bool, rows: list[list[Any]], refused: str | type[Exception]
+) -> None:
+    """Somebody archives or delegates the master, takes the path, or takes a right away while the signer derives."""
+    place = creation._Place(MASTER, "m/0", 0, None if given else 0)
+    child = creation._insert_child(identified(operations), place, CHILD, GENERATED, World())
+    expected = ApiError if isinstance(refused, str) else refused
+    with pytest.raises(expected) as raised:
+        play(child, rows)
+    if isinstance(raised.value, ApiError):
+        assert raised.value.code == refused
+        assert not given or "at path m/0" in raised.value.message

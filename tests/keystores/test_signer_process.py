@@ -18,6 +18,7 @@ from countersign.keystores import SignerRefused, SignerSealed, SignerUnavailable
 from countersign.keystores.client import SignerClient
 from countersign.keystores.orders import KeyRecord, SignatureValue
 from countersign.keystores.protocol import MAX_FRAME, Order, frame
+from countersign.keystores.serving import Connection, listen
 from countersign.world import World
 from tests.keystores.builders import KEY, ORG, PAIRS, STORE, Running, evidence, running
 from tests.support.aio import until
@@ -385,6 +386,28 @@ def test_an_open_socket_directory_is_refused(tmp_path: Path) -> None:
     command += ["--socket", str(tmp_path / "s")]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert (result.returncode, "closed to others (0700)" in result.stderr) == (2, True)
+
+
+def test_a_socket_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner could put a socket of their own in the place of this one."""
+    tmp_path.chmod(0o700)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(ValueError, match="must belong to the user of this process"):
+        listen(tmp_path / "s", None)
+
+
+async def test_a_peer_whose_orders_are_whole_and_that_never_reads_is_cut_off() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    peers: set[Connection] = set()
+
+    def connection() -> Connection:
+        return Connection(lambda _order, _later: bytes(60_000), frozenset({os.geteuid()}), peers, 0.05)
+
+    await asyncio.get_running_loop().connect_accepted_socket(connection, ours)
+    with theirs:
+        theirs.sendall(frame(b"order") * 100)
+        await until(lambda: not peers)
 
 
 async def test_the_signer_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
