@@ -227,7 +227,9 @@ def test_a11_a_credential_that_is_deactivated_refuses_from_the_next_request_on(c
     assert code_of(answer) == (401, "NO_CREDENTIAL")
 
 
-def test_the_last_credential_that_signs_stays(caller: Caller, person: Identity) -> None:
+def test_the_last_credential_that_signs_stays(caller: Caller, person: Identity, shared_tenants: Tenants) -> None:
+    # Its key signs for the token alone, and lets nobody log in.
+    shared_tenants.personal_access_token(person)
     enrolled(caller, NewKey(), "RecoveryKey")
     own = {"credentialUuid": person.credential_uuid}
     assert code_of(caller.signed("PUT", "/auth/credentials/deactivate", own)) == (400, "LAST_CREDENTIAL")
