@@ -39,7 +39,7 @@ console: ## Build the pages of the web console from console/ (needs npm; what is
 	@cd console && npm run --silent build
 
 test: setup-test ## Run every test, on SQLite and PostgreSQL (ARGS='tests/keys -k name' for some, WORKERS=0 in one process)
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint test ## Run the static checks and every test
 
