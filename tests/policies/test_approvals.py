@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from countersign.policies import decisions
 from countersign.policies.approvals import (
     ApprovalState,
     Counted,
@@ -16,6 +17,7 @@ from countersign.policies.approvals import (
     status_at,
 )
 from countersign.policies.types import ApprovalGroup, Approvers, Ids
+from countersign.world import World
 
 ADA, BEN = Member("us-ada", "CustomerEmployee"), Member("us-ben", "CustomerEmployee")
 SERVICE, END_USER = Member("us-svc", "ServiceAccount"), Member("us-end", "EndUser")
@@ -108,3 +110,15 @@ def test_service_account_votes_only_where_it_is_listed_admitted_and_allowed(
     state = ApprovalState("us-ada", (group,))
     for value in ("Approved", "Denied"):
         assert isinstance(decide(state, SERVICE, value, 0, EVERYBODY, switch), Counted) is eligible
+
+
+@pytest.mark.parametrize(("status", "expires_at"), [("Pending", 1001), ("Pending", None), ("Approved", 999)])
+def test_z7_the_clock_ends_nothing_that_was_decided_or_has_time_left_when_it_is_held(
+    status: str, expires_at: int | None
+) -> None:
+    """What the job read before may have changed by the time that it holds the approval."""
+    row = ("ap-1", "us-1", "Wallets:Sign", "Signature", "sig-1", status, "[]", "[]", expires_at, 0, 0, None)
+    ending = decisions.expire("or-1", "ap-1", World(clock=lambda: 1000))
+    next(ending)
+    with pytest.raises(StopIteration):
+        ending.send([row])
