@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from countersign.keystores import SignerSealed, SignerUnavailable, SignOrder
+from countersign.keystores import Refusal, SignerSealed, SignerUnavailable, SignOrder, workers
 from countersign.keystores.client import SignerClient
 from countersign.keystores.kek import open_provider
 from countersign.keystores.orders import KeyRecord, SignatureValue, about
-from countersign.keystores.protocol import Order, Reply, State, frame
+from countersign.keystores.protocol import MAX_FRAME, Order, Reply, State, frame
 from countersign.keystores.roots import next_root, parse_root
+from countersign.keystores.service import SignerService
+from countersign.keystores.workers import Front
 from tests.keystores.builders import KEY, ORG, PAIRS, Running, evidence, running
 from tests.keystores.test_confinement import FILTERS
 from tests.support.aio import until
@@ -195,3 +199,50 @@ async def test_no_process_outlives_the_others() -> None:
         await signer.supervisor.stop()
         assert child.returncode == 0
         await until(lambda: not any(alive(pid) for pid in (front, *workers)))
+
+
+class _Permitting:
+    """A service that permits everything and answers by itself what no worker is given."""
+
+    store_id = "ks-1"
+
+    def guarded(self, order: Order, act: Any) -> int | Refusal:
+        return 0
+
+    def reply(self, order: Order, outcome: bytes | Refusal) -> bytes:
+        return outcome.code.encode() if isinstance(outcome, Refusal) else outcome
+
+    def handle(self, view: memoryview) -> bytes:
+        return b"by itself"
+
+
+class _Line(workers._Line):
+    """The front's end of a worker, which counts what it is given."""
+
+    sent = 0
+
+    def send(self, *_: Any) -> None:
+        self.sent += 1
+
+
+@pytest.mark.parametrize(
+    ("orders", "length", "answer"),
+    [(0, 200, None), (workers._MAX_PENDING, 200, b"Busy"), (0, MAX_FRAME, b"by itself")],
+    ids=["passed-on", "too-many", "no-room-for-its-header"],
+)
+def test_orders_that_a_worker_has_no_room_for_are_not_passed_on(orders: int, length: int, answer: bytes | None) -> None:
+    """More than so many are refused; one that fills its frame would cut the worker off."""
+    near, far = socket.socketpair()
+    with near, far:
+        service = cast("SignerService", _Permitting())
+        front = Front(service, near)
+        line = _Line(front, service)
+        line._pending = dict.fromkeys(range(orders), (Order(1, "sign"), lambda _reply: None, 0))
+        front._lines.append(line)
+        order = Order(1, "sign")
+        order.arguments = bytes(length)
+        order.arguments = bytes(2 * length - len(msgspec.msgpack.encode(order)))
+        view = memoryview(msgspec.msgpack.encode(order))
+        assert len(view) == length
+        assert front.handle(view, lambda _reply: None) == answer
+        assert line.sent == (answer is None)
