@@ -94,7 +94,7 @@ def test_a5_only_the_callers_own_credentials_sign(identities: dict[str, Identity
 
 
 def test_a5_a_challenge_expires_and_so_does_an_action(in_process: InProcess) -> None:
-    with in_process.caller(in_process.service) as caller:
+    with in_process.caller(in_process.service) as caller, in_process.clock.stopped():
         challenge = caller.challenge("PUT", PATH, BODY)
         other = caller.challenge("PUT", PATH, BODY)
         in_process.clock.move(seconds=899)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,13 +34,23 @@ BASE_URL = "http://in-process.test"
 
 
 class Clock:
-    """The wall clock, moved by some milliseconds."""
+    """The wall clock, moved by some milliseconds; or one that stands still, for what happens at a very second."""
 
     def __init__(self) -> None:
         self.offset = 0
+        self._still: int | None = None
 
     def __call__(self) -> int:
-        return time.time_ns() // 1_000_000 + self.offset
+        return (time.time_ns() // 1_000_000 if self._still is None else self._still) + self.offset
+
+    @contextmanager
+    def stopped(self, at: int | None = None) -> Iterator[None]:
+        """Let no time pass of itself: from now on, or from ``at`` (milliseconds)."""
+        self._still = (self() if at is None else at) - self.offset
+        try:
+            yield
+        finally:
+            self._still = None
 
     def move(self, *, seconds: float) -> None:
         """Step forward, or back when negative."""
