@@ -1,6 +1,7 @@
 """Fixtures for all tests.
 
-``engine``: "sqlite" and "postgresql"; whoever asks for it, or for one of the next two, runs on both.
+``engine``: "sqlite" and "postgresql"; whoever asks for it, or for one of the next three, runs on both.
+``empty_url``: a database of that engine without any table, for this test alone.
 ``database_url``: a fresh, migrated database of that engine, for this test alone.
 ``database``: the same, opened on the event loop of the test.
 ``shared_sandbox``, ``sandbox``: a running server over such a database, for a module or for one test.
@@ -107,6 +108,18 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         yield fresh_sqlite(request.getfixturevalue("_sqlite_template"), tmp_path)
     else:
         yield from fresh_postgresql(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if engine == "sqlite":
+        yield f"sqlite://{tmp_path}/empty.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.new_database(migrated=False)
+    yield url
+    server.drop_database(url)
 
 
 @pytest.fixture

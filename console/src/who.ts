@@ -19,19 +19,29 @@ export function whoFields(username = "", orgId = organisation(), required = true
       "div",
       {},
       field("Username", name, "Usually your mail address."),
-      h("details", {}, h("summary", {}, "Organisation"), field("Organisation id", org, "Only where this server has several.")),
+      org.element,
     ),
-    body: () => {
-      const { orgId } = whichOrganisation(org.value)
-      if (orgId !== undefined) keepOrganisation(orgId)
-      // The SDK's types ask for an organisation; the server does not where there is only one.
-      return { username: name.value.trim(), orgId: orgId as string }
-    },
+    // The SDK's types ask for an organisation; the server does not where there is only one.
+    body: () => ({ username: name.value.trim(), orgId: org.body().orgId as string }),
   }
 }
 
-export function organisationField(orgId: string): HTMLInputElement {
-  return h("input", { type: "text", value: orgId, autocomplete: "off", spellcheck: false, autocapitalize: "none", placeholder: "or-…" })
+export interface Organisation {
+  element: HTMLElement
+  /** The member for a body, which this device remembers. */
+  body: () => { orgId?: string }
+}
+
+export function organisationField(orgId = organisation()): Organisation {
+  const org = h("input", { type: "text", value: orgId, autocomplete: "off", spellcheck: false, autocapitalize: "none", placeholder: "or-…" })
+  return {
+    element: h("details", {}, h("summary", {}, "Organisation"), field("Organisation id", org, "Only where this server has several.")),
+    body: () => {
+      const chosen = whichOrganisation(org.value)
+      if (chosen.orgId !== undefined) keepOrganisation(chosen.orgId)
+      return chosen
+    },
+  }
 }
 
 /** Left out of a body where it is empty. */

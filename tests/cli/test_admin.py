@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from countersign.access import codes
+from countersign.cli import roster
+from countersign.cli.main import main
 from countersign.server.sandbox import SandboxFiles
 from tests.clients.connection import Connection
 from tests.clients.parties import new_credential
@@ -231,6 +235,29 @@ def test_break_glass_takes_the_key_encryption_secret(database_url: str, tmp_path
     production.settings = {}
     production.write_config()
     assert str(public) in refusal(production.run(*request))
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_the_token_of_a_break_glass_is_shown_before_anything_else_may_fail(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production = Production(tmp_path / "installation", database_url).initialise()
+    public = tmp_path / "fresh.pub"
+    public.write_text(new_public_key())
+    break_glass = ("admin", "break-glass")
+    waits = production.run(*break_glass, "request", "admin@acme.test", "--public-key", public, "--json")
+    assert waits.status == 0, waits.errors
+    tenants = Tenants(database_url, production.directory / "server.secret", "", production.directory)
+    tenants.execute("UPDATE break_glass_requests SET ready_at = 0")
+
+    async def fails(*_: object) -> bool:
+        raise RuntimeError("of a test")
+
+    monkeypatch.setattr(roster, "vouch", fails)
+    complete = [*break_glass, "complete", json.loads(waits.output)["id"], "--config", str(production.config)]
+    done = CliRunner().invoke(main, complete)
+    assert isinstance(done.exception, RuntimeError)
+    assert re.search(r"^authToken +\S{100,}$", done.output, re.MULTILINE)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,22 +15,9 @@ from countersign.storage import migrate
 from tests.clients.parties import new_credential
 from tests.support.commands import Done, countersign, refusal
 from tests.support.databases import as_left_by_an_earlier_version
-from tests.support.postgres import PostgresServer
 
 LAST = migrate.shipped()[-1]
 NAME = f"{LAST.version:04d}_{LAST.name}"
-
-
-@pytest.fixture
-def empty(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database without any table."""
-    if engine == "sqlite":
-        yield f"sqlite://{tmp_path}/countersign.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        url = server.new_database(migrated=False)
-        yield url
-        server.drop_database(url)
 
 
 def run(url: str, *options: str) -> Done:
@@ -51,8 +38,8 @@ async def a_server(url: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def test_what_is_pending_is_said_then_applied_and_not_while_a_server_runs(empty: str) -> None:
-    url = await asyncio.to_thread(as_left_by_an_earlier_version, empty)
+async def test_what_is_pending_is_said_then_applied_and_not_while_a_server_runs(empty_url: str) -> None:
+    url = await asyncio.to_thread(as_left_by_an_earlier_version, empty_url)
     async with a_server(url):
         assert "stop every server" in refusal(await asyncio.to_thread(run, url))
         said = await asyncio.to_thread(run, url, "--dry-run")
@@ -63,17 +50,17 @@ async def test_what_is_pending_is_said_then_applied_and_not_while_a_server_runs(
         assert (await asyncio.to_thread(run, url)).output == "the schema is up to date\n"
 
 
-def test_a_migration_that_fails_is_named_with_its_cause_in_one_line(empty: str) -> None:
+def test_a_migration_that_fails_is_named_with_its_cause_in_one_line(empty_url: str) -> None:
     in_the_way = "ALTER TABLE tokens RENAME COLUMN delegated_by TO by_whom"
-    failed = run(as_left_by_an_earlier_version(empty, in_the_way))
+    failed = run(as_left_by_an_earlier_version(empty_url, in_the_way))
     assert failed.output == f"{NAME} ... undone\n"
     assert f"migration {NAME} failed and was undone: " in refusal(failed)
 
 
-def test_what_a_command_refuses_to_work_on_it_does_not_migrate_either(empty: str, tmp_path: Path) -> None:
+def test_what_a_command_refuses_to_work_on_it_does_not_migrate_either(empty_url: str, tmp_path: Path) -> None:
     name = "INSERT INTO installation (name, value) VALUES"
     url = as_left_by_an_earlier_version(
-        empty,
+        empty_url,
         f"{name} ('installation_id', 'in-1')",
         f"{name} ('store_id', 'ks-1')",
         f"{name} ('profile', 'production')",
@@ -93,8 +80,8 @@ def test_what_a_command_refuses_to_work_on_it_does_not_migrate_either(empty: str
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_a_server_does_not_migrate_the_database_of_a_sandbox(empty: str) -> None:
-    url = as_left_by_an_earlier_version(empty, "INSERT INTO installation VALUES ('profile', 'sandbox')")
+def test_a_server_does_not_migrate_the_database_of_a_sandbox(empty_url: str) -> None:
+    url = as_left_by_an_earlier_version(empty_url, "INSERT INTO installation VALUES ('profile', 'sandbox')")
     told = refusal(countersign("serve", "--port", "0", env={"COUNTERSIGN_DATABASE": url}))
     assert "made by the sandbox" in told
     assert run(url, "--dry-run").output == f"{NAME} is to be applied\n"

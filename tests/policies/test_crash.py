@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
+from tests.faults.waiting import until
 from tests.support.caller import Caller
 from tests.support.server import Sandbox
 from tests.support.tenants import beside
@@ -26,10 +27,12 @@ def test_what_was_approved_is_signed_once_though_the_server_is_killed(sandbox: S
     sandbox.kill()
     sandbox.start()
     with Caller(sandbox.admin) as admin:
+
+        def ended(signature_id: str) -> str | None:
+            status: str = admin.send("GET", f"/keys/{key}/signatures/{signature_id}").json()["status"]
+            return None if status == "Executing" else status
+
         for each in waiting:
-            deadline = time.monotonic() + 30
-            while (found := admin.send("GET", f"/keys/{key}/signatures/{each['id']}").json())["status"] == "Executing":
-                assert time.monotonic() < deadline, "it is still executing"
-            assert found["status"] == "Signed"
+            assert until("it was executed", partial(ended, each["id"])) == "Signed"
     made = tenants.execute('SELECT count(*) FROM audit_entries WHERE entry LIKE \'{"kind":"Signature"%\'')
     assert made[0][0] == len(waiting)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,18 +20,6 @@ FIRST = migration(
 )
 SECOND = migration(2, "second", b"INSERT INTO one VALUES (2); -- and a comment\nCREATE TABLE two (\n  n BIGINT\n)")
 BROKEN = migration(3, "broken", b"CREATE TABLE three (n BIGINT);\nINSERT INTO nowhere VALUES (1);\n")
-
-
-@pytest.fixture
-def empty_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database without any table."""
-    if engine == "sqlite":
-        yield f"sqlite://{tmp_path}/empty.db"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-        url = server.new_database(migrated=False)
-        yield url
-        server.drop_database(url)
 
 
 async def session_of(url: str) -> SchemaSession:

@@ -1,4 +1,4 @@
-import { auth, countersign, beyondSdk } from "../api"
+import { auth, beyondSdk, countersign } from "../api"
 import { button, date, field, form, h, say } from "../dom"
 import { createPasskey, type EnrolmentChallenge } from "../passkeys"
 import { recoveryField } from "../recovery-field"

@@ -2,8 +2,8 @@ import { beyondSdk } from "../api"
 import { button, field, form, h, say } from "../dom"
 import { createPasskey, type EnrolmentChallenge } from "../passkeys"
 import { codeOf, NotBegunHere, NotInvited, ProviderRefused } from "../problems"
-import { keepSession, keepSignIn, organisation, takeSignIn } from "../session"
-import { organisationField, whichOrganisation } from "../who"
+import { keepSession, keepSignIn, takeSignIn } from "../session"
+import { organisationField } from "../who"
 import { failed, work } from "../working"
 
 /**
@@ -28,10 +28,10 @@ export async function sso(query: URLSearchParams, next: string): Promise<Node> {
 }
 
 function beginning(next: string): Node {
-  const org = organisationField(organisation())
+  const org = organisationField()
   const leave = () =>
     work("Going to your identity provider …", async () => {
-      const body = { ...whichOrganisation(org.value), redirectUri: location.origin + location.pathname }
+      const body = { ...org.body(), redirectUri: location.origin + location.pathname }
       const { redirectUrl } = (await beyondSdk("POST", "/auth/login/oidc/init", body)) as { redirectUrl: string }
       const there = new URL(redirectUrl)
       there.searchParams.set("response_mode", "fragment")
@@ -45,7 +45,7 @@ function beginning(next: string): Node {
     h("p", {}, "Your organisation's identity provider says who you are. What you sign still takes your passkey."),
     form(
       () => void leave(),
-      h("details", { open: org.value !== "" }, h("summary", {}, "Organisation"), field("Organisation id", org, "Only where this server has several.")),
+      org.element,
       h("div", { className: "actions" }, h("button", { type: "submit", className: "primary" }, "Go to the identity provider")),
     ),
     h("p", {}, h("a", { href: "#/login" }, "Log in with a passkey")),

@@ -208,10 +208,6 @@ def _take_entry(state: _Pass, line: lines.EntryLine, offset: int, number: int) -
         )
 
 
-def _entries(number: int) -> str:
-    return counted(number, "entry", "entries")
-
-
 def _take_checkpoint(state: _Pass, line: lines.CheckpointLine, number: int, file: BinaryIO) -> None:
     try:
         checkpoint = parse_note(line.note)
@@ -222,7 +218,7 @@ def _take_checkpoint(state: _Pass, line: lines.CheckpointLine, number: int, file
         raise _DefectError(Broken("a checkpoint of another installation or organisation", number))
     if state.tail or checkpoint.size != state.tree.size or state.uncovered is None:
         raise _DefectError(
-            Broken(f"a checkpoint over {_entries(checkpoint.size)} stands behind {state.tree.size}", number)
+            Broken(f"a checkpoint over {counted(checkpoint.size, 'entry')} stands behind {state.tree.size}", number)
         )
     key = state.keys.get(line.kid)
     if key is None:
@@ -231,7 +227,7 @@ def _take_checkpoint(state: _Pass, line: lines.CheckpointLine, number: int, file
         )
     if not ed25519.holds(key.public_key, line.note.encode("utf-8"), signature):
         raise _DefectError(
-            Broken(f"the signature of the checkpoint over {_entries(checkpoint.size)} doesn't hold", number)
+            Broken(f"the signature of the checkpoint over {counted(checkpoint.size, 'entry')} doesn't hold", number)
         )
     if checkpoint.root != state.tree.root():
         raise _DefectError(_locate(state.uncovered, state.tree.size, file))
@@ -291,7 +287,9 @@ def _end(state: _Pass, number: int, digest: str) -> None:
     if trailer is None:
         raise _DefectError(Broken("the file is cut off: the trailer is missing", number, _next(state)))
     if state.saved is not None and state.saved[0] > state.tree.size:
-        reason = f"the log was rolled back: the saved checkpoint covers {_entries(state.saved[0])}, this log has"
+        reason = (
+            f"the log was rolled back: the saved checkpoint covers {counted(state.saved[0], 'entry')}, this log has"
+        )
         raise _DefectError(Broken(f"{reason} {state.tree.size}", number))
     if state.uncovered is not None:
         raise _DefectError(

@@ -75,7 +75,7 @@ def export_command(
     if server_secret is None and not redact:
         raise click.UsageError("payloads are sealed: name the server secret with --server-secret, or use --redact")
     done = asyncio.run(_export(url, None if redact else server_secret, org_id, output))
-    written = f"{_entries(done.entries)}, {counted(done.checkpoints, 'checkpoint')}"
+    written = f"{counted(done.entries, 'entry')}, {counted(done.checkpoints, 'checkpoint')}"
     click.echo(f"{output}: {written}, {done.unsequenced:,} not yet in the tree")
 
 
@@ -256,31 +256,28 @@ def _where(broken: Broken) -> str:
     return ", ".join([*named, f"line {broken.line}"])
 
 
-def _entries(number: int) -> str:
-    return counted(number, "entry", "entries")
-
-
 def _sound_lines(file: Path, sound: Sound, save_path: Path | None) -> Iterator[str]:
     summary = sound.summary
     verdict = "SOUND" if sound.trusted else "SELF-CONSISTENT ONLY"
     yield f"{verdict}: {file}"
     yield f"  installation {summary.installation_id}, organisation {summary.org_id}"
     checkpoints = counted(summary.checkpoints, "checkpoint")
-    yield f"  {_entries(summary.entries)} under {checkpoints}, key {sound.fingerprint}"
+    yield f"  {counted(summary.entries, 'entry')} under {checkpoints}, key {sound.fingerprint}"
     actions = counted(summary.actions, "action")
     yield f"  {actions}, each countersigned by an enrolled credential for exactly this request"
     failed = f" ({summary.failed_signatures:,} failed)" if summary.failed_signatures else ""
     signatures = counted(summary.signatures, "signature")
     yield f"  {signatures} by keys{failed}, each asked for by one of these actions"
     if sound.saved_size is not None:
-        yield f"  extends the saved checkpoint of {_entries(sound.saved_size)}"
+        yield f"  extends the saved checkpoint of {counted(sound.saved_size, 'entry')}"
     if summary.redacted_payloads:
         payloads = counted(summary.redacted_payloads, "payload is redacted", "payloads are redacted")
         yield f"  {payloads} (hashes were checked)"
     if summary.unsequenced:
-        yield f"  {_entries(summary.unsequenced)} at the end without a position yet: a later export shows that all stay"
+        unsequenced = counted(summary.unsequenced, "entry")
+        yield f"  {unsequenced} at the end without a position yet: a later export shows that all stay"
     if summary.system:
-        yield f"  {_entries(summary.system)} without an assertion, done by the server or its operator:"
+        yield f"  {counted(summary.system, 'entry')} without an assertion, done by the server or its operator:"
         weighty = [item for item in summary.unasserted if item.weighty]
         others = [item for item in summary.unasserted if not item.weighty][:_SHOWN]
         for item in [*weighty, *others]:

@@ -184,7 +184,7 @@ def read_identities(path: Path) -> Sequence[x25519.Identity]:
 
 def _tell_heads(heads: Sequence[Head]) -> None:
     for head in heads:
-        click.echo(f"  audit log of {head.org_id}: {counted(head.size, 'entry', 'entries')}, root {head.root_hash}")
+        click.echo(f"  audit log of {head.org_id}: {counted(head.size, 'entry')}, root {head.root_hash}")
 
 
 @contextmanager
@@ -290,9 +290,7 @@ def _lines(report: Report, path: Path) -> list[str]:
         lines.append(f"    and {keys.failed - len(keys.failures):,} more")
     for log in report.audit:
         verdict = (
-            f"{counted(log.size, 'entry', 'entries')}, root {log.root_hash}"
-            if log.reason is None
-            else f"BROKEN: {log.reason}"
+            f"{counted(log.size, 'entry')}, root {log.root_hash}" if log.reason is None else f"BROKEN: {log.reason}"
         )
         lines.append(f"  audit log of {log.org_id}: {verdict}")
     lines += [f"  note: {note}" for note in report.notes]

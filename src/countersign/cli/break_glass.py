@@ -118,31 +118,34 @@ def complete(request_id: str, config: Path | None, data: Path | None, as_json: b
 
     settings = installation_settings(config, data)
 
-    async def work(database: Database, _secret: bytes, world: World) -> tuple[Completed, bool]:
+    async def work(database: Database, _secret: bytes, world: World) -> Completed:
         await prove(settings, database, "break-glass")
         installation = await find_installation(database)
         ring = await key_ring(settings, database, installation["installation_id"], world)
         lifetime = settings.session_seconds
-        made = await database.write(lambda: requests.complete(request_id, ring, lifetime, world))
-        of = made.request
-        founder = Founder(of.org_id, of.user_id, made.credential_uuid, "Key", of.public_key)
-        return made, await vouch(settings, database, founder)
+        return await database.write(lambda: requests.complete(request_id, ring, lifetime, world))
 
-    done, counts = run_local(settings, work)
+    async def told(database: Database, _secret: bytes, _world: World) -> bool:
+        return await vouch(settings, database, founder)
+
+    done = run_local(settings, work)
+    of = done.request
+    founder = Founder(of.org_id, of.user_id, done.credential_uuid, "Key", of.public_key)
     document = {
-        "orgId": done.request.org_id,
-        "userId": done.request.user_id,
-        "username": done.request.username,
+        "orgId": of.org_id,
+        "userId": of.user_id,
+        "username": of.username,
         "credentialUuid": done.credential_uuid,
         "credentialId": done.credential_id,
         "authToken": done.token,
     }
+    # The token is shown once, and so before anything else is tried.
     if as_json:
         click.echo(json.dumps(document, indent=2))
-        return
-    for name, value in document.items():
-        click.echo(f"{name:<15} {printable(value)}")
-    if not counts:
-        named = f"{done.credential_uuid} --public-key {done.request.fingerprint}"
-        click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}")
-    click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
+    else:
+        for name, value in document.items():
+            click.echo(f"{name:<15} {printable(value)}")
+        click.echo("\nThe token is shown once. The new key is the user's only credential: add another at once.")
+    if not run_local(settings, told):
+        named = f"{done.credential_uuid} --public-key {of.fingerprint}"
+        click.echo(f"\nFor the signer it counts after: countersign admin endorse {named}", err=as_json)

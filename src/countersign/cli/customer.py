@@ -13,9 +13,10 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from countersign.consent.challenge import ActionChallenge, parse_signed_challenge
 from countersign.consent.digest import action_digest, payload_hash
 from countersign.encoding import base64url
+
+T = TypeVar("T")
 
 _SECONDS: Final = 60
 _MAX_ANSWER: Final = 4 << 20
@@ -186,6 +189,14 @@ def signing_key(pem: bytes) -> SigningKey:
     if not isinstance(key, SigningKey):
         raise Refused("the credential's private key is neither Ed25519, of an elliptic curve, nor RSA")
     return key
+
+
+def read_answer(answer: Any, kind: type[T]) -> T:
+    """A decoded answer as what it should be. Raises ``Refused`` for anything else."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the server's answer is not understood: {error}") from None
 
 
 def _signature(key: SigningKey, message: bytes) -> bytes:

@@ -7,17 +7,15 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import msgspec
 
 from countersign.cli.common import printable
-from countersign.cli.customer import Customer, Refused
+from countersign.cli.customer import Customer, Refused, read_answer
 from countersign.encoding import base64url, strictjson
 from countersign.keys.export_approvals import fingerprint
-
-T = TypeVar("T")
 
 _NEEDED: Final = "EXPORT_NEEDS_APPROVAL"
 _SECONDS_BETWEEN: Final = 2
@@ -72,14 +70,6 @@ def approve(customer: Customer, wanted: Wanted) -> str:
     """Sign and send the approval; until when it counts."""
     answer = customer.signed("POST", f"/keys/{wanted.key_id}/export/approvals", wanted.body)
     return read_answer(answer, _Approved).date_expires
-
-
-def read_answer(answer: Any, kind: type[T]) -> T:
-    """An answer as what it should be. Raises ``Refused`` for anything else."""
-    try:
-        return msgspec.convert(answer, kind)
-    except msgspec.ValidationError as error:
-        raise Refused(f"the server's answer is not understood: {error}") from None
 
 
 def export(customer: Customer, key_id: str, body: dict[str, Any], request: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from countersign.cli import export_approvals
-from countersign.cli.customer import Customer, Refused
+from countersign.cli.customer import Customer, Refused, read_answer
 from countersign.cli.key_formats import HeldKey, Unusable
 from countersign.keystores import Refusal, share_envelope, share_holder
 from countersign.keystores.memory import wipe
@@ -67,7 +67,7 @@ def supported(scheme: str, curve: str) -> bool:
 
 def show(customer: Customer, key_id: str) -> ShownKey:
     """What the server says of a key. Raises ``Refused``."""
-    return export_approvals.read_answer(customer.get(f"/keys/{key_id}"), ShownKey)
+    return read_answer(customer.get(f"/keys/{key_id}"), ShownKey)
 
 
 def fetch(customer: Customer, shown: ShownKey, request: Path) -> HeldKey:
@@ -82,7 +82,7 @@ def fetch(customer: Customer, shown: ShownKey, request: Path) -> HeldKey:
         "supportedSchemes": [{"protocol": _PROTOCOLS[shown.scheme, shown.curve], "curve": shown.curve}],
     }
     try:
-        answer = export_approvals.read_answer(export_approvals.export(customer, shown.id, body, request), _Exported)
+        answer = read_answer(export_approvals.export(customer, shown.id, body, request), _Exported)
         envelopes = tuple(
             (_bytes(one.signer_id), _bytes(one.encrypted_key_share)) for one in answer.encrypted_key_shares
         )
@@ -100,7 +100,7 @@ def submit(customer: Customer, key: HeldKey, scheme: str, name: str | None, mast
 
     Raises ``Refused`` and ``Unusable``.
     """
-    clusters = export_approvals.read_answer(customer.get("/signers"), _Signers).clusters
+    clusters = read_answer(customer.get("/signers"), _Signers).clusters
     listed = [(_bytes(one.signer_id), _bytes(one.encryption_key)) for one in clusters[0].signers]
     shares = share_holder.share(key.scalar, key.curve, listed, chain_code=key.chain_code if master else None)
     if isinstance(shares, Refusal):
@@ -117,7 +117,7 @@ def submit(customer: Customer, key: HeldKey, scheme: str, name: str | None, mast
         body["name"] = name
     if master:
         body["masterKey"] = True
-    made = export_approvals.read_answer(customer.signed("POST", "/keys/import", body), ShownKey)
+    made = read_answer(customer.signed("POST", "/keys/import", body), ShownKey)
     expected = key.public_key.hex()
     if made.public_key != ("02" + expected[2:] if scheme == "Schnorr" else expected):
         raise Unusable(f"the server answers with the public key {made.public_key}, which is not that of the file")

@@ -152,9 +152,8 @@ def _while_down(settings: Settings, keeper: ServedStore) -> str:
     if settings.signer_embedded:
         todo = "It runs with the server: start that. If that is up, its log says what is wrong."
     else:
-        unit = {"sealed": "countersign-signer", "pkcs11": "countersign-signer-hsm"}[keeper.kind]
-        if keeper.key_file:
-            unit = "countersign-authoriser"
+        of_stores = {"sealed": "countersign-signer", "pkcs11": "countersign-signer-hsm"}
+        unit = "countersign-authoriser" if keeper.key_file else of_stores[keeper.kind]
         todo = (
             f"Start it (in the production guide: systemctl start {unit}). If it is up, --allow-uid and --socket-group"
             " among its options say which users it talks to."

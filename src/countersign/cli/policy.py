@@ -97,7 +97,9 @@ def lint(file: Path, as_json: bool) -> None:
         for finding in findings:
             click.echo(f"{finding.severity}: {finding.policy_id or 'the set'}: {finding.message} [{finding.code}]")
         numbers = {severity: sum(one.severity == severity for one in findings) for severity in linter.SEVERITIES}
-        click.echo(", ".join(counted(numbers[name], name, {"info": "info"}.get(name)) for name in linter.SEVERITIES))
+        click.echo(
+            ", ".join(counted(numbers[name], name, "info" if name == "info" else None) for name in linter.SEVERITIES)
+        )
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(1)
 

@@ -75,12 +75,13 @@ class _Place:
 async def vouch(settings: Settings, database: Database, founder: Founder) -> bool:
     """Have a credential that the operator has just enrolled count for the signers, where that takes no typing.
 
-    False where one of them does not know it: it is away, or its key-encryption key has to be typed in. Never raises:
-    what it follows on is done, and a token that comes with it is shown once.
+    False where one of them does not know it: it is away, or its key-encryption key has to be typed in, or what every
+    command needs is missing meanwhile.
     """
+    foreseen: tuple[type[Exception], ...] = (click.ClickException, *start_refusals())
     try:
         done = [await _vouch(database, store, founder) for store in await roster_keepers(settings, database)]
-    except Exception:
+    except foreseen:
         return False
     return all(done)
 

@@ -4,5 +4,10 @@ from __future__ import annotations
 
 
 def counted(number: int, one: str, more: str | None = None) -> str:
-    """``1 key``, ``0 keys``, ``1,234 keys``; ``more`` where an s is not all that differs: ``entries``, ``keys are``."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+    """``1 key``, ``0 keys``, ``1,234 entries``; ``more`` where the plural of ``one`` is not all that differs."""
+    return f"{number:,} {one if number == 1 else more or _plural(one)}"
+
+
+def _plural(one: str) -> str:
+    ends_so = one.endswith("y") and one[-2] not in "aeiou"
+    return f"{one[:-1]}ies" if ends_so else f"{one}s"
